@@ -1,0 +1,88 @@
+package job
+
+import "time"
+
+// Trigger is what made an execution.
+type Trigger string
+
+// The triggers.
+const (
+	TriggerSchedule Trigger = "SCHEDULE"
+	TriggerManual   Trigger = "MANUAL"
+	TriggerBackfill Trigger = "BACKFILL"
+)
+
+// State is how far an execution is.
+type State string
+
+// The states of an execution. The first four are active, the others final.
+const (
+	StateQueued             State = "QUEUED"
+	StateRunning            State = "RUNNING"
+	StateAwaitingApproval   State = "AWAITING_APPROVAL"
+	StateCancelling         State = "CANCELLING"
+	StateSucceeded          State = "SUCCEEDED"
+	StatePartiallySucceeded State = "PARTIALLY_SUCCEEDED"
+	StateFailed             State = "FAILED"
+	StateCancelled          State = "CANCELLED"
+	StateWorkerLost         State = "WORKER_LOST"
+)
+
+// Ended tells whether the state is final.
+func (s State) Ended() bool {
+	switch s {
+	case StateQueued, StateRunning, StateAwaitingApproval, StateCancelling:
+		return false
+	}
+	return true
+}
+
+// TaskState is how far a task is.
+type TaskState string
+
+// The states of a task.
+const (
+	TaskPending   TaskState = "PENDING"
+	TaskRunning   TaskState = "RUNNING"
+	TaskSucceeded TaskState = "SUCCEEDED"
+	TaskFailed    TaskState = "FAILED"
+	TaskSkipped   TaskState = "SKIPPED"
+	TaskCancelled TaskState = "CANCELLED"
+)
+
+// TaskRecord is what is kept of one task of an execution.
+type TaskRecord struct {
+	Name       string    `json:"name"`
+	Type       string    `json:"type"`
+	State      TaskState `json:"state"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	FinishedAt time.Time `json:"finishedAt,omitzero"`
+	Error      *Failure  `json:"error,omitempty"`
+}
+
+// Execution is one run of a job's workflow.
+type Execution struct {
+	ID         int64
+	JobID      int64
+	InstanceID int64
+	Trigger    Trigger
+	// TriggerID is empty for scheduled ones, the request's id for manual ones.
+	TriggerID string
+	// ScheduledFor is the instant that it stands for.
+	ScheduledFor time.Time
+	CreatedAt    time.Time
+	// StartedAt is when the last attempt started, zero before.
+	StartedAt time.Time
+	// FinishedAt is zero until it has ended.
+	FinishedAt time.Time
+	State      State
+	// Attempt is the number of the last attempt, from 1; 0 before the first.
+	Attempt int
+	// Fence rises with every attempt of any execution of the job.
+	Fence int64
+	// Error is nil while running and after success.
+	Error *Failure
+	Tasks []TaskRecord
+	// LogBytes is the size of the stored log; 0 means there is no log object.
+	LogBytes int64
+}

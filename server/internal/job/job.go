@@ -1,0 +1,92 @@
+package job
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// Time cuts t to whole microseconds in UTC: what the store keeps exactly.
+func Time(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// Instance is a tenant.
+type Instance struct {
+	ID          int64
+	Title       string
+	Description string
+	CreatedAt   time.Time
+}
+
+// Resource owns stored credentials.
+type Resource struct {
+	ID          int64
+	InstanceID  int64
+	Title       string
+	Description string
+	CreatedAt   time.Time
+}
+
+// Client is a program that may ask for tokens.
+type Client struct {
+	ID    int64
+	Title string
+	// Scopes is what its tokens may carry, in canonical form.
+	Scopes []string
+	// InstanceIDs are what instance-* stands for, in order.
+	InstanceIDs []int64
+	// SecretHash is SHA-256 of the secret.
+	SecretHash []byte
+	// SecretVersion rises with each reset; older tokens are dead.
+	SecretVersion int64
+	CreatedAt     time.Time
+}
+
+// SealedRemote is one remote configuration as it is stored.
+type SealedRemote struct {
+	ResourceID int64
+	// Name is what workflows write before the colon.
+	Name string
+	// Type is how it is reached: drive, s3.
+	Type string
+	// Keys are the names of the options that are set, in order.
+	Keys []string
+	// Version rises with each change and is bound into the seal.
+	Version int64
+	// KeyID is the sealing key.
+	KeyID uint32
+	// Ciphertext holds the options, sealed.
+	Ciphertext []byte
+	UpdatedAt  time.Time
+}
+
+// Job is a workflow and when it runs.
+type Job struct {
+	ID          int64
+	InstanceID  int64
+	Name        string
+	Description string
+	// Active is false while paused.
+	Active bool
+	// Workflow is the JSON text, as validated.
+	Workflow json.RawMessage
+	Schedule Schedule
+	Policies Policies
+	Labels   map[string]string
+	// ResourceIDs are the resources that the workflow names, in order.
+	ResourceIDs []int64
+	// Version rises with each change of the definition.
+	Version   int64
+	CreatedAt time.Time
+	UpdatedAt time.Time
+
+	// NextRun is the next time it will run, zero for none. It is state, not
+	// definition: the ticker moves it.
+	NextRun time.Time
+	// PausedAt is since when it is not active, zero while it is.
+	PausedAt time.Time
+	// LastRun is the start of the last execution; the store derives it.
+	LastRun time.Time
+}
+
+// ETag is the text form of the version.
+func (j *Job) ETag() string { return `"` + strconv.FormatInt(j.Version, 10) + `"` }
