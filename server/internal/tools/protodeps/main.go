@@ -15,7 +15,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	openapi "github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv3/options"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/genproto/googleapis/rpc/status"
 )
@@ -26,7 +25,6 @@ var roots = []protoreflect.FileDescriptor{
 	annotations.File_google_api_field_behavior_proto,
 	annotations.File_google_api_resource_proto,
 	status.File_google_rpc_status_proto,
-	openapi.File_protoc_gen_openapiv3_options_annotations_proto,
 	validate.File_buf_validate_validate_proto,
 }
 
