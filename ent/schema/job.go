@@ -1,0 +1,100 @@
+package schema
+
+import (
+	"entgo.io/ent"
+	"entgo.io/ent/dialect/entsql"
+	"entgo.io/ent/schema/edge"
+	"entgo.io/ent/schema/field"
+	"entgo.io/ent/schema/index"
+)
+
+// Job is a definition: what people read and change.
+type Job struct{ ent.Schema }
+
+// Fields of Job.
+func (Job) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id"),
+		field.Int64("instance_id").Immutable(),
+		field.String("name"),
+		field.Text("description"),
+		field.Text("workflow"),
+		field.JSON("labels", map[string]string{}).Optional(),
+		field.Int64("version"),
+		field.Int64("created_at").Immutable(),
+		field.Int64("updated_at"),
+	}
+}
+
+// Edges of Job.
+func (Job) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("instance", Instance.Type).Ref("jobs").Field("instance_id").Unique().Required().Immutable(),
+		edge.To("uses", JobResource.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+	}
+}
+
+// Indexes of Job.
+func (Job) Indexes() []ent.Index { return []ent.Index{index.Fields("instance_id", "id")} }
+
+// JobResource says that a job's workflow names a resource.
+type JobResource struct{ ent.Schema }
+
+// Fields of JobResource.
+func (JobResource) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id"),
+		field.Int64("job_id").Immutable(),
+		field.Int64("resource_id").Immutable(),
+	}
+}
+
+// Edges of JobResource.
+func (JobResource) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("job", Job.Type).Ref("uses").Field("job_id").Unique().Required().Immutable(),
+		edge.From("resource", Resource.Type).Ref("uses").Field("resource_id").Unique().Required().Immutable(),
+	}
+}
+
+// Indexes of JobResource.
+func (JobResource) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("job_id", "resource_id").Unique(), index.Fields("resource_id")}
+}
+
+// Schedule is the narrow state of a job that every claim reads and moves. Its
+// id is the job's.
+type Schedule struct{ ent.Schema }
+
+// Fields of Schedule.
+func (Schedule) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id"),
+		field.Int64("instance_id").Immutable(),
+		field.Bool("active"),
+		// next_run is 0 when there is none.
+		field.Int64("next_run"),
+		field.String("type"),
+		field.String("cron"),
+		field.Int("minutes"),
+		field.String("time_zone"),
+		field.Int64("anchor"),
+		// policies is JSON, empty when all are the defaults.
+		field.Text("policies"),
+		field.Int64("version"),
+		// fence is the last one given to an attempt of the job.
+		field.Int64("fence").Default(0),
+		field.Int64("paused_at").Default(0),
+		// skip_id is the ledger row that the next skip of the same reason folds
+		// into, 0 when an execution came after it.
+		field.Int64("skip_id").Default(0),
+	}
+}
+
+// Indexes of Schedule. The predicate is in PostgreSQL's own spelling: any
+// other one is taken for a change at each comparison.
+func (Schedule) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("next_run").StorageKey("schedules_due").Annotations(entsql.IndexWhere("(next_run > 0)")),
+	}
+}

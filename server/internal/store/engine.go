@@ -1,0 +1,194 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
+)
+
+// Due is one job whose next time has come, as the claim reads it under lock.
+type Due struct {
+	JobID      int64
+	InstanceID int64
+	// Version is that of the definition.
+	Version  int64
+	Schedule job.Schedule
+	Policies job.Policies
+	// NextRun is the slot that is due.
+	NextRun time.Time
+	// Blocking is the id of an execution of the job that is due and has not
+	// ended, 0 for none.
+	Blocking int64
+	// Waiting is how many executions of the job wait behind others.
+	Waiting int
+}
+
+// Start is one execution that a decision makes.
+type Start struct {
+	// ScheduledFor is the slot.
+	ScheduledFor time.Time
+	// NotBefore is when it may start: the slot, or later with jitter.
+	NotBefore time.Time
+	// Waits lets it wait until no other execution of the job runs.
+	Waits bool
+}
+
+// Decision is what becomes of a due job.
+type Decision struct {
+	Starts []Start
+	Skips  []job.Skip
+	// CancelRunning asks the job's running executions to end.
+	CancelRunning bool
+	// Next is the next slot, zero for none.
+	Next time.Time
+}
+
+// ClaimRequest bounds one claim.
+type ClaimRequest struct {
+	// Owner is the claiming replica.
+	Owner int64
+	// Now is the database's time as the replica knows it.
+	Now time.Time
+	// Ahead is up to when slots are claimed; jobs with an execution that has
+	// not ended are claimed only up to Now.
+	Ahead time.Time
+	// Limit is how many jobs at most.
+	Limit int
+}
+
+// Claimed is an execution that this replica owns now.
+type Claimed struct {
+	ExecutionID  int64
+	JobID        int64
+	InstanceID   int64
+	Trigger      job.Trigger
+	TriggerID    string
+	ScheduledFor time.Time
+	NotBefore    time.Time
+	CreatedAt    time.Time
+	// FirstStartedAt is when the first attempt started, zero for the first.
+	FirstStartedAt time.Time
+	// Attempt is the number of this attempt, from 1.
+	Attempt int
+	// Fence guards every write of this attempt.
+	Fence int64
+	// JobVersion is that of the definition below.
+	JobVersion int64
+	Workflow   json.RawMessage
+	Schedule   job.Schedule
+	Policies   job.Policies
+}
+
+// Finish is the end of one attempt.
+type Finish struct {
+	ExecutionID int64
+	Fence       int64
+	// State is final, or QUEUED when RetryAt is set.
+	State      job.State
+	Error      *job.Failure
+	Tasks      []job.TaskRecord
+	StartedAt  time.Time
+	FinishedAt time.Time
+	LogBytes   int64
+	// RetryAt, when not zero, puts the execution back to wait for its next
+	// attempt instead of ending it.
+	RetryAt time.Time
+}
+
+// Progress is what is told of an execution that has been running for a while.
+type Progress struct {
+	ExecutionID int64
+	Fence       int64
+	StartedAt   time.Time
+	Tasks       []job.TaskRecord
+	LogBytes    int64
+}
+
+// Engine is what ticker and executor need. A fence that is no longer the
+// execution's makes a write count for nothing.
+type Engine interface {
+	// ClaimDue takes due jobs in one transaction: it locks them, asks decide
+	// for each, and stores what it answers. decide must be pure and quick.
+	// Jobs that another replica has locked are passed over. The claimed
+	// executions that may start at once or by timer are answered; those that
+	// wait are for ClaimQueued. more tells that the limit was reached.
+	ClaimDue(ctx context.Context, req ClaimRequest, decide func(Due) Decision) (claimed []Claimed, more bool, err error)
+	// ClaimQueued takes executions that wait for a replica: by hand, retries,
+	// and those behind an execution that has ended. Of one job's waiting ones
+	// the oldest goes first.
+	ClaimQueued(ctx context.Context, req ClaimRequest) (claimed []Claimed, more bool, err error)
+	// StillClaimed answers which of the executions are still to be started
+	// under their fence: a job that was paused, edited or deleted since the
+	// claim has none.
+	StillClaimed(ctx context.Context, claimed []Claimed) (map[int64]bool, error)
+	// Finish ends attempts in one transaction and answers the ids of those
+	// whose fence was stale: nothing was written for them. It tells whether
+	// executions of these jobs now wait for ClaimQueued.
+	Finish(ctx context.Context, ends []Finish) (stale []int64, err error)
+	// Progress stores what has been running for a while and answers the ids
+	// whose fence is stale and those that somebody asked to cancel.
+	Progress(ctx context.Context, reports []Progress) (stale, cancelled []int64, err error)
+	// CancelledOf lists the executions of a replica that somebody asked to
+	// cancel.
+	CancelledOf(ctx context.Context, owner int64) ([]int64, error)
+}
+
+// Replica is a process that shares the database.
+type Replica struct {
+	ID int64
+	// Name tells people which: host and process.
+	Name       string
+	StartedAt  time.Time
+	LeaseUntil time.Time
+}
+
+// Replicas keeps the leases. The database's clock is the authority.
+type Replicas interface {
+	// Register makes a replica with a lease, and answers the database's time.
+	Register(ctx context.Context, name string, lease time.Duration) (Replica, time.Time, error)
+	// Renew extends the lease and answers the database's time; ErrNotFound
+	// means that others have declared the replica dead.
+	Renew(ctx context.Context, id int64, lease time.Duration) (time.Time, error)
+	// Leave gives the lease up. Executions still owned are then lost.
+	Leave(ctx context.Context, id int64) error
+	// Bury removes replicas whose lease has ended, or whose connection is
+	// known to be gone, and ends their executions WORKER_LOST (started) or puts
+	// them back to wait (not started yet). retry decides for started ones.
+	Bury(ctx context.Context, self int64, retry func(Claimed) (at time.Time, ok bool)) (buried, lost int, err error)
+	// List answers the living ones.
+	Replicas(ctx context.Context) ([]Replica, error)
+}
+
+// Signal is a wake-up between replicas.
+type Signal struct {
+	// Kind is "due" (look for work), "cancel" (an execution) or "withdraw"
+	// (executions of a job that were claimed ahead).
+	Kind string
+	ID   int64
+}
+
+// Signals carries wake-ups between replicas. They may be lost: everything
+// they tell is found again by polling.
+type Signals interface {
+	// Listen calls handle for each signal until ctx ends. It reconnects by
+	// itself and calls handle with a "due" signal after each connect.
+	Listen(ctx context.Context, handle func(Signal)) error
+}
+
+// Store is all roles together.
+type Store interface {
+	Instances
+	Clients
+	SigningKeys
+	Configs
+	Jobs
+	Executions
+	Engine
+	Replicas
+	Signals
+	// Ping tells whether the database answers.
+	Ping(ctx context.Context) error
+	Close() error
+}
