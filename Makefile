@@ -90,7 +90,7 @@ $(GOLANGCI):
 
 $(GRPCURL):
 	GOBIN=$(abspath $(TOOLS)) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
-	cp $(TOOLS)/grpcurl $@
+	ln -f $(TOOLS)/grpcurl $@
 
 # The protos that ours import, from the modules in go.mod.
 $(THIRD_PARTY): go.mod server/internal/tools/protodeps/main.go
