@@ -1,0 +1,187 @@
+// Package entstore is the store on ent, for SQLite and PostgreSQL. It is the
+// only package that knows ent, SQL and the two drivers.
+//
+// Rules:
+//   - Rows become job values in mapping.go and nowhere else.
+//   - What runs once per request goes through ent; what runs for every
+//     execution is hand-written SQL in engine_postgres.go and
+//     engine_sqlite.go, a statement per batch.
+//   - SQLite has one writer: every transaction begins IMMEDIATE on one
+//     connection. PostgreSQL takes row locks, always the job's schedule row
+//     first, so that two transactions can't wait for each other.
+//   - Every call has a deadline ([Options.Timeout]); a statement that waits
+//     longer is cancelled and the call is a *job.UnavailableError.
+package entstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"entgo.io/ent/dialect"
+	entsql "entgo.io/ent/dialect/sql"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/pointscene/carillon/ent"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+var _ store.Store = (*Store)(nil)
+
+// Options say which database and how patient to be.
+type Options struct {
+	// URL is postgres://… or file:PATH for SQLite.
+	URL string
+	// Timeout bounds each call; 5 s when zero.
+	Timeout time.Duration
+	// MaxConns bounds the connections to PostgreSQL; 16 when zero.
+	MaxConns int32
+	Log      *slog.Logger
+}
+
+// Store is one open database.
+type Store struct {
+	client  *ent.Client
+	db      *sql.DB
+	timeout time.Duration
+	log     *slog.Logger
+
+	// pool is nil on SQLite.
+	pool *pgxpool.Pool
+	// read is SQLite's pool of readers: WAL lets them pass the one writer.
+	// On PostgreSQL it is db.
+	read *sql.DB
+	// readClient is ent on read.
+	readClient *ent.Client
+
+	// local carries signals inside the process on SQLite.
+	local *localSignals
+	// liveness is the session whose advisory locks say that this replica
+	// lives; PostgreSQL only.
+	liveness atomic.Pointer[liveness]
+}
+
+// Open opens the database; it does not migrate it.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case strings.HasPrefix(o.URL, "postgres://"), strings.HasPrefix(o.URL, "postgresql://"):
+		return openPostgres(ctx, o)
+	case strings.HasPrefix(o.URL, "file:"):
+		return openSQLite(ctx, o)
+	default:
+		return nil, errors.New("the database URL must begin with postgres:// or file:")
+	}
+}
+
+func openPostgres(ctx context.Context, o Options) (*Store, error) {
+	config, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		// The parser's error quotes the URL, which may hold a password.
+		return nil, errors.New("the database URL is not a valid postgres:// URL")
+	}
+	config.MaxConns = o.MaxConns
+	if config.MaxConns == 0 {
+		config.MaxConns = 16
+	}
+	params := config.ConnConfig.RuntimeParams
+	// jit costs 100-300 ms per statement once the planner's guess is high.
+	params["jit"] = "off"
+	params["application_name"] = "carillon"
+	params["timezone"] = "UTC"
+	// A transaction that this process forgot must not hold locks for ever.
+	params["idle_in_transaction_session_timeout"] = "30000"
+	params["statement_timeout"] = fmt.Sprint(o.Timeout.Milliseconds())
+	config.ConnConfig.ConnectTimeout = o.Timeout
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	db.SetMaxIdleConns(0) // the pool keeps them
+	client := ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, db)))
+	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, pool: pool, read: db, readClient: client}, nil
+}
+
+func openSQLite(ctx context.Context, o Options) (*Store, error) {
+	dsn, err := sqliteDSN(o.URL, o.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	if err := db.PingContext(ctx); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("open database file: %w", err)
+	}
+	s := &Store{db: db, timeout: o.Timeout, log: o.Log, read: db, local: newLocalSignals()}
+	s.client = ent.NewClient(ent.Driver(entsql.OpenDB(dialect.SQLite, db)))
+	s.readClient = s.client
+	if !strings.Contains(o.URL, "mode=memory") {
+		s.read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
+		if err != nil {
+			_ = db.Close()
+			return nil, fmt.Errorf("open database: %w", err)
+		}
+		s.read.SetMaxOpenConns(4)
+		s.readClient = ent.NewClient(ent.Driver(entsql.OpenDB(dialect.SQLite, s.read)))
+	}
+	return s, nil
+}
+
+// sqliteDSN adds the settings that durability and speed need: synchronous
+// stays FULL, since an acknowledged write must survive a power cut.
+func sqliteDSN(raw string, timeout time.Duration) (string, error) {
+	name, query, _ := strings.Cut(raw, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return "", errors.New("the database URL has a malformed query")
+	}
+	values.Set("_txlock", "immediate")
+	for _, p := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-65536)", fmt.Sprintf("busy_timeout(%d)", timeout.Milliseconds())} {
+		values.Add("_pragma", p)
+	}
+	return name + "?" + values.Encode(), nil
+}
+
+// Ping tells whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.read.PingContext(ctx)
+}
+
+// Close lets go of the database.
+func (s *Store) Close() error {
+	if l := s.liveness.Swap(nil); l != nil {
+		l.close()
+	}
+	err := s.client.Close()
+	if s.read != s.db {
+		err = errors.Join(err, s.read.Close())
+	}
+	if s.pool != nil {
+		s.pool.Close()
+	}
+	return err
+}
+
+// postgres tells which of the two dialects is spoken.
+func (s *Store) postgres() bool { return s.pool != nil }
+
