@@ -5641,6 +5641,8 @@ type ReplicaMutation struct {
 	typ            string
 	id             *int64
 	name           *string
+	session        *string
+	role           *string
 	started_at     *int64
 	addstarted_at  *int64
 	lease_until    *int64
@@ -5791,6 +5793,78 @@ func (m *ReplicaMutation) ResetName() {
 	m.name = nil
 }
 
+// SetSession sets the "session" field.
+func (m *ReplicaMutation) SetSession(s string) {
+	m.session = &s
+}
+
+// Session returns the value of the "session" field in the mutation.
+func (m *ReplicaMutation) Session() (r string, exists bool) {
+	v := m.session
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSession returns the old "session" field's value of the Replica entity.
+// If the Replica object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplicaMutation) OldSession(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSession is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSession requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSession: %w", err)
+	}
+	return oldValue.Session, nil
+}
+
+// ResetSession resets all changes to the "session" field.
+func (m *ReplicaMutation) ResetSession() {
+	m.session = nil
+}
+
+// SetRole sets the "role" field.
+func (m *ReplicaMutation) SetRole(s string) {
+	m.role = &s
+}
+
+// Role returns the value of the "role" field in the mutation.
+func (m *ReplicaMutation) Role() (r string, exists bool) {
+	v := m.role
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRole returns the old "role" field's value of the Replica entity.
+// If the Replica object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplicaMutation) OldRole(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRole is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRole requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRole: %w", err)
+	}
+	return oldValue.Role, nil
+}
+
+// ResetRole resets all changes to the "role" field.
+func (m *ReplicaMutation) ResetRole() {
+	m.role = nil
+}
+
 // SetStartedAt sets the "started_at" field.
 func (m *ReplicaMutation) SetStartedAt(i int64) {
 	m.started_at = &i
@@ -5937,9 +6011,15 @@ func (m *ReplicaMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ReplicaMutation) Fields() []string {
-	fields := make([]string, 0, 3)
+	fields := make([]string, 0, 5)
 	if m.name != nil {
 		fields = append(fields, replica.FieldName)
+	}
+	if m.session != nil {
+		fields = append(fields, replica.FieldSession)
+	}
+	if m.role != nil {
+		fields = append(fields, replica.FieldRole)
 	}
 	if m.started_at != nil {
 		fields = append(fields, replica.FieldStartedAt)
@@ -5957,6 +6037,10 @@ func (m *ReplicaMutation) Field(name string) (ent.Value, bool) {
 	switch name {
 	case replica.FieldName:
 		return m.Name()
+	case replica.FieldSession:
+		return m.Session()
+	case replica.FieldRole:
+		return m.Role()
 	case replica.FieldStartedAt:
 		return m.StartedAt()
 	case replica.FieldLeaseUntil:
@@ -5972,6 +6056,10 @@ func (m *ReplicaMutation) OldField(ctx context.Context, name string) (ent.Value,
 	switch name {
 	case replica.FieldName:
 		return m.OldName(ctx)
+	case replica.FieldSession:
+		return m.OldSession(ctx)
+	case replica.FieldRole:
+		return m.OldRole(ctx)
 	case replica.FieldStartedAt:
 		return m.OldStartedAt(ctx)
 	case replica.FieldLeaseUntil:
@@ -5991,6 +6079,20 @@ func (m *ReplicaMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetName(v)
+		return nil
+	case replica.FieldSession:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSession(v)
+		return nil
+	case replica.FieldRole:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRole(v)
 		return nil
 	case replica.FieldStartedAt:
 		v, ok := value.(int64)
@@ -6084,6 +6186,12 @@ func (m *ReplicaMutation) ResetField(name string) error {
 	switch name {
 	case replica.FieldName:
 		m.ResetName()
+		return nil
+	case replica.FieldSession:
+		m.ResetSession()
+		return nil
+	case replica.FieldRole:
+		m.ResetRole()
 		return nil
 	case replica.FieldStartedAt:
 		m.ResetStartedAt()

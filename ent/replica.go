@@ -18,6 +18,10 @@ type Replica struct {
 	ID int64 `json:"id,omitempty"`
 	// Name holds the value of the "name" field.
 	Name string `json:"name,omitempty"`
+	// Session holds the value of the "session" field.
+	Session string `json:"session,omitempty"`
+	// Role holds the value of the "role" field.
+	Role string `json:"role,omitempty"`
 	// StartedAt holds the value of the "started_at" field.
 	StartedAt int64 `json:"started_at,omitempty"`
 	// LeaseUntil holds the value of the "lease_until" field.
@@ -32,7 +36,7 @@ func (*Replica) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case replica.FieldID, replica.FieldStartedAt, replica.FieldLeaseUntil:
 			values[i] = new(sql.NullInt64)
-		case replica.FieldName:
+		case replica.FieldName, replica.FieldSession, replica.FieldRole:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -60,6 +64,18 @@ func (_m *Replica) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field name", values[i])
 			} else if value.Valid {
 				_m.Name = value.String
+			}
+		case replica.FieldSession:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field session", values[i])
+			} else if value.Valid {
+				_m.Session = value.String
+			}
+		case replica.FieldRole:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field role", values[i])
+			} else if value.Valid {
+				_m.Role = value.String
 			}
 		case replica.FieldStartedAt:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -111,6 +127,12 @@ func (_m *Replica) String() string {
 	builder.WriteString(fmt.Sprintf("id=%v, ", _m.ID))
 	builder.WriteString("name=")
 	builder.WriteString(_m.Name)
+	builder.WriteString(", ")
+	builder.WriteString("session=")
+	builder.WriteString(_m.Session)
+	builder.WriteString(", ")
+	builder.WriteString("role=")
+	builder.WriteString(_m.Role)
 	builder.WriteString(", ")
 	builder.WriteString("started_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.StartedAt))

@@ -27,6 +27,18 @@ func (_c *ReplicaCreate) SetName(v string) *ReplicaCreate {
 	return _c
 }
 
+// SetSession sets the "session" field.
+func (_c *ReplicaCreate) SetSession(v string) *ReplicaCreate {
+	_c.mutation.SetSession(v)
+	return _c
+}
+
+// SetRole sets the "role" field.
+func (_c *ReplicaCreate) SetRole(v string) *ReplicaCreate {
+	_c.mutation.SetRole(v)
+	return _c
+}
+
 // SetStartedAt sets the "started_at" field.
 func (_c *ReplicaCreate) SetStartedAt(v int64) *ReplicaCreate {
 	_c.mutation.SetStartedAt(v)
@@ -82,6 +94,12 @@ func (_c *ReplicaCreate) check() error {
 	if _, ok := _c.mutation.Name(); !ok {
 		return &ValidationError{Name: "name", err: errors.New(`ent: missing required field "Replica.name"`)}
 	}
+	if _, ok := _c.mutation.Session(); !ok {
+		return &ValidationError{Name: "session", err: errors.New(`ent: missing required field "Replica.session"`)}
+	}
+	if _, ok := _c.mutation.Role(); !ok {
+		return &ValidationError{Name: "role", err: errors.New(`ent: missing required field "Replica.role"`)}
+	}
 	if _, ok := _c.mutation.StartedAt(); !ok {
 		return &ValidationError{Name: "started_at", err: errors.New(`ent: missing required field "Replica.started_at"`)}
 	}
@@ -124,6 +142,14 @@ func (_c *ReplicaCreate) createSpec() (*Replica, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Name(); ok {
 		_spec.SetField(replica.FieldName, field.TypeString, value)
 		_node.Name = value
+	}
+	if value, ok := _c.mutation.Session(); ok {
+		_spec.SetField(replica.FieldSession, field.TypeString, value)
+		_node.Session = value
+	}
+	if value, ok := _c.mutation.Role(); ok {
+		_spec.SetField(replica.FieldRole, field.TypeString, value)
+		_node.Role = value
 	}
 	if value, ok := _c.mutation.StartedAt(); ok {
 		_spec.SetField(replica.FieldStartedAt, field.TypeInt64, value)
@@ -194,6 +220,30 @@ func (u *ReplicaUpsert) SetName(v string) *ReplicaUpsert {
 // UpdateName sets the "name" field to the value that was provided on create.
 func (u *ReplicaUpsert) UpdateName() *ReplicaUpsert {
 	u.SetExcluded(replica.FieldName)
+	return u
+}
+
+// SetSession sets the "session" field.
+func (u *ReplicaUpsert) SetSession(v string) *ReplicaUpsert {
+	u.Set(replica.FieldSession, v)
+	return u
+}
+
+// UpdateSession sets the "session" field to the value that was provided on create.
+func (u *ReplicaUpsert) UpdateSession() *ReplicaUpsert {
+	u.SetExcluded(replica.FieldSession)
+	return u
+}
+
+// SetRole sets the "role" field.
+func (u *ReplicaUpsert) SetRole(v string) *ReplicaUpsert {
+	u.Set(replica.FieldRole, v)
+	return u
+}
+
+// UpdateRole sets the "role" field to the value that was provided on create.
+func (u *ReplicaUpsert) UpdateRole() *ReplicaUpsert {
+	u.SetExcluded(replica.FieldRole)
 	return u
 }
 
@@ -292,6 +342,34 @@ func (u *ReplicaUpsertOne) SetName(v string) *ReplicaUpsertOne {
 func (u *ReplicaUpsertOne) UpdateName() *ReplicaUpsertOne {
 	return u.Update(func(s *ReplicaUpsert) {
 		s.UpdateName()
+	})
+}
+
+// SetSession sets the "session" field.
+func (u *ReplicaUpsertOne) SetSession(v string) *ReplicaUpsertOne {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.SetSession(v)
+	})
+}
+
+// UpdateSession sets the "session" field to the value that was provided on create.
+func (u *ReplicaUpsertOne) UpdateSession() *ReplicaUpsertOne {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.UpdateSession()
+	})
+}
+
+// SetRole sets the "role" field.
+func (u *ReplicaUpsertOne) SetRole(v string) *ReplicaUpsertOne {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.SetRole(v)
+	})
+}
+
+// UpdateRole sets the "role" field to the value that was provided on create.
+func (u *ReplicaUpsertOne) UpdateRole() *ReplicaUpsertOne {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.UpdateRole()
 	})
 }
 
@@ -561,6 +639,34 @@ func (u *ReplicaUpsertBulk) SetName(v string) *ReplicaUpsertBulk {
 func (u *ReplicaUpsertBulk) UpdateName() *ReplicaUpsertBulk {
 	return u.Update(func(s *ReplicaUpsert) {
 		s.UpdateName()
+	})
+}
+
+// SetSession sets the "session" field.
+func (u *ReplicaUpsertBulk) SetSession(v string) *ReplicaUpsertBulk {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.SetSession(v)
+	})
+}
+
+// UpdateSession sets the "session" field to the value that was provided on create.
+func (u *ReplicaUpsertBulk) UpdateSession() *ReplicaUpsertBulk {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.UpdateSession()
+	})
+}
+
+// SetRole sets the "role" field.
+func (u *ReplicaUpsertBulk) SetRole(v string) *ReplicaUpsertBulk {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.SetRole(v)
+	})
+}
+
+// UpdateRole sets the "role" field to the value that was provided on create.
+func (u *ReplicaUpsertBulk) UpdateRole() *ReplicaUpsertBulk {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.UpdateRole()
 	})
 }
 

@@ -42,6 +42,34 @@ func (_u *ReplicaUpdate) SetNillableName(v *string) *ReplicaUpdate {
 	return _u
 }
 
+// SetSession sets the "session" field.
+func (_u *ReplicaUpdate) SetSession(v string) *ReplicaUpdate {
+	_u.mutation.SetSession(v)
+	return _u
+}
+
+// SetNillableSession sets the "session" field if the given value is not nil.
+func (_u *ReplicaUpdate) SetNillableSession(v *string) *ReplicaUpdate {
+	if v != nil {
+		_u.SetSession(*v)
+	}
+	return _u
+}
+
+// SetRole sets the "role" field.
+func (_u *ReplicaUpdate) SetRole(v string) *ReplicaUpdate {
+	_u.mutation.SetRole(v)
+	return _u
+}
+
+// SetNillableRole sets the "role" field if the given value is not nil.
+func (_u *ReplicaUpdate) SetNillableRole(v *string) *ReplicaUpdate {
+	if v != nil {
+		_u.SetRole(*v)
+	}
+	return _u
+}
+
 // SetStartedAt sets the "started_at" field.
 func (_u *ReplicaUpdate) SetStartedAt(v int64) *ReplicaUpdate {
 	_u.mutation.ResetStartedAt()
@@ -134,6 +162,12 @@ func (_u *ReplicaUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.Name(); ok {
 		_spec.SetField(replica.FieldName, field.TypeString, value)
 	}
+	if value, ok := _u.mutation.Session(); ok {
+		_spec.SetField(replica.FieldSession, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Role(); ok {
+		_spec.SetField(replica.FieldRole, field.TypeString, value)
+	}
 	if value, ok := _u.mutation.StartedAt(); ok {
 		_spec.SetField(replica.FieldStartedAt, field.TypeInt64, value)
 	}
@@ -178,6 +212,34 @@ func (_u *ReplicaUpdateOne) SetName(v string) *ReplicaUpdateOne {
 func (_u *ReplicaUpdateOne) SetNillableName(v *string) *ReplicaUpdateOne {
 	if v != nil {
 		_u.SetName(*v)
+	}
+	return _u
+}
+
+// SetSession sets the "session" field.
+func (_u *ReplicaUpdateOne) SetSession(v string) *ReplicaUpdateOne {
+	_u.mutation.SetSession(v)
+	return _u
+}
+
+// SetNillableSession sets the "session" field if the given value is not nil.
+func (_u *ReplicaUpdateOne) SetNillableSession(v *string) *ReplicaUpdateOne {
+	if v != nil {
+		_u.SetSession(*v)
+	}
+	return _u
+}
+
+// SetRole sets the "role" field.
+func (_u *ReplicaUpdateOne) SetRole(v string) *ReplicaUpdateOne {
+	_u.mutation.SetRole(v)
+	return _u
+}
+
+// SetNillableRole sets the "role" field if the given value is not nil.
+func (_u *ReplicaUpdateOne) SetNillableRole(v *string) *ReplicaUpdateOne {
+	if v != nil {
+		_u.SetRole(*v)
 	}
 	return _u
 }
@@ -303,6 +365,12 @@ func (_u *ReplicaUpdateOne) sqlSave(ctx context.Context) (_node *Replica, err er
 	}
 	if value, ok := _u.mutation.Name(); ok {
 		_spec.SetField(replica.FieldName, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Session(); ok {
+		_spec.SetField(replica.FieldSession, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Role(); ok {
+		_spec.SetField(replica.FieldRole, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.StartedAt(); ok {
 		_spec.SetField(replica.FieldStartedAt, field.TypeInt64, value)

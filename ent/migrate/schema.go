@@ -213,6 +213,8 @@ var (
 	ReplicasColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeInt64, Increment: true},
 		{Name: "name", Type: field.TypeString},
+		{Name: "session", Type: field.TypeString},
+		{Name: "role", Type: field.TypeString},
 		{Name: "started_at", Type: field.TypeInt64},
 		{Name: "lease_until", Type: field.TypeInt64},
 	}
@@ -433,6 +435,9 @@ func init() {
 	JobResourcesTable.ForeignKeys[1].RefTable = ResourcesTable
 	ResourcesTable.ForeignKeys[0].RefTable = InstancesTable
 	ResourceConfigsTable.ForeignKeys[0].RefTable = ResourcesTable
+	SchedulesTable.Annotation = &entsql.Annotation{}
+	SchedulesTable.Annotation.Incremental = new(bool)
+	*SchedulesTable.Annotation.Incremental = false
 	ClientsTable.Annotation = &entsql.Annotation{
 		Table: "clients",
 	}

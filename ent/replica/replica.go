@@ -13,6 +13,10 @@ const (
 	FieldID = "id"
 	// FieldName holds the string denoting the name field in the database.
 	FieldName = "name"
+	// FieldSession holds the string denoting the session field in the database.
+	FieldSession = "session"
+	// FieldRole holds the string denoting the role field in the database.
+	FieldRole = "role"
 	// FieldStartedAt holds the string denoting the started_at field in the database.
 	FieldStartedAt = "started_at"
 	// FieldLeaseUntil holds the string denoting the lease_until field in the database.
@@ -25,6 +29,8 @@ const (
 var Columns = []string{
 	FieldID,
 	FieldName,
+	FieldSession,
+	FieldRole,
 	FieldStartedAt,
 	FieldLeaseUntil,
 }
@@ -50,6 +56,16 @@ func ByID(opts ...sql.OrderTermOption) OrderOption {
 // ByName orders the results by the name field.
 func ByName(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldName, opts...).ToFunc()
+}
+
+// BySession orders the results by the session field.
+func BySession(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSession, opts...).ToFunc()
+}
+
+// ByRole orders the results by the role field.
+func ByRole(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRole, opts...).ToFunc()
 }
 
 // ByStartedAt orders the results by the started_at field.

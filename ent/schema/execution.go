@@ -113,11 +113,14 @@ func (Skip) Indexes() []ent.Index {
 // Replica is a process that shares the database.
 type Replica struct{ ent.Schema }
 
-// Fields of Replica.
+// Fields of Replica. session is the application_name of its connections and
+// role the database user behind them: a process without any session is gone.
 func (Replica) Fields() []ent.Field {
 	return []ent.Field{
 		field.Int64("id"),
 		field.String("name"),
+		field.String("session"),
+		field.String("role"),
 		field.Int64("started_at"),
 		field.Int64("lease_until"),
 	}

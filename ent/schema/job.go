@@ -3,6 +3,7 @@ package schema
 import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/entsql"
+	"entgo.io/ent/schema"
 	"entgo.io/ent/schema/edge"
 	"entgo.io/ent/schema/field"
 	"entgo.io/ent/schema/index"
@@ -89,6 +90,12 @@ func (Schedule) Fields() []ent.Field {
 		// into, 0 when an execution came after it.
 		field.Int64("skip_id").Default(0),
 	}
+}
+
+// Annotations of Schedule: its id is the job's, never generated.
+func (Schedule) Annotations() []schema.Annotation {
+	incremental := false
+	return []schema.Annotation{entsql.Annotation{Incremental: &incremental}}
 }
 
 // Indexes of Schedule. The predicate is in PostgreSQL's own spelling: any

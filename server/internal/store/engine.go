@@ -119,13 +119,13 @@ type Engine interface {
 	// and those behind an execution that has ended. Of one job's waiting ones
 	// the oldest goes first.
 	ClaimQueued(ctx context.Context, req ClaimRequest) (claimed []Claimed, more bool, err error)
-	// StillClaimed answers which of the executions are still to be started
-	// under their fence: a job that was paused, edited or deleted since the
-	// claim has none.
-	StillClaimed(ctx context.Context, claimed []Claimed) (map[int64]bool, error)
+	// StillClaimed answers the states of the executions that are still to be
+	// started under their fence. One that is missing was withdrawn, because its
+	// job was paused, edited or deleted since the claim.
+	StillClaimed(ctx context.Context, claimed []Claimed) (map[int64]job.State, error)
 	// Finish ends attempts in one transaction and answers the ids of those
-	// whose fence was stale: nothing was written for them. It tells whether
-	// executions of these jobs now wait for ClaimQueued.
+	// whose fence was stale: nothing was written for them. One that was to be
+	// retried but that somebody asked to cancel ends CANCELLED.
 	Finish(ctx context.Context, ends []Finish) (stale []int64, err error)
 	// Progress stores what has been running for a while and answers the ids
 	// whose fence is stale and those that somebody asked to cancel.
@@ -144,6 +144,14 @@ type Replica struct {
 	LeaseUntil time.Time
 }
 
+// Burial says which replicas to bury.
+type Burial struct {
+	// Self is the burying replica.
+	Self int64
+	// Leave buries Self and nobody else.
+	Leave bool
+}
+
 // Replicas keeps the leases. The database's clock is the authority.
 type Replicas interface {
 	// Register makes a replica with a lease, and answers the database's time.
@@ -151,23 +159,35 @@ type Replicas interface {
 	// Renew extends the lease and answers the database's time; ErrNotFound
 	// means that others have declared the replica dead.
 	Renew(ctx context.Context, id int64, lease time.Duration) (time.Time, error)
-	// Leave gives the lease up. Executions still owned are then lost.
-	Leave(ctx context.Context, id int64) error
-	// Bury removes replicas whose lease has ended, or whose connection is
-	// known to be gone, and ends their executions WORKER_LOST (started) or puts
-	// them back to wait (not started yet). retry decides for started ones.
-	Bury(ctx context.Context, self int64, retry func(Claimed) (at time.Time, ok bool)) (buried, lost int, err error)
-	// List answers the living ones.
+	// Bury removes replicas whose lease has ended, or whose process is known to
+	// be gone, and lets go of their executions: those whose time had not come
+	// wait again; the others, which may have started, end WORKER_LOST, or wait
+	// for the attempt that retry grants. Bury of oneself gives up the rest
+	// after a drain.
+	Bury(ctx context.Context, who Burial, retry func(Claimed) (at time.Time, ok bool)) (lost int, err error)
+	// Replicas answers the living ones.
 	Replicas(ctx context.Context) ([]Replica, error)
 }
 
 // Signal is a wake-up between replicas.
 type Signal struct {
-	// Kind is "due" (look for work), "cancel" (an execution) or "withdraw"
-	// (executions of a job that were claimed ahead).
-	Kind string
-	ID   int64
+	Kind SignalKind
+	// ID is the execution's for SignalCancel, the job's otherwise, 0 for any.
+	ID int64
 }
+
+// SignalKind is what a signal asks for.
+type SignalKind string
+
+// The kinds of signals.
+const (
+	// SignalDue: look for work now.
+	SignalDue SignalKind = "due"
+	// SignalCancel: end an execution.
+	SignalCancel SignalKind = "cancel"
+	// SignalWithdraw: a job's executions that were claimed ahead are gone.
+	SignalWithdraw SignalKind = "withdraw"
+)
 
 // Signals carries wake-ups between replicas. They may be lost: everything
 // they tell is found again by polling.
