@@ -1,0 +1,74 @@
+package entstore
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pointscene/carillon/ent"
+)
+
+// attempts bounds how often one call tries a transaction that the database
+// keeps rolling back.
+const attempts = 6
+
+// tx runs fn in a transaction and commits it when fn answers nil. fn runs
+// again when the database rolled it back for reasons of concurrency, so it
+// must not keep anything from an earlier run. All runs together have the
+// store's timeout. What must happen only after the commit goes into a hook
+// ([ent.Tx.OnCommit]).
+func (s *Store) tx(ctx context.Context, name string, fn func(ctx context.Context, tx *ent.Tx) error) error {
+	return s.run(ctx, name, func(ctx context.Context) error {
+		tx, err := s.client.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		open := true
+		defer func() {
+			if open {
+				_ = tx.Rollback() // the error that led here says more
+			}
+		}()
+		if err := fn(ctx, tx); err != nil {
+			return err
+		}
+		open = false
+		return tx.Commit()
+	})
+}
+
+// query runs fn, which only reads. A statement sees one state of the database;
+// two of them may see two, so fn has one wherever that matters.
+func (s *Store) query(ctx context.Context, name string, fn func(ctx context.Context, c *ent.Client) error) error {
+	return s.run(ctx, name, func(ctx context.Context) error { return fn(ctx, s.readClient) })
+}
+
+// run gives fn the store's timeout, repeats it while the database rolls it
+// back, and converts its error.
+func (s *Store) run(parent context.Context, name string, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(parent, s.timeout)
+	defer cancel()
+	err := fn(ctx)
+	for n := 1; n < attempts && isTransient(err) && pause(ctx, n); n++ {
+		err = fn(ctx)
+	}
+	if err != nil && parent.Err() != nil {
+		// The caller gave up: that is not the database's fault.
+		return fmt.Errorf("%s: %w", name, parent.Err())
+	}
+	return convert(name, err)
+}
+
+// pause waits before the next attempt, a random time so that those who
+// collided don't meet again. It answers false when ctx ended.
+func pause(ctx context.Context, attempt int) bool {
+	timer := time.NewTimer(rand.N(5 * time.Millisecond << attempt))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
