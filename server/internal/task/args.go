@@ -51,8 +51,12 @@ func Read(args Args) *Reader {
 	return r
 }
 
-// Has reports whether the argument is there and not null.
-func (r *Reader) Has(name string) bool { return r.args[name] != nil }
+// Has reports whether the argument is there and not null. It counts as asking
+// for the argument.
+func (r *Reader) Has(name string) bool {
+	r.know(name)
+	return r.args[name] != nil
+}
 
 // Refuse adds a violation; path is relative to the arguments.
 func (r *Reader) Refuse(path, reason, format string, args ...any) {
@@ -242,12 +246,18 @@ func (r *Reader) ID(name string, p Presence) string {
 
 // take marks the argument as known and returns it; false when it is left out.
 func (r *Reader) take(name string, p Presence) (any, bool) {
-	r.known = append(r.known, name)
+	r.know(name)
 	v := r.args[name]
 	if v == nil && p == Required {
 		r.Refuse(Field(name), ReasonRequired, "is required")
 	}
 	return v, v != nil
+}
+
+func (r *Reader) know(name string) {
+	if !slices.Contains(r.known, name) {
+		r.known = append(r.known, name)
+	}
 }
 
 func (r *Reader) isString(name string) bool {

@@ -66,6 +66,7 @@ func TestReaderRefuses(t *testing.T) {
 	}{
 		{"nothing asked, nothing given", nil, func(*task.Reader) {}, nil},
 		{"unknown", task.Args{"b": 1.0, "a.c": 1.0}, func(*task.Reader) {}, []string{`["a.c"] UNKNOWN_FIELD`, "b UNKNOWN_FIELD"}},
+		{"has counts as asking", task.Args{"a": nil, "b": 1.0}, func(r *task.Reader) { r.Has("a"); r.Has("b") }, nil},
 		{"case matters", task.Args{"Url": "x"}, func(r *task.Reader) { r.String("url", task.Optional) }, []string{"Url UNKNOWN_FIELD"}},
 		{"required string absent", nil, func(r *task.Reader) { r.String("s", task.Required) }, []string{"s REQUIRED"}},
 		{"required string null", task.Args{"s": nil}, func(r *task.Reader) { r.String("s", task.Required) }, []string{"s REQUIRED"}},
