@@ -86,7 +86,7 @@ var (
 	}
 	// ExecutionsColumns holds the columns for the "executions" table.
 	ExecutionsColumns = []*schema.Column{
-		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "id", Type: field.TypeInt64},
 		{Name: "job_id", Type: field.TypeInt64},
 		{Name: "instance_id", Type: field.TypeInt64},
 		{Name: "trigger", Type: field.TypeString},
@@ -314,7 +314,7 @@ var (
 	}
 	// SchedulesColumns holds the columns for the "schedules" table.
 	SchedulesColumns = []*schema.Column{
-		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "id", Type: field.TypeInt64},
 		{Name: "instance_id", Type: field.TypeInt64},
 		{Name: "active", Type: field.TypeBool},
 		{Name: "next_run", Type: field.TypeInt64},
@@ -394,9 +394,9 @@ var (
 		PrimaryKey: []*schema.Column{SkipsColumns[0]},
 		Indexes: []*schema.Index{
 			{
-				Name:    "skip_job_id_first",
+				Name:    "skip_job_id_last",
 				Unique:  false,
-				Columns: []*schema.Column{SkipsColumns[1], SkipsColumns[4]},
+				Columns: []*schema.Column{SkipsColumns[1], SkipsColumns[5]},
 			},
 			{
 				Name:    "skip_last",
@@ -427,9 +427,6 @@ var (
 func init() {
 	ClientInstancesTable.ForeignKeys[0].RefTable = InstancesTable
 	ClientInstancesTable.ForeignKeys[1].RefTable = ClientsTable
-	ExecutionsTable.Annotation = &entsql.Annotation{}
-	ExecutionsTable.Annotation.Incremental = new(bool)
-	*ExecutionsTable.Annotation.Incremental = false
 	JobsTable.ForeignKeys[0].RefTable = InstancesTable
 	JobResourcesTable.ForeignKeys[0].RefTable = JobsTable
 	JobResourcesTable.ForeignKeys[1].RefTable = ResourcesTable

@@ -9,3 +9,16 @@
 //   - Hot tables have no foreign keys: the transactions that write them hold
 //     the lock on the job's schedule row.
 package schema
+
+import (
+	"entgo.io/ent"
+	"entgo.io/ent/dialect/entsql"
+	"entgo.io/ent/schema/field"
+)
+
+// givenID is the key of a row that takes over the id of another one: it is
+// never generated.
+func givenID() ent.Field {
+	generated := false
+	return field.Int64("id").Annotations(entsql.Annotation{Incremental: &generated})
+}

@@ -3,7 +3,6 @@ package schema
 import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/entsql"
-	"entgo.io/ent/schema"
 	"entgo.io/ent/schema/field"
 	"entgo.io/ent/schema/index"
 )
@@ -55,7 +54,7 @@ type Execution struct{ ent.Schema }
 // Fields of Execution. The id is the active execution's.
 func (Execution) Fields() []ent.Field {
 	return []ent.Field{
-		field.Int64("id"),
+		givenID(),
 		field.Int64("job_id").Immutable(),
 		field.Int64("instance_id").Immutable(),
 		field.String("trigger").Immutable(),
@@ -71,12 +70,6 @@ func (Execution) Fields() []ent.Field {
 		field.Text("tasks").Immutable(),
 		field.Int64("log_bytes").Immutable(),
 	}
-}
-
-// Annotations of Execution: its id is given, never generated.
-func (Execution) Annotations() []schema.Annotation {
-	incremental := false
-	return []schema.Annotation{entsql.Annotation{Incremental: &incremental}}
 }
 
 // Indexes of Execution.
@@ -107,7 +100,7 @@ func (Skip) Fields() []ent.Field {
 
 // Indexes of Skip.
 func (Skip) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("job_id", "first"), index.Fields("last")}
+	return []ent.Index{index.Fields("job_id", "last"), index.Fields("last")}
 }
 
 // Replica is a process that shares the database.

@@ -70,7 +70,7 @@ type Schedule struct{ ent.Schema }
 // Fields of Schedule.
 func (Schedule) Fields() []ent.Field {
 	return []ent.Field{
-		field.Int64("id"),
+		givenID(),
 		field.Int64("instance_id").Immutable(),
 		field.Bool("active"),
 		// next_run is 0 when there is none.
