@@ -25,39 +25,39 @@ func timeOf(micros int64) time.Time {
 	return time.UnixMicro(micros).UTC()
 }
 
-// encodeFailure is JSON, empty for none.
-func encodeFailure(f *job.Failure) (string, error) {
+// failureText is JSON, empty for none.
+func failureText(f *job.Failure) string {
 	if f == nil {
-		return "", nil
+		return ""
 	}
 	return encode(f)
 }
 
-func decodeFailure(text string) (*job.Failure, error) {
+func failureOf(text string) (*job.Failure, error) {
 	if text == "" {
 		return nil, nil
 	}
 	return decode[*job.Failure](text)
 }
 
-// encodeTasks is JSON, empty for none.
-func encodeTasks(tasks []job.TaskRecord) (string, error) {
+// tasksText is JSON, empty for none.
+func tasksText(tasks []job.TaskRecord) string {
 	if len(tasks) == 0 {
-		return "", nil
+		return ""
 	}
 	return encode(tasks)
 }
 
-func decodeTasks(text string) ([]job.TaskRecord, error) {
+func tasksOf(text string) ([]job.TaskRecord, error) {
 	if text == "" {
 		return nil, nil
 	}
 	return decode[[]job.TaskRecord](text)
 }
 
-// encodePolicies is JSON of what differs from the defaults, empty when nothing
+// policiesText is JSON of what differs from the defaults, empty when nothing
 // does.
-func encodePolicies(p job.Policies) (string, error) {
+func policiesText(p job.Policies) string {
 	defaults := job.Policies{}.WithDefaults()
 	if p.Overlap == defaults.Overlap {
 		p.Overlap = ""
@@ -69,13 +69,13 @@ func encodePolicies(p job.Policies) (string, error) {
 		p.CatchUpWindow = 0
 	}
 	if p == (job.Policies{}) {
-		return "", nil
+		return ""
 	}
 	return encode(p)
 }
 
-// decodePolicies answers the policies with their defaults filled in.
-func decodePolicies(text string) (job.Policies, error) {
+// policiesOf answers the policies with their defaults filled in.
+func policiesOf(text string) (job.Policies, error) {
 	if text == "" {
 		return job.Policies{}.WithDefaults(), nil
 	}
@@ -83,12 +83,9 @@ func decodePolicies(text string) (job.Policies, error) {
 	return p.WithDefaults(), err
 }
 
-func encode(value any) (string, error) {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return "", fmt.Errorf("encode %T: %w", value, err)
-	}
-	return string(text), nil
+func encode(value any) string {
+	text, _ := json.Marshal(value) // it can't fail: strings, numbers and times of four-digit years
+	return string(text)
 }
 
 func decode[T any](text string) (T, error) {
@@ -162,13 +159,13 @@ func executionOfHistory(row *ent.Execution) (job.Execution, error) {
 // fillExecution adds what is stored as JSON.
 func fillExecution(e job.Execution, failure, tasks string) (job.Execution, error) {
 	var err error
-	if e.Error, err = decodeFailure(failure); err != nil {
+	if e.Error, err = failureOf(failure); err != nil {
 		return job.Execution{}, fmt.Errorf("execution %d: %w", e.ID, err)
 	}
 	if e.State == job.StateRunning {
 		e.Error = nil
 	}
-	if e.Tasks, err = decodeTasks(tasks); err != nil {
+	if e.Tasks, err = tasksOf(tasks); err != nil {
 		return job.Execution{}, fmt.Errorf("execution %d: %w", e.ID, err)
 	}
 	return e, nil
