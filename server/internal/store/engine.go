@@ -123,6 +123,8 @@ type Engine interface {
 	// started under their fence. One that is missing was withdrawn, because its
 	// job was paused, edited or deleted since the claim.
 	StillClaimed(ctx context.Context, claimed []Claimed) (map[int64]job.State, error)
+	// Release puts executions back that were claimed and not started.
+	Release(ctx context.Context, claimed []Claimed) error
 	// Finish ends attempts in one transaction and answers the ids of those
 	// whose fence was stale: nothing was written for them. One that was to be
 	// retried but that somebody asked to cancel ends CANCELLED.
@@ -144,12 +146,13 @@ type Replica struct {
 	LeaseUntil time.Time
 }
 
-// Burial says which replicas to bury.
-type Burial struct {
-	// Self is the burying replica.
-	Self int64
-	// Leave buries Self and nobody else.
-	Leave bool
+// Lost is an execution of a dead replica, adopted by the one that buried it.
+type Lost struct {
+	Claimed
+	State     job.State
+	StartedAt time.Time
+	Tasks     []job.TaskRecord
+	LogBytes  int64
 }
 
 // Replicas keeps the leases. The database's clock is the authority.
@@ -160,11 +163,13 @@ type Replicas interface {
 	// means that others have declared the replica dead.
 	Renew(ctx context.Context, id int64, lease time.Duration) (time.Time, error)
 	// Bury removes replicas whose lease has ended, or whose process is known to
-	// be gone, and lets go of their executions: those whose time had not come
-	// wait again; the others, which may have started, end WORKER_LOST, or wait
-	// for the attempt that retry grants. Bury of oneself gives up the rest
-	// after a drain.
-	Bury(ctx context.Context, who Burial, retry func(Claimed) (at time.Time, ok bool)) (lost int, err error)
+	// be gone. Executions of theirs whose time had not come wait again; the
+	// others, which may have started, become self's under a new fence and are
+	// answered: self must Finish them.
+	Bury(ctx context.Context, self int64) ([]Lost, error)
+	// Leave gives the lease up. It comes last: what the replica still owns is
+	// lost with it.
+	Leave(ctx context.Context, self int64) error
 	// Replicas answers the living ones.
 	Replicas(ctx context.Context) ([]Replica, error)
 }

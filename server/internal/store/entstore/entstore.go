@@ -15,13 +15,13 @@ package entstore
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"entgo.io/ent/dialect"
@@ -64,9 +64,9 @@ type Store struct {
 
 	// local carries signals inside the process on SQLite.
 	local *localSignals
-	// liveness is the session whose advisory locks say that this replica
-	// lives; PostgreSQL only.
-	liveness atomic.Pointer[liveness]
+	// session is the application_name of this process's connections, by which
+	// other replicas see that it lives; PostgreSQL only.
+	session string
 }
 
 // Open opens the database; it does not migrate it.
@@ -100,7 +100,8 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	params := config.ConnConfig.RuntimeParams
 	// jit costs 100-300 ms per statement once the planner's guess is high.
 	params["jit"] = "off"
-	params["application_name"] = "carillon"
+	session := "carillon-" + rand.Text()
+	params["application_name"] = session
 	params["timezone"] = "UTC"
 	// A transaction that this process forgot must not hold locks for ever.
 	params["idle_in_transaction_session_timeout"] = "30000"
@@ -113,7 +114,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	db := stdlib.OpenDBFromPool(pool)
 	db.SetMaxIdleConns(0) // the pool keeps them
 	client := ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, db)))
-	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, pool: pool, read: db, readClient: client}, nil
+	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, pool: pool, read: db, readClient: client, session: session}, nil
 }
 
 func openSQLite(ctx context.Context, o Options) (*Store, error) {
@@ -169,9 +170,6 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Close lets go of the database.
 func (s *Store) Close() error {
-	if l := s.liveness.Swap(nil); l != nil {
-		l.close()
-	}
 	err := s.client.Close()
 	if s.read != s.db {
 		err = errors.Join(err, s.read.Close())
@@ -184,4 +182,3 @@ func (s *Store) Close() error {
 
 // postgres tells which of the two dialects is spoken.
 func (s *Store) postgres() bool { return s.pool != nil }
-

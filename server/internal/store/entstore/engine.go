@@ -1,0 +1,375 @@
+package entstore
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/pointscene/carillon/ent"
+	"github.com/pointscene/carillon/ent/activeexecution"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// ClaimDue implements store.Engine.
+func (s *Store) ClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) ([]store.Claimed, bool, error) {
+	if s.postgres() {
+		return s.pgClaimDue(ctx, req, decide)
+	}
+	return s.liteClaimDue(ctx, req, decide)
+}
+
+// ClaimQueued implements store.Engine.
+func (s *Store) ClaimQueued(ctx context.Context, req store.ClaimRequest) ([]store.Claimed, bool, error) {
+	if s.postgres() {
+		return s.pgClaimQueued(ctx, req)
+	}
+	return s.liteClaimQueued(ctx, req)
+}
+
+// StillClaimed implements store.Engine.
+func (s *Store) StillClaimed(ctx context.Context, claimed []store.Claimed) (map[int64]job.State, error) {
+	if s.postgres() {
+		return s.pgStillClaimed(ctx, claimed)
+	}
+	return s.liteStillClaimed(ctx, claimed)
+}
+
+// Release implements store.Engine.
+func (s *Store) Release(ctx context.Context, claimed []store.Claimed) error {
+	if s.postgres() {
+		return s.pgRelease(ctx, claimed)
+	}
+	return s.liteRelease(ctx, claimed)
+}
+
+// CancelledOf implements store.Engine.
+func (s *Store) CancelledOf(ctx context.Context, owner int64) (ids []int64, err error) {
+	err = s.query(ctx, "list cancelled executions", func(ctx context.Context, c *ent.Client) error {
+		ids, err = c.ActiveExecution.Query().
+			Where(activeexecution.Owner(owner), activeexecution.State(string(job.StateCancelling))).IDs(ctx)
+		return err
+	})
+	return ids, err
+}
+
+// Finish implements store.Engine.
+func (s *Store) Finish(ctx context.Context, ends []store.Finish) ([]int64, error) {
+	if s.postgres() {
+		return s.pgFinish(ctx, ends)
+	}
+	return s.liteFinish(ctx, ends)
+}
+
+// Progress implements store.Engine.
+func (s *Store) Progress(ctx context.Context, reports []store.Progress) (stale, cancelled []int64, err error) {
+	write := s.liteProgress
+	if s.postgres() {
+		write = s.pgProgress
+	}
+	states, err := write(ctx, reports)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, r := range reports {
+		switch state, known := states[r.ExecutionID]; {
+		case !known:
+			stale = append(stale, r.ExecutionID)
+		case state == job.StateCancelling:
+			cancelled = append(cancelled, r.ExecutionID)
+		}
+	}
+	return stale, cancelled, nil
+}
+
+// dueRow is a schedule row under lock.
+type dueRow struct {
+	store.Due
+	// row is the ctid on PostgreSQL.
+	row      string
+	workflow json.RawMessage
+	fence    int64
+	// skipID is the ledger row that a further skip may fold into.
+	skipID int64
+	next   int64
+}
+
+// startRow is an execution to insert.
+type startRow struct {
+	due   *dueRow
+	start store.Start
+	// owner, attempt and fence are 0 for one that waits.
+	owner   int64
+	attempt int64
+	fence   int64
+}
+
+// skipRow is a ledger entry to add.
+type skipRow struct {
+	due  *dueRow
+	skip job.Skip
+}
+
+// startKey finds an inserted execution again.
+type startKey struct{ job, scheduled int64 }
+
+// claimBatch is what the decisions about a batch of due rows come to.
+type claimBatch struct {
+	moved  []*dueRow
+	starts []startRow
+	skips  []*skipRow
+	// cancel are the jobs whose running executions are to end.
+	cancel []int64
+}
+
+func newClaimBatch(req store.ClaimRequest, rows []*dueRow, decide func(store.Due) store.Decision) *claimBatch {
+	b := &claimBatch{moved: make([]*dueRow, 0, len(rows)), starts: make([]startRow, 0, len(rows))}
+	for _, d := range rows {
+		// Whether an occurrence overlaps is known only when it is due.
+		if d.NextRun.After(req.Now) && d.Blocking != 0 {
+			continue
+		}
+		b.add(req, d, decide(d.Due))
+	}
+	return b
+}
+
+func (b *claimBatch) add(req store.ClaimRequest, d *dueRow, decision store.Decision) {
+	d.next = micros(decision.Next)
+	b.moved = append(b.moved, d)
+	for _, k := range decision.Skips {
+		b.skips = append(b.skips, &skipRow{due: d, skip: k})
+	}
+	for _, start := range decision.Starts {
+		row := startRow{due: d, start: start}
+		if !start.Waits {
+			d.fence++
+			row.owner, row.attempt, row.fence = req.Owner, 1, d.fence
+		}
+		b.starts = append(b.starts, row)
+	}
+	if decision.CancelRunning {
+		b.cancel = append(b.cancel, d.JobID)
+	}
+}
+
+// started tells whether a job has a start in the batch: its ledger row is
+// closed then.
+func (b *claimBatch) started() map[int64]bool {
+	started := make(map[int64]bool, len(b.starts))
+	for _, r := range b.starts {
+		started[r.due.JobID] = true
+	}
+	return started
+}
+
+type moveColumns struct {
+	rows              []string
+	next, fence, skip []int64
+}
+
+func (b *claimBatch) moves() moveColumns {
+	var m moveColumns
+	started := b.started()
+	for _, d := range b.moved {
+		skip := d.skipID
+		if started[d.JobID] {
+			skip = 0
+		}
+		m.rows = append(m.rows, d.row)
+		m.next = append(m.next, d.next)
+		m.fence = append(m.fence, d.fence)
+		m.skip = append(m.skip, skip)
+	}
+	return m
+}
+
+type insertColumns struct {
+	job, instance, scheduled, notBefore, owner, attempt, fence []int64
+	waits                                                      []bool
+}
+
+func (b *claimBatch) inserts() insertColumns {
+	var c insertColumns
+	for _, r := range b.starts {
+		c.job = append(c.job, r.due.JobID)
+		c.instance = append(c.instance, r.due.InstanceID)
+		c.scheduled = append(c.scheduled, micros(r.start.ScheduledFor))
+		c.notBefore = append(c.notBefore, micros(r.start.NotBefore))
+		c.waits = append(c.waits, r.start.Waits)
+		c.owner = append(c.owner, r.owner)
+		c.attempt = append(c.attempt, r.attempt)
+		c.fence = append(c.fence, r.fence)
+	}
+	return c
+}
+
+// claimed lists the executions that got an owner, given their ids.
+func (b *claimBatch) claimed(ids map[startKey]int64, created int64) []store.Claimed {
+	claimed := make([]store.Claimed, 0, len(b.starts))
+	for _, r := range b.starts {
+		if r.owner == 0 {
+			continue
+		}
+		claimed = append(claimed, store.Claimed{
+			ExecutionID:  ids[startKey{r.due.JobID, micros(r.start.ScheduledFor)}],
+			JobID:        r.due.JobID,
+			InstanceID:   r.due.InstanceID,
+			Trigger:      job.TriggerSchedule,
+			ScheduledFor: r.start.ScheduledFor,
+			NotBefore:    r.start.NotBefore,
+			CreatedAt:    timeOf(created),
+			Attempt:      int(r.attempt),
+			Fence:        r.fence,
+			JobVersion:   r.due.Version,
+			Workflow:     r.due.workflow,
+			Schedule:     r.due.Schedule,
+			Policies:     r.due.Policies,
+		})
+	}
+	return claimed
+}
+
+// skipRounds splits skips into rounds with at most one of each job, in order.
+func skipRounds(skips []*skipRow) [][]*skipRow {
+	var rounds [][]*skipRow
+	seen := make(map[int64]int)
+	for _, k := range skips {
+		n := seen[k.due.JobID]
+		seen[k.due.JobID]++
+		if n == len(rounds) {
+			rounds = append(rounds, nil)
+		}
+		rounds[n] = append(rounds[n], k)
+	}
+	return rounds
+}
+
+type skipArrays struct {
+	open, job, instance, blockedBy, first, last, count []int64
+	reason                                             []string
+}
+
+func skipColumns(skips []*skipRow) skipArrays {
+	var c skipArrays
+	for _, k := range skips {
+		c.open = append(c.open, k.due.skipID)
+		c.job = append(c.job, k.skip.JobID)
+		c.instance = append(c.instance, k.skip.InstanceID)
+		c.blockedBy = append(c.blockedBy, k.skip.BlockedBy)
+		c.first = append(c.first, micros(k.skip.First))
+		c.last = append(c.last, micros(k.skip.Last))
+		c.count = append(c.count, k.skip.Count)
+		c.reason = append(c.reason, k.skip.Reason)
+	}
+	return c
+}
+
+// queuedRow is an execution without an owner, under lock.
+type queuedRow struct {
+	store.Claimed
+	row   string
+	waits bool
+	// jobFence is the last fence given to the job.
+	jobFence int64
+}
+
+func scanQueued(scan func(...any) error) (queuedRow, error) {
+	var q queuedRow
+	var scheduled, notBefore, created, first, anchor int64
+	var policies, workflow string
+	err := scan(&q.row, &q.ExecutionID, &q.JobID, &q.InstanceID, &q.Trigger, &q.TriggerID, &scheduled, &notBefore, &created,
+		&first, &q.Attempt, &q.waits, &q.jobFence, &q.JobVersion, &q.Schedule.Type, &q.Schedule.Cron, &q.Schedule.IntervalMinutes,
+		&q.Schedule.TimeZone, &anchor, &policies, &workflow)
+	if err != nil {
+		return q, err
+	}
+	q.ScheduledFor, q.NotBefore, q.CreatedAt = timeOf(scheduled), timeOf(notBefore), timeOf(created)
+	q.FirstStartedAt, q.Schedule.Anchor = timeOf(first), timeOf(anchor)
+	q.Workflow = json.RawMessage(workflow)
+	q.Policies, err = policiesOf(policies)
+	return q, err
+}
+
+// takeQueued gives each row its attempt and fence; several of one job (ALLOW)
+// get fences in order.
+func takeQueued(rows []queuedRow) []store.Claimed {
+	claimed := make([]store.Claimed, len(rows))
+	last := make(map[int64]int64, len(rows))
+	for i, q := range rows {
+		fence := max(last[q.JobID], q.jobFence) + 1
+		last[q.JobID] = fence
+		q.Attempt++
+		q.Fence = fence
+		claimed[i] = q.Claimed
+	}
+	return claimed
+}
+
+// splitFinish parts the attempts that end the execution from those that are
+// followed by another one. Both are in the order of their ids, so that rows
+// are locked in one order.
+func splitFinish(ends []store.Finish) (final, retries []store.Finish) {
+	for _, end := range ends {
+		if end.RetryAt.IsZero() {
+			final = append(final, end)
+		} else {
+			retries = append(retries, end)
+		}
+	}
+	byID := func(a, b store.Finish) int { return cmp.Compare(a.ExecutionID, b.ExecutionID) }
+	slices.SortFunc(final, byID)
+	slices.SortFunc(retries, byID)
+	return final, retries
+}
+
+// notKept turns the retries that were not put back into final ends: somebody
+// asked to cancel them meanwhile, or their fence is stale.
+func notKept(retries []store.Finish, kept map[int64]bool) (final []store.Finish) {
+	for _, end := range retries {
+		if !kept[end.ExecutionID] {
+			end.State = job.StateCancelled
+			final = append(final, end)
+		}
+	}
+	return final
+}
+
+type finishArrays struct {
+	id, fence, started, finished, retryAt, logBytes []int64
+	state, failure, tasks                           []string
+}
+
+func finishColumns(ends []store.Finish) finishArrays {
+	var c finishArrays
+	for _, end := range ends {
+		c.id = append(c.id, end.ExecutionID)
+		c.fence = append(c.fence, end.Fence)
+		c.started = append(c.started, micros(end.StartedAt))
+		c.finished = append(c.finished, micros(end.FinishedAt))
+		c.retryAt = append(c.retryAt, micros(end.RetryAt))
+		c.logBytes = append(c.logBytes, end.LogBytes)
+		c.state = append(c.state, string(end.State))
+		c.failure = append(c.failure, failureText(end.Error))
+		c.tasks = append(c.tasks, tasksText(end.Tasks))
+	}
+	return c
+}
+
+type progressArrays struct {
+	id, fence, started, logBytes []int64
+	tasks                        []string
+}
+
+func progressColumns(reports []store.Progress) progressArrays {
+	var c progressArrays
+	for _, r := range reports {
+		c.id = append(c.id, r.ExecutionID)
+		c.fence = append(c.fence, r.Fence)
+		c.started = append(c.started, micros(r.StartedAt))
+		c.logBytes = append(c.logBytes, r.LogBytes)
+		c.tasks = append(c.tasks, tasksText(r.Tasks))
+	}
+	return c
+}

@@ -1,0 +1,456 @@
+package entstore
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// The statements below take arrays, one element a row. Two habits keep their
+// plans right however stale the statistics are: rows are locked first and then
+// found again by ctid, and no statement joins a big table to unnest() by
+// anything else than a lateral look-up of its key.
+
+const pgLockDue = `
+SELECT s.ctid::text, s.id, s.instance_id, s.version, s.next_run, s.type, s.cron, s.minutes, s.time_zone,
+       s.anchor, s.policies, s.fence, s.skip_id
+FROM schedules s
+WHERE s.next_run > 0 AND s.next_run <= $1
+ORDER BY s.next_run
+LIMIT $2
+FOR UPDATE SKIP LOCKED`
+
+// pgBehindDue runs after the rows are locked, so that its snapshot has every
+// execution that another transaction made before it let go of the lock.
+const pgBehindDue = `
+SELECT u.id, j.workflow, coalesce(a.blocking, 0), coalesce(a.waiting, 0)
+FROM unnest($1::bigint[]) AS u(id)
+CROSS JOIN LATERAL (SELECT workflow FROM jobs WHERE jobs.id = u.id) j
+LEFT JOIN LATERAL (
+  SELECT min(x.id) AS blocking, count(*) FILTER (WHERE x.waits AND x.owner = 0) AS waiting
+  FROM active_executions x WHERE x.job_id = u.id
+) a ON true`
+
+const pgMoveSchedules = `
+UPDATE schedules s SET next_run = u.next_run, fence = u.fence, skip_id = u.skip_id
+FROM unnest($1::text[]::tid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(row, next_run, fence, skip_id)
+WHERE s.ctid = u.row`
+
+const pgInsertActive = `
+INSERT INTO active_executions (job_id, instance_id, trigger, trigger_id, scheduled_for, not_before, waits, created_at,
+  owner, state, attempt, fence, first_started_at, started_at, error, tasks, log_bytes)
+SELECT u.job_id, u.instance_id, 'SCHEDULE', '', u.scheduled_for, u.not_before, u.waits, $1,
+  u.owner, 'QUEUED', u.attempt, u.fence, 0, 0, '', '', 0
+FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bigint[], $8::bigint[], $9::bigint[])
+  AS u(job_id, instance_id, scheduled_for, not_before, waits, owner, attempt, fence)
+RETURNING id, job_id, scheduled_for`
+
+func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) (claimed []store.Claimed, more bool, err error) {
+	err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		claimed, more = nil, false
+		rows, err := pgLockDueRows(ctx, tx, req)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		more = len(rows) == req.Limit
+		if err := pgReadBehind(ctx, tx, rows); err != nil {
+			return err
+		}
+		batch := newClaimBatch(req, rows, decide)
+		if err := pgAddSkips(ctx, tx, batch.skips); err != nil {
+			return err
+		}
+		claimed, err = pgStoreClaims(ctx, tx, req, batch)
+		return err
+	})
+	return claimed, more, convert("claim due jobs", err)
+}
+
+func pgLockDueRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]*dueRow, error) {
+	found, err := tx.Query(ctx, pgLockDue, micros(req.Ahead), req.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(found, func(r pgx.CollectableRow) (*dueRow, error) {
+		d := new(dueRow)
+		var next, anchor int64
+		var policies string
+		err := r.Scan(&d.row, &d.JobID, &d.InstanceID, &d.Version, &next, &d.Schedule.Type, &d.Schedule.Cron, &d.Schedule.IntervalMinutes,
+			&d.Schedule.TimeZone, &anchor, &policies, &d.fence, &d.skipID)
+		if err != nil {
+			return nil, err
+		}
+		d.NextRun, d.Schedule.Anchor = timeOf(next), timeOf(anchor)
+		d.Policies, err = policiesOf(policies)
+		return d, err
+	})
+}
+
+func pgReadBehind(ctx context.Context, tx pgx.Tx, rows []*dueRow) error {
+	byID := make(map[int64]*dueRow, len(rows))
+	ids := make([]int64, len(rows))
+	for i, d := range rows {
+		ids[i], byID[d.JobID] = d.JobID, d
+	}
+	found, err := tx.Query(ctx, pgBehindDue, ids)
+	if err != nil {
+		return err
+	}
+	var id, blocking int64
+	var waiting int
+	var workflow []byte
+	_, err = pgx.ForEachRow(found, []any{&id, &workflow, &blocking, &waiting}, func() error {
+		d := byID[id]
+		d.workflow, d.Blocking, d.Waiting = slices.Clone(workflow), blocking, waiting
+		return nil
+	})
+	return err
+}
+
+func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *claimBatch) ([]store.Claimed, error) {
+	var work pgx.Batch
+	m := b.moves()
+	work.Queue(pgMoveSchedules, m.rows, m.next, m.fence, m.skip)
+	if len(b.cancel) > 0 {
+		work.Queue(pgCancelRunning, b.cancel)
+	}
+	ids := make(map[startKey]int64, len(b.starts))
+	if len(b.starts) > 0 {
+		a := b.inserts()
+		work.Queue(pgInsertActive, micros(req.Now), a.job, a.instance, a.scheduled, a.notBefore, a.waits, a.owner, a.attempt, a.fence).
+			Query(func(found pgx.Rows) error {
+				var id int64
+				var key startKey
+				_, err := pgx.ForEachRow(found, []any{&id, &key.job, &key.scheduled}, func() error {
+					ids[key] = id
+					return nil
+				})
+				return err
+			})
+	}
+	if err := tx.SendBatch(ctx, &work).Close(); err != nil {
+		return nil, err
+	}
+	return b.claimed(ids, micros(req.Now)), nil
+}
+
+// pgCancelRunning asks the running executions of jobs to end and tells their
+// replicas.
+const pgCancelRunning = `
+WITH asked AS (
+  UPDATE active_executions SET state = 'CANCELLING'
+  WHERE job_id = ANY($1::bigint[]) AND owner <> 0 AND state <> 'CANCELLING'
+  RETURNING id
+)
+SELECT pg_notify('carillon', 'cancel:' || id) FROM asked`
+
+const pgFoldSkips = `
+UPDATE skips k SET last = u.last, count = k.count + u.count
+FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS u(id, reason, blocked_by, last, count)
+WHERE k.id = u.id AND k.reason = u.reason AND k.blocked_by = u.blocked_by
+RETURNING k.id`
+
+const pgInsertSkips = `
+INSERT INTO skips (job_id, instance_id, reason, first, last, count, blocked_by)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+RETURNING id, job_id`
+
+// pgAddSkips adds to the ledger in rounds: the first skip of every job, then
+// the second, since the second may not fold into what was before the first.
+func pgAddSkips(ctx context.Context, tx pgx.Tx, skips []*skipRow) error {
+	for _, round := range skipRounds(skips) {
+		folded, err := pgFold(ctx, tx, round)
+		if err != nil {
+			return err
+		}
+		fresh := slices.DeleteFunc(slices.Clone(round), func(k *skipRow) bool { return folded[k.due.skipID] })
+		if err := pgInsertFresh(ctx, tx, fresh); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pgFold(ctx context.Context, tx pgx.Tx, round []*skipRow) (map[int64]bool, error) {
+	open := slices.DeleteFunc(slices.Clone(round), func(k *skipRow) bool { return k.due.skipID == 0 })
+	folded := make(map[int64]bool, len(open))
+	if len(open) == 0 {
+		return folded, nil
+	}
+	c := skipColumns(open)
+	found, err := tx.Query(ctx, pgFoldSkips, c.open, c.reason, c.blockedBy, c.last, c.count)
+	if err != nil {
+		return nil, err
+	}
+	var id int64
+	_, err = pgx.ForEachRow(found, []any{&id}, func() error { folded[id] = true; return nil })
+	return folded, err
+}
+
+func pgInsertFresh(ctx context.Context, tx pgx.Tx, fresh []*skipRow) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	byJob := make(map[int64]*dueRow, len(fresh))
+	for _, k := range fresh {
+		byJob[k.due.JobID] = k.due
+	}
+	c := skipColumns(fresh)
+	found, err := tx.Query(ctx, pgInsertSkips, c.job, c.instance, c.reason, c.first, c.last, c.count, c.blockedBy)
+	if err != nil {
+		return err
+	}
+	var id, jobID int64
+	_, err = pgx.ForEachRow(found, []any{&id, &jobID}, func() error { byJob[jobID].skipID = id; return nil })
+	return err
+}
+
+// pgLockQueued takes executions without an owner and their schedule rows. Of
+// those of one job that wait for each other, only the oldest is eligible, and
+// only while none has an owner.
+const pgLockQueued = `
+SELECT a.ctid::text, a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
+       a.first_started_at, a.attempt, a.waits, s.fence, s.version, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, j.workflow
+FROM active_executions a
+JOIN schedules s ON s.id = a.job_id
+JOIN jobs j ON j.id = a.job_id
+WHERE a.owner = 0 AND a.not_before <= $1 AND a.state = 'QUEUED'
+  AND (NOT a.waits OR NOT EXISTS (
+    SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
+      AND (o.owner <> 0 OR o.attempt > 0 OR (o.waits AND o.id < a.id))))
+ORDER BY a.not_before
+LIMIT $2
+FOR UPDATE OF a, s SKIP LOCKED`
+
+// pgOthersActive is asked again under the lock, for those that wait.
+const pgOthersActive = `
+SELECT DISTINCT job_id FROM active_executions WHERE job_id = ANY($1::bigint[]) AND owner <> 0`
+
+const pgTakeQueued = `
+UPDATE active_executions a SET owner = $1, attempt = u.attempt, fence = u.fence, state = 'QUEUED', started_at = 0, error = '', tasks = '', waits = false
+FROM unnest($2::text[]::tid[], $3::bigint[], $4::bigint[]) AS u(row, attempt, fence)
+WHERE a.ctid = u.row`
+
+const pgRaiseFences = `
+UPDATE schedules s SET fence = greatest(s.fence, u.fence), skip_id = 0
+FROM (SELECT job_id, max(fence) AS fence FROM unnest($1::bigint[], $2::bigint[]) AS x(job_id, fence) GROUP BY job_id) AS u
+WHERE s.id = u.job_id`
+
+func (s *Store) pgClaimQueued(ctx context.Context, req store.ClaimRequest) (claimed []store.Claimed, more bool, err error) {
+	err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		claimed, more = nil, false
+		rows, err := pgLockQueuedRows(ctx, tx, req)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		more = len(rows) == req.Limit
+		if rows, err = pgDropBlocked(ctx, tx, rows); err != nil || len(rows) == 0 {
+			return err
+		}
+		claimed, err = pgTakeQueuedRows(ctx, tx, req, rows)
+		return err
+	})
+	return claimed, more, convert("claim waiting executions", err)
+}
+
+func pgLockQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]queuedRow, error) {
+	found, err := tx.Query(ctx, pgLockQueued, micros(req.Now), req.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(found, func(r pgx.CollectableRow) (queuedRow, error) { return scanQueued(r.Scan) })
+}
+
+func pgDropBlocked(ctx context.Context, tx pgx.Tx, rows []queuedRow) ([]queuedRow, error) {
+	var waiting []int64
+	for _, q := range rows {
+		if q.waits {
+			waiting = append(waiting, q.JobID)
+		}
+	}
+	if len(waiting) == 0 {
+		return rows, nil
+	}
+	found, err := tx.Query(ctx, pgOthersActive, waiting)
+	if err != nil {
+		return nil, err
+	}
+	blocked, err := pgx.CollectRows(found, pgx.RowTo[int64])
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(rows, func(q queuedRow) bool { return q.waits && slices.Contains(blocked, q.JobID) }), nil
+}
+
+func pgTakeQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, rows []queuedRow) ([]store.Claimed, error) {
+	claimed := takeQueued(rows)
+	refs, jobs := make([]string, len(rows)), make([]int64, len(rows))
+	attempts, fences := make([]int64, len(rows)), make([]int64, len(rows))
+	for i, c := range claimed {
+		refs[i], jobs[i], attempts[i], fences[i] = rows[i].row, c.JobID, int64(c.Attempt), c.Fence
+	}
+	var work pgx.Batch
+	work.Queue(pgTakeQueued, req.Owner, refs, attempts, fences)
+	work.Queue(pgRaiseFences, jobs, fences)
+	return claimed, tx.SendBatch(ctx, &work).Close()
+}
+
+const pgStillClaimed = `
+SELECT a.id, a.state FROM unnest($1::bigint[], $2::bigint[]) AS u(id, fence)
+CROSS JOIN LATERAL (SELECT id, state FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence) a`
+
+func (s *Store) pgStillClaimed(ctx context.Context, claimed []store.Claimed) (map[int64]job.State, error) {
+	ids, fences := make([]int64, len(claimed)), make([]int64, len(claimed))
+	for i, c := range claimed {
+		ids[i], fences[i] = c.ExecutionID, c.Fence
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	found, err := s.pool.Query(ctx, pgStillClaimed, ids, fences)
+	if err != nil {
+		return nil, convert("check claims", err)
+	}
+	states := make(map[int64]job.State, len(claimed))
+	var id int64
+	var state string
+	_, err = pgx.ForEachRow(found, []any{&id, &state}, func() error { states[id] = job.State(state); return nil })
+	return states, convert("check claims", err)
+}
+
+const pgRelease = `
+WITH locked AS MATERIALIZED (
+  SELECT a.row FROM unnest($1::bigint[], $2::bigint[]) AS u(id, fence)
+  CROSS JOIN LATERAL (SELECT x.ctid AS row FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence FOR UPDATE) a
+)
+UPDATE active_executions a SET owner = 0, attempt = a.attempt - 1 FROM locked l WHERE a.ctid = l.row`
+
+func (s *Store) pgRelease(ctx context.Context, claimed []store.Claimed) error {
+	ids, fences := make([]int64, len(claimed)), make([]int64, len(claimed))
+	for i, c := range claimed {
+		ids[i], fences[i] = c.ExecutionID, c.Fence
+	}
+	return convert("release executions", s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, pgRelease, ids, fences)
+		if err == nil {
+			_, err = tx.Exec(ctx, "SELECT pg_notify($1, 'due:0')", channel)
+		}
+		return err
+	}))
+}
+
+const pgFinish = `
+WITH input AS (
+  SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[])
+    AS u(id, fence, state, error, tasks, started_at, finished_at, log_bytes)
+), locked AS MATERIALIZED (
+  SELECT a.row, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.created_at, a.attempt,
+         i.id, i.fence, i.state, i.error, i.tasks, i.started_at, i.finished_at, i.log_bytes
+  FROM input i CROSS JOIN LATERAL (
+    SELECT x.ctid AS row, x.job_id, x.instance_id, x.trigger, x.trigger_id, x.scheduled_for, x.created_at, x.attempt
+    FROM active_executions x WHERE x.id = i.id AND x.fence = i.fence FOR UPDATE) a
+), gone AS (
+  DELETE FROM active_executions a USING locked l WHERE a.ctid = l.row
+)
+INSERT INTO executions (id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, finished_at,
+  state, attempt, fence, error, tasks, log_bytes)
+SELECT id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, finished_at,
+  state, attempt, fence, error, tasks, log_bytes FROM locked
+RETURNING id`
+
+const pgRetry = `
+WITH input AS (
+  SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])
+    AS u(id, fence, error, tasks, started_at, not_before, log_bytes)
+), locked AS MATERIALIZED (
+  SELECT a.row, i.* FROM input i CROSS JOIN LATERAL (
+    SELECT x.ctid AS row FROM active_executions x
+    WHERE x.id = i.id AND x.fence = i.fence AND x.state <> 'CANCELLING' FOR UPDATE) a
+)
+UPDATE active_executions a SET owner = 0, state = 'QUEUED', not_before = l.not_before, error = l.error, tasks = l.tasks,
+  log_bytes = l.log_bytes, started_at = l.started_at,
+  first_started_at = CASE WHEN a.first_started_at = 0 THEN l.started_at ELSE a.first_started_at END
+FROM locked l WHERE a.ctid = l.row
+RETURNING a.id`
+
+func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int64, err error) {
+	err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		stale = nil
+		final, retries := splitFinish(ends)
+		if len(retries) > 0 {
+			f := finishColumns(retries)
+			kept, err := pgIDs(ctx, tx, pgRetry, f.id, f.fence, f.failure, f.tasks, f.started, f.retryAt, f.logBytes)
+			if err != nil {
+				return err
+			}
+			final = append(final, notKept(retries, kept)...)
+		}
+		if len(final) == 0 {
+			return nil
+		}
+		f := finishColumns(final)
+		written, err := pgIDs(ctx, tx, pgFinish, f.id, f.fence, f.state, f.failure, f.tasks, f.started, f.finished, f.logBytes)
+		if err != nil {
+			return err
+		}
+		for _, end := range final {
+			if !written[end.ExecutionID] {
+				stale = append(stale, end.ExecutionID)
+			}
+		}
+		return nil
+	})
+	return stale, convert("finish executions", err)
+}
+
+func pgIDs(ctx context.Context, tx pgx.Tx, statement string, args ...any) (map[int64]bool, error) {
+	found, err := tx.Query(ctx, statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	ids := make(map[int64]bool)
+	var id int64
+	_, err = pgx.ForEachRow(found, []any{&id}, func() error { ids[id] = true; return nil })
+	return ids, err
+}
+
+const pgProgress = `
+WITH locked AS MATERIALIZED (
+  SELECT a.row, u.started_at, u.tasks, u.log_bytes
+  FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) AS u(id, fence, started_at, tasks, log_bytes)
+  CROSS JOIN LATERAL (SELECT x.ctid AS row FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence FOR UPDATE) a
+)
+UPDATE active_executions a SET started_at = l.started_at, tasks = l.tasks, log_bytes = l.log_bytes,
+  first_started_at = CASE WHEN a.first_started_at = 0 THEN l.started_at ELSE a.first_started_at END,
+  state = CASE WHEN a.state = 'QUEUED' THEN 'RUNNING' ELSE a.state END
+FROM locked l WHERE a.ctid = l.row
+RETURNING a.id, a.state`
+
+func (s *Store) pgProgress(ctx context.Context, reports []store.Progress) (map[int64]job.State, error) {
+	states := make(map[int64]job.State, len(reports))
+	c := progressColumns(reports)
+	err := s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		found, err := tx.Query(ctx, pgProgress, c.id, c.fence, c.started, c.tasks, c.logBytes)
+		if err != nil {
+			return err
+		}
+		var id int64
+		var state string
+		_, err = pgx.ForEachRow(found, []any{&id, &state}, func() error { states[id] = job.State(state); return nil })
+		return err
+	})
+	return states, convert("report progress", err)
+}
+
+// pgTx runs fn in a transaction with the store's deadline. A serialisation
+// failure or deadlock can't happen to the statements above (rows are locked in
+// one order and passed over when taken), so there is no retry here: the
+// callers are loops that come again.
+func (s *Store) pgTx(ctx context.Context, fn func(context.Context, pgx.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return fn(ctx, tx) })
+}

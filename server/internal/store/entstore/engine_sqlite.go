@@ -1,0 +1,387 @@
+package entstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// SQLite runs in this process, so a statement per row costs no more than one
+// per batch; what counts is one transaction, and one fsync, per batch.
+
+const liteDue = `
+SELECT s.id, s.instance_id, s.version, s.next_run, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies,
+       s.fence, s.skip_id, j.workflow,
+       coalesce((SELECT min(x.id) FROM active_executions x WHERE x.job_id = s.id), 0),
+       (SELECT count(*) FROM active_executions x WHERE x.job_id = s.id AND x.waits AND x.owner = 0)
+FROM schedules s JOIN jobs j ON j.id = s.id
+WHERE s.next_run > 0 AND s.next_run <= ?
+ORDER BY s.next_run
+LIMIT ?`
+
+const (
+	liteMove         = `UPDATE schedules SET next_run = ?, fence = ?, skip_id = ? WHERE id = ?`
+	liteInsertActive = `
+INSERT INTO active_executions (job_id, instance_id, "trigger", trigger_id, scheduled_for, not_before, waits, created_at,
+  owner, state, attempt, fence, first_started_at, started_at, error, tasks, log_bytes)
+VALUES (?, ?, 'SCHEDULE', '', ?, ?, ?, ?, ?, 'QUEUED', ?, ?, 0, 0, '', '', 0)`
+	liteCancelRunning = `
+UPDATE active_executions SET state = 'CANCELLING' WHERE job_id = ? AND owner <> 0 AND state <> 'CANCELLING' RETURNING id`
+	liteFoldSkip = `
+UPDATE skips SET last = ?, count = count + ? WHERE id = ? AND reason = ? AND blocked_by = ?`
+	liteInsertSkip = `
+INSERT INTO skips (job_id, instance_id, reason, first, last, count, blocked_by) VALUES (?, ?, ?, ?, ?, ?, ?)`
+)
+
+func (s *Store) liteClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) (claimed []store.Claimed, more bool, err error) {
+	due, err := s.liteAnyDue(ctx, req)
+	if err != nil || !due {
+		return nil, false, convert("look for due jobs", err)
+	}
+	var signals []store.Signal
+	err = s.liteTx(ctx, func(tx *liteTx) error {
+		rows, err := liteDueRows(tx, req)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		more = len(rows) == req.Limit
+		batch := newClaimBatch(req, rows, decide)
+		for _, k := range batch.skips {
+			if err := liteAddSkip(tx, k); err != nil {
+				return err
+			}
+		}
+		if signals, err = liteCancel(tx, batch.cancel); err != nil {
+			return err
+		}
+		claimed, err = liteStoreClaims(tx, req, batch)
+		return err
+	})
+	if err != nil {
+		return nil, false, convert("claim due jobs", err)
+	}
+	s.local.send(signals...)
+	return claimed, more, nil
+}
+
+// liteAnyDue asks a reader first: a write transaction takes the one writer
+// away from others, and most looks find nothing.
+func (s *Store) liteAnyDue(ctx context.Context, req store.ClaimRequest) (due bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM schedules WHERE next_run > 0 AND next_run <= ?)`, micros(req.Ahead)).Scan(&due)
+	return due, err
+}
+
+func liteDueRows(tx *liteTx, req store.ClaimRequest) ([]*dueRow, error) {
+	var rows []*dueRow
+	err := tx.query(liteDue, func(scan func(...any) error) error {
+		d := new(dueRow)
+		var next, anchor int64
+		var policies, workflow string
+		err := scan(&d.JobID, &d.InstanceID, &d.Version, &next, &d.Schedule.Type, &d.Schedule.Cron, &d.Schedule.IntervalMinutes,
+			&d.Schedule.TimeZone, &anchor, &policies, &d.fence, &d.skipID, &workflow, &d.Blocking, &d.Waiting)
+		if err != nil {
+			return err
+		}
+		d.NextRun, d.Schedule.Anchor, d.workflow = timeOf(next), timeOf(anchor), []byte(workflow)
+		d.Policies, err = policiesOf(policies)
+		rows = append(rows, d)
+		return err
+	}, micros(req.Ahead), req.Limit)
+	return rows, err
+}
+
+func liteStoreClaims(tx *liteTx, req store.ClaimRequest, b *claimBatch) ([]store.Claimed, error) {
+	started := b.started()
+	for _, d := range b.moved {
+		skip := d.skipID
+		if started[d.JobID] {
+			skip = 0
+		}
+		if _, err := tx.exec(liteMove, d.next, d.fence, skip, d.JobID); err != nil {
+			return nil, err
+		}
+	}
+	ids := make(map[startKey]int64, len(b.starts))
+	for _, r := range b.starts {
+		scheduled := micros(r.start.ScheduledFor)
+		done, err := tx.exec(liteInsertActive, r.due.JobID, r.due.InstanceID, scheduled, micros(r.start.NotBefore), r.start.Waits,
+			micros(req.Now), r.owner, r.attempt, r.fence)
+		if err != nil {
+			return nil, err
+		}
+		if ids[startKey{r.due.JobID, scheduled}], err = done.LastInsertId(); err != nil {
+			return nil, err
+		}
+	}
+	return b.claimed(ids, micros(req.Now)), nil
+}
+
+func liteAddSkip(tx *liteTx, k *skipRow) error {
+	if k.due.skipID != 0 {
+		done, err := tx.exec(liteFoldSkip, micros(k.skip.Last), k.skip.Count, k.due.skipID, k.skip.Reason, k.skip.BlockedBy)
+		if err != nil {
+			return err
+		}
+		if n, err := done.RowsAffected(); err != nil || n == 1 {
+			return err
+		}
+	}
+	done, err := tx.exec(liteInsertSkip, k.skip.JobID, k.skip.InstanceID, k.skip.Reason, micros(k.skip.First), micros(k.skip.Last), k.skip.Count, k.skip.BlockedBy)
+	if err != nil {
+		return err
+	}
+	k.due.skipID, err = done.LastInsertId()
+	return err
+}
+
+func liteCancel(tx *liteTx, jobs []int64) (signals []store.Signal, err error) {
+	for _, id := range jobs {
+		err := tx.query(liteCancelRunning, func(scan func(...any) error) error {
+			asked := store.Signal{Kind: store.SignalCancel}
+			err := scan(&asked.ID)
+			signals = append(signals, asked)
+			return err
+		}, id)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return signals, nil
+}
+
+const (
+	liteQueued = `
+SELECT '', a.id, a.job_id, a.instance_id, a."trigger", a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
+       a.first_started_at, a.attempt, a.waits, s.fence, s.version, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, j.workflow
+FROM active_executions a
+JOIN schedules s ON s.id = a.job_id
+JOIN jobs j ON j.id = a.job_id
+WHERE a.owner = 0 AND a.not_before <= ? AND a.state = 'QUEUED'
+  AND (NOT a.waits OR NOT EXISTS (
+    SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
+      AND (o.owner <> 0 OR o.attempt > 0 OR (o.waits AND o.id < a.id))))
+ORDER BY a.not_before
+LIMIT ?`
+	liteTake = `
+UPDATE active_executions SET owner = ?, attempt = ?, fence = ?, state = 'QUEUED', started_at = 0, error = '', tasks = '', waits = false WHERE id = ?`
+	liteRaiseFence = `UPDATE schedules SET fence = max(fence, ?), skip_id = 0 WHERE id = ?`
+)
+
+func (s *Store) liteClaimQueued(ctx context.Context, req store.ClaimRequest) (claimed []store.Claimed, more bool, err error) {
+	if queued, err := s.liteAnyQueued(ctx, req); err != nil || !queued {
+		return nil, false, convert("look for waiting executions", err)
+	}
+	err = s.liteTx(ctx, func(tx *liteTx) error {
+		var rows []queuedRow
+		err := tx.query(liteQueued, func(scan func(...any) error) error {
+			q, err := scanQueued(scan)
+			rows = append(rows, q)
+			return err
+		}, micros(req.Now), req.Limit)
+		if err != nil {
+			return err
+		}
+		more = len(rows) == req.Limit
+		claimed = takeQueued(rows)
+		for _, c := range claimed {
+			if _, err := tx.exec(liteTake, req.Owner, c.Attempt, c.Fence, c.ExecutionID); err != nil {
+				return err
+			}
+			if _, err := tx.exec(liteRaiseFence, c.Fence, c.JobID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false, convert("claim waiting executions", err)
+	}
+	return claimed, more, nil
+}
+
+func (s *Store) liteAnyQueued(ctx context.Context, req store.ClaimRequest) (queued bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM active_executions WHERE owner = 0 AND not_before <= ?)`, micros(req.Now)).Scan(&queued)
+	return queued, err
+}
+
+func (s *Store) liteStillClaimed(ctx context.Context, claimed []store.Claimed) (map[int64]job.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	states := make(map[int64]job.State, len(claimed))
+	for _, c := range claimed {
+		var state job.State
+		err := s.read.QueryRowContext(ctx, `SELECT state FROM active_executions WHERE id = ? AND fence = ?`, c.ExecutionID, c.Fence).Scan(&state)
+		switch {
+		case err == nil:
+			states[c.ExecutionID] = state
+		case !errors.Is(err, sql.ErrNoRows):
+			return nil, convert("check claims", err)
+		}
+	}
+	return states, nil
+}
+
+func (s *Store) liteRelease(ctx context.Context, claimed []store.Claimed) error {
+	return convert("release executions", s.liteTx(ctx, func(tx *liteTx) error {
+		for _, c := range claimed {
+			if _, err := tx.exec(`UPDATE active_executions SET owner = 0, attempt = attempt - 1 WHERE id = ? AND fence = ?`, c.ExecutionID, c.Fence); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+const (
+	liteHistory = `
+INSERT INTO executions (id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, finished_at,
+  state, attempt, fence, error, tasks, log_bytes)
+SELECT id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, ?, ?, ?, attempt, fence, ?, ?, ?
+FROM active_executions WHERE id = ? AND fence = ?`
+	liteGone  = `DELETE FROM active_executions WHERE id = ? AND fence = ?`
+	liteRetry = `
+UPDATE active_executions SET owner = 0, state = 'QUEUED', not_before = ?, error = ?, tasks = ?, log_bytes = ?, started_at = ?,
+  first_started_at = CASE WHEN first_started_at = 0 THEN ? ELSE first_started_at END
+WHERE id = ? AND fence = ? AND state <> 'CANCELLING'`
+	liteProgress = `
+UPDATE active_executions SET started_at = ?, tasks = ?, log_bytes = ?,
+  first_started_at = CASE WHEN first_started_at = 0 THEN ? ELSE first_started_at END,
+  state = CASE WHEN state = 'QUEUED' THEN 'RUNNING' ELSE state END
+WHERE id = ? AND fence = ? RETURNING state`
+)
+
+func (s *Store) liteFinish(ctx context.Context, ends []store.Finish) (stale []int64, err error) {
+	err = s.liteTx(ctx, func(tx *liteTx) error {
+		final, retries := splitFinish(ends)
+		kept, err := liteRetries(tx, retries)
+		if err != nil {
+			return err
+		}
+		final = slices.Concat(final, notKept(retries, kept))
+		c := finishColumns(final)
+		for i, id := range c.id {
+			done, err := tx.exec(liteHistory, c.started[i], c.finished[i], c.state[i], c.failure[i], c.tasks[i], c.logBytes[i], id, c.fence[i])
+			if err != nil {
+				return err
+			}
+			if n, err := done.RowsAffected(); err != nil {
+				return err
+			} else if n == 0 {
+				stale = append(stale, id)
+				continue
+			}
+			if _, err := tx.exec(liteGone, id, c.fence[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, convert("finish executions", err)
+	}
+	return stale, nil
+}
+
+func liteRetries(tx *liteTx, retries []store.Finish) (map[int64]bool, error) {
+	kept := make(map[int64]bool, len(retries))
+	c := finishColumns(retries)
+	for i, id := range c.id {
+		done, err := tx.exec(liteRetry, c.retryAt[i], c.failure[i], c.tasks[i], c.logBytes[i], c.started[i], c.started[i], id, c.fence[i])
+		if err != nil {
+			return nil, err
+		}
+		n, err := done.RowsAffected()
+		if err != nil {
+			return nil, err
+		}
+		kept[id] = n == 1
+	}
+	return kept, nil
+}
+
+func (s *Store) liteProgress(ctx context.Context, reports []store.Progress) (map[int64]job.State, error) {
+	states := make(map[int64]job.State, len(reports))
+	c := progressColumns(reports)
+	err := s.liteTx(ctx, func(tx *liteTx) error {
+		for i, id := range c.id {
+			err := tx.query(liteProgress, func(scan func(...any) error) error {
+				var state job.State
+				err := scan(&state)
+				states[id] = state
+				return err
+			}, c.started[i], c.tasks[i], c.logBytes[i], c.started[i], id, c.fence[i])
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return states, convert("report progress", err)
+}
+
+// liteTx is a write transaction that prepares each statement once.
+type liteTx struct {
+	ctx      context.Context
+	tx       *sql.Tx
+	prepared map[string]*sql.Stmt
+}
+
+func (s *Store) liteTx(ctx context.Context, fn func(*liteTx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	t := &liteTx{ctx: ctx, tx: tx, prepared: make(map[string]*sql.Stmt)}
+	if err := fn(t); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+func (t *liteTx) statement(text string) (*sql.Stmt, error) {
+	if st, ok := t.prepared[text]; ok {
+		return st, nil
+	}
+	st, err := t.tx.PrepareContext(t.ctx, text)
+	if err == nil {
+		t.prepared[text] = st
+	}
+	return st, err
+}
+
+func (t *liteTx) exec(text string, args ...any) (sql.Result, error) {
+	st, err := t.statement(text)
+	if err != nil {
+		return nil, err
+	}
+	return st.ExecContext(t.ctx, args...)
+}
+
+func (t *liteTx) query(text string, each func(scan func(...any) error) error, args ...any) error {
+	st, err := t.statement(text)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(t.ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

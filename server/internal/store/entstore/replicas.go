@@ -1,0 +1,256 @@
+package entstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pointscene/carillon/ent"
+	"github.com/pointscene/carillon/ent/activeexecution"
+	"github.com/pointscene/carillon/ent/replica"
+	entschedule "github.com/pointscene/carillon/ent/schedule"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// On PostgreSQL a replica is dead when its lease has ended, or when none of
+// its connections is left: the server drops those of a killed process at once.
+// The second sign counts only once the server itself has been up for longer
+// than a lease, since a restart takes everybody's connections. On SQLite there
+// is one process, which holds the data directory: every other row is dead.
+
+// aliveAfterRestart is for how long after the database's start only leases
+// count.
+const aliveAfterRestart = "15 seconds"
+
+// Register implements store.Replicas.
+func (s *Store) Register(ctx context.Context, name string, lease time.Duration) (store.Replica, time.Time, error) {
+	var r store.Replica
+	var now time.Time
+	err := s.tx(ctx, "register replica", func(ctx context.Context, tx *ent.Tx) error {
+		var role string
+		var err error
+		if now, role, err = s.clock(ctx, tx); err != nil {
+			return err
+		}
+		row, err := tx.Replica.Create().SetName(name).SetSession(s.session).SetRole(role).
+			SetStartedAt(micros(now)).SetLeaseUntil(micros(now.Add(lease))).Save(ctx)
+		if err != nil {
+			return err
+		}
+		r = replicaOf(row)
+		return nil
+	})
+	return r, now, err
+}
+
+// Renew implements store.Replicas.
+func (s *Store) Renew(ctx context.Context, id int64, lease time.Duration) (now time.Time, err error) {
+	if !s.postgres() {
+		return job.Time(time.Now()), nil
+	}
+	err = s.run(ctx, "renew lease", func(ctx context.Context) error {
+		var us int64
+		err := s.db.QueryRowContext(ctx, `
+UPDATE replicas SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $2 WHERE id = $1
+RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`, id, lease.Microseconds()).Scan(&us)
+		now = timeOf(us)
+		return err
+	})
+	return now, err
+}
+
+// Replicas implements store.Replicas.
+func (s *Store) Replicas(ctx context.Context) (list []store.Replica, err error) {
+	err = s.query(ctx, "list replicas", func(ctx context.Context, c *ent.Client) error {
+		rows, err := c.Replica.Query().Order(replica.ByID()).All(ctx)
+		list = make([]store.Replica, len(rows))
+		for i, row := range rows {
+			list[i] = replicaOf(row)
+		}
+		return err
+	})
+	return list, err
+}
+
+func replicaOf(row *ent.Replica) store.Replica {
+	return store.Replica{ID: row.ID, Name: row.Name, StartedAt: timeOf(row.StartedAt), LeaseUntil: timeOf(row.LeaseUntil)}
+}
+
+// clock is the database's time and user.
+func (s *Store) clock(ctx context.Context, tx *ent.Tx) (now time.Time, role string, err error) {
+	if !s.postgres() {
+		return job.Time(time.Now()), "", nil
+	}
+	err = queryRow(ctx, tx, "SELECT clock_timestamp(), current_user", &now, &role)
+	return job.Time(now), role, err
+}
+
+const pgBury = `
+DELETE FROM replicas r
+WHERE r.id <> $1 AND (
+  r.lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+  OR (pg_postmaster_start_time() < clock_timestamp() - interval '` + aliveAfterRestart + `'
+      AND r.role = current_user
+      AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session)))
+RETURNING r.id`
+
+// Bury implements store.Replicas.
+func (s *Store) Bury(ctx context.Context, self int64) (lost []store.Lost, err error) {
+	if s.postgres() {
+		// Most looks find nobody: they take no transaction.
+		if any, err := s.anyToBury(ctx, self); err != nil || !any {
+			return nil, err
+		}
+	}
+	err = s.tx(ctx, "bury replicas", func(ctx context.Context, tx *ent.Tx) error {
+		now, _, err := s.clock(ctx, tx)
+		if err != nil {
+			return err
+		}
+		dead, err := s.takeDead(ctx, tx, self)
+		if err != nil || len(dead) == 0 {
+			return err
+		}
+		if lost, err = adopt(ctx, tx, self, dead, now); err != nil {
+			return err
+		}
+		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
+	})
+	return lost, err
+}
+
+// Leave implements store.Replicas.
+func (s *Store) Leave(ctx context.Context, self int64) error {
+	return s.tx(ctx, "leave", func(ctx context.Context, tx *ent.Tx) error {
+		_, err := tx.Replica.Delete().Where(replica.ID(self)).Exec(ctx)
+		return err
+	})
+}
+
+// adopt lets go of what the dead own: executions whose time has not come wait
+// again, the others become self's under a new fence. The schedule rows are
+// locked first, as everywhere.
+func adopt(ctx context.Context, tx *ent.Tx, self int64, dead []int64, now time.Time) ([]store.Lost, error) {
+	owners := idList(dead)
+	steps := []string{
+		`UPDATE schedules SET fence = fence + 1 WHERE id IN (SELECT job_id FROM active_executions WHERE owner IN (` + owners + `))`,
+		`UPDATE active_executions SET owner = 0, attempt = attempt - 1 WHERE owner IN (` + owners + `)
+		   AND started_at = 0 AND state = 'QUEUED' AND not_before > ` + strconv.FormatInt(micros(now), 10),
+	}
+	for _, step := range steps {
+		if _, err := tx.ExecContext(ctx, step); err != nil {
+			return nil, err
+		}
+	}
+	ids, err := queryIDs(ctx, tx, `
+UPDATE active_executions SET owner = `+strconv.FormatInt(self, 10)+`,
+  fence = coalesce((SELECT s.fence FROM schedules s WHERE s.id = active_executions.job_id), fence + 1)
+WHERE owner IN (`+owners+`) RETURNING id`)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	return readLost(ctx, tx, ids)
+}
+
+// readLost reads adopted executions; the job of one may be deleted by now.
+func readLost(ctx context.Context, tx *ent.Tx, ids []int64) (lost []store.Lost, err error) {
+	rows, err := tx.ActiveExecution.Query().Where(activeexecution.IDIn(ids...)).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	schedules, err := schedulesOf(ctx, tx, rows)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		e, err := executionOfActive(row)
+		if err != nil {
+			return nil, err
+		}
+		l := store.Lost{State: job.State(row.State), StartedAt: e.StartedAt, Tasks: e.Tasks, LogBytes: e.LogBytes}
+		l.Claimed = store.Claimed{
+			ExecutionID: e.ID, JobID: e.JobID, InstanceID: e.InstanceID, Trigger: e.Trigger, TriggerID: e.TriggerID,
+			ScheduledFor: e.ScheduledFor, NotBefore: timeOf(row.NotBefore), CreatedAt: e.CreatedAt,
+			FirstStartedAt: timeOf(row.FirstStartedAt), Attempt: e.Attempt, Fence: e.Fence,
+		}
+		if sched, ok := schedules[row.JobID]; ok {
+			l.JobVersion, l.Schedule = sched.Version, scheduleOf(sched)
+			if l.Policies, err = policiesOf(sched.Policies); err != nil {
+				return nil, err
+			}
+		}
+		lost = append(lost, l)
+	}
+	return lost, nil
+}
+
+func schedulesOf(ctx context.Context, tx *ent.Tx, rows []*ent.ActiveExecution) (map[int64]*ent.Schedule, error) {
+	jobs := make([]int64, len(rows))
+	for i, row := range rows {
+		jobs[i] = row.JobID
+	}
+	found, err := tx.Schedule.Query().Where(entschedule.IDIn(jobs...)).All(ctx)
+	byID := make(map[int64]*ent.Schedule, len(found))
+	for _, s := range found {
+		byID[s.ID] = s
+	}
+	return byID, err
+}
+
+func idList(ids []int64) string {
+	text := make([]string, len(ids))
+	for i, id := range ids {
+		text[i] = strconv.FormatInt(id, 10)
+	}
+	return strings.Join(text, ",")
+}
+
+func (s *Store) anyToBury(ctx context.Context, self int64) (found bool, err error) {
+	err = s.run(ctx, "look for dead replicas", func(ctx context.Context) error {
+		return s.db.QueryRowContext(ctx, `
+SELECT EXISTS (SELECT 1 FROM replicas r WHERE r.id <> $1 AND (
+  r.lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+  OR (r.role = current_user AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session))))`, self).Scan(&found)
+	})
+	return found, err
+}
+
+func (s *Store) takeDead(ctx context.Context, tx *ent.Tx, self int64) ([]int64, error) {
+	if s.postgres() {
+		return queryIDs(ctx, tx, pgBury, self)
+	}
+	return queryIDs(ctx, tx, "DELETE FROM replicas WHERE id <> ? RETURNING id", self)
+}
+
+// queryRow scans one row of a raw query.
+func queryRow(ctx context.Context, tx *ent.Tx, query string, into ...any) (err error) {
+	rows, err := tx.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if !rows.Next() {
+		return errors.Join(sql.ErrNoRows, rows.Err())
+	}
+	return rows.Scan(into...)
+}
+
+func queryIDs(ctx context.Context, tx *ent.Tx, query string, args ...any) (ids []int64, err error) {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
