@@ -1,0 +1,152 @@
+package interceptor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/job"
+)
+
+// Verifier tells who a bearer token stands for.
+type Verifier interface {
+	// Verify returns a *job.UnauthenticatedError for a token that is not valid.
+	Verify(ctx context.Context, token string) (auth.Principal, error)
+}
+
+// Owners tells which instance an object belongs to.
+type Owners interface {
+	// InstanceOf returns store.ErrNotFound for an object that is missing.
+	InstanceOf(ctx context.Context, kind job.Kind, id int64) (int64, error)
+}
+
+// defaultMaxDuration bounds unary calls: longer than any of them should take,
+// shorter than the patience of proxies.
+const defaultMaxDuration = 30 * time.Second
+
+// Options are what a Chain works with.
+type Options struct {
+	Verifier   Verifier
+	Authorizer *auth.Authorizer
+	Owners     Owners
+	Log        *slog.Logger
+	// Metrics gets carillon_rpc_duration_seconds.
+	Metrics prometheus.Registerer
+	// MaxDuration bounds a unary call; 30 s when zero.
+	MaxDuration time.Duration
+	// Now is the clock that durations are measured with.
+	Now func() time.Time
+}
+
+// Chain is the steps that every call passes; see the package's rules.
+type Chain struct {
+	Options
+	rules     map[string]*rule
+	validator protovalidate.Validator
+	durations *prometheus.HistogramVec
+}
+
+// New returns a Chain for the methods of carillon.v1. It fails when one of
+// them doesn't declare what its caller needs.
+func New(o Options) (*Chain, error) {
+	if o.MaxDuration == 0 {
+		o.MaxDuration = defaultMaxDuration
+	}
+	rules, err := readRules(protoregistry.GlobalFiles, "carillon.v1")
+	if err != nil {
+		return nil, fmt.Errorf("read the access rules of the methods: %w", err)
+	}
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("make the validator of requests: %w", err)
+	}
+	c := &Chain{Options: o, rules: rules, validator: validator, durations: newDurations()}
+	if err := o.Metrics.Register(c.durations); err != nil {
+		return nil, fmt.Errorf("register the metrics of calls: %w", err)
+	}
+	return c, nil
+}
+
+// Unary is the chain as a grpc.UnaryServerInterceptor.
+func (c *Chain) Unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, call := c.begin(ctx, info.FullMethod)
+	// Outside of a server, as in a test, there is no header to set.
+	_ = grpc.SetHeader(ctx, call.header())
+	ctx, cancel := context.WithTimeout(ctx, c.MaxDuration)
+	defer cancel()
+	var response any
+	err := protect(func() error {
+		ctx, err := c.authenticate(ctx, call)
+		if err != nil {
+			return err
+		}
+		if err := decoded(ctx); err != nil {
+			return err
+		}
+		if err := c.admit(ctx, call, request); err != nil {
+			return err
+		}
+		response, err = handler(ctx, request)
+		return err
+	})
+	if err := c.end(ctx, call, err); err != nil {
+		return nil, err
+	}
+	return response, nil
+}
+
+// Stream is the chain as a grpc.StreamServerInterceptor. Streams may be long,
+// so that only their client ends them.
+func (c *Chain) Stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, call := c.begin(stream.Context(), info.FullMethod)
+	_ = stream.SetHeader(call.header()) // fails only when the client is gone
+	err := protect(func() error {
+		ctx, err := c.authenticate(ctx, call)
+		if err != nil {
+			return err
+		}
+		return handler(server, &admitted{ServerStream: stream, ctx: ctx, chain: c, call: call})
+	})
+	return c.end(ctx, call, err)
+}
+
+// admitted is a stream whose every request passes the checks of the chain.
+type admitted struct {
+	grpc.ServerStream
+	ctx   context.Context
+	chain *Chain
+	call  *call
+}
+
+func (s *admitted) Context() context.Context { return s.ctx }
+
+func (s *admitted) RecvMsg(request any) error {
+	if err := s.ServerStream.RecvMsg(request); err != nil {
+		return undecoded(err)
+	}
+	return s.chain.admit(s.ctx, s.call, request)
+}
+
+// admit decides whether the caller may do this to this object and whether the
+// request is well formed.
+func (c *Chain) admit(ctx context.Context, call *call, request any) error {
+	if call.rule.foreign {
+		return nil
+	}
+	message, ok := request.(proto.Message)
+	if !ok {
+		return fmt.Errorf("request of %s is a %T", call.method, request)
+	}
+	if err := c.guard(ctx, call, message.ProtoReflect()); err != nil {
+		return err
+	}
+	return c.validate(call.rule, message)
+}

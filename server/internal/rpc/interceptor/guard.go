@@ -1,0 +1,127 @@
+package interceptor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/task"
+)
+
+// authenticate finds the caller and checks everything that needs no object.
+func (c *Chain) authenticate(ctx context.Context, call *call) (context.Context, error) {
+	if call.rule = c.find(call.method); call.rule == nil {
+		return ctx, &job.DeniedError{Message: "this method does not say who may call it"}
+	}
+	if call.rule.level == carillonv1.AccessRule_PUBLIC {
+		return ctx, nil
+	}
+	token, err := bearer(ctx)
+	if err != nil {
+		return ctx, err
+	}
+	principal, err := c.Verifier.Verify(ctx, token)
+	if err != nil {
+		return ctx, err
+	}
+	call.subject = principal.Subject
+	ctx = auth.With(ctx, principal)
+	switch call.rule.level {
+	case carillonv1.AccessRule_AUTHENTICATED, carillonv1.AccessRule_READ, carillonv1.AccessRule_WRITE:
+		return ctx, nil
+	case carillonv1.AccessRule_INSTANCE_CREATE:
+		return ctx, c.Authorizer.CreateInstance(ctx)
+	default: // OPERATOR, and levels that this program doesn't know
+		return ctx, c.Authorizer.Operator(ctx)
+	}
+}
+
+// bearer takes the token from the metadata. Two of them are refused, since
+// whoever stands in between may have checked the other one.
+func bearer(ctx context.Context) (string, error) {
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	switch {
+	case len(values) == 0:
+		return "", &job.UnauthenticatedError{Message: "the call needs a bearer token"}
+	case len(values) > 1:
+		return "", &job.UnauthenticatedError{Message: "the call has more than one authorization"}
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", &job.UnauthenticatedError{Message: "the authorization must be a bearer token"}
+	}
+	return token, nil
+}
+
+// guard checks the caller's access to the object that the request names.
+func (c *Chain) guard(ctx context.Context, call *call, request protoreflect.Message) error {
+	access := call.rule.access()
+	if access == auth.None {
+		return nil
+	}
+	named, text, err := call.rule.named(request)
+	if err != nil {
+		return err
+	}
+	notFound := named.kind.NotFound(text)
+	id, exists := named.kind.Parse(text)
+	instance := int64(0)
+	if exists {
+		call.object = named.kind.Format(id)
+		instance, err = c.Owners.InstanceOf(ctx, named.kind, id)
+		if exists = !errors.Is(err, store.ErrNotFound); exists && err != nil {
+			return fmt.Errorf("find the instance of %s: %w", call.object, err)
+		}
+	}
+	if named.kind == job.KindResource {
+		return c.Authorizer.Resource(ctx, id, instance, exists, access, notFound)
+	}
+	return c.Authorizer.Instance(ctx, instance, exists, access, notFound)
+}
+
+// named returns the one object that the request names, and its identifier as
+// the caller wrote it.
+func (r *rule) named(request protoreflect.Message) (found object, text string, err error) {
+	for _, o := range r.objects {
+		candidate := o.text(request)
+		if candidate == "" {
+			continue
+		}
+		if text != "" {
+			return found, "", job.Invalid(r.jsonPath(o.path), task.ReasonInvalidValue, "must not be given together with %s", r.jsonPath(found.path))
+		}
+		found, text = o, candidate
+	}
+	if text != "" {
+		return found, text, nil
+	}
+	var missing job.InvalidError
+	for _, o := range r.objects {
+		description := "is required"
+		if len(r.objects) > 1 {
+			description = "is required unless another one is given"
+		}
+		missing.Add(r.jsonPath(o.path), task.ReasonRequired, "%s", description)
+	}
+	return found, "", &missing
+}
+
+// jsonPath is the path of a field relative to the resource, in JSON names.
+func (r *rule) jsonPath(fields []protoreflect.FieldDescriptor) string {
+	path := ""
+	for i, field := range fields {
+		if i == 0 && field == r.resource && len(fields) > 1 {
+			continue
+		}
+		path = job.JoinPath(path, field.JSONName())
+	}
+	return path
+}
