@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -31,6 +30,14 @@ type Response struct {
 	// Scope is what the token carries, in canonical form.
 	Scope string
 }
+
+// The HTTP statuses of an OAuthError, written out since nothing else here knows
+// of HTTP.
+const (
+	statusBadRequest   = 400
+	statusUnauthorized = 401
+	statusTooMany      = 429
+)
 
 // OAuthError refuses a Request.
 type OAuthError struct {
@@ -98,17 +105,17 @@ func checkGrantType(grantType string) error {
 func (e *Exchanger) authenticate(ctx context.Context, r Request) (job.Client, error) {
 	id, _ := job.KindClient.Parse(r.ClientID) // else 0, which no client has
 	client, err := e.clients.Client(ctx, id)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return job.Client{}, fmt.Errorf("authenticate client %d: %w", id, err)
 	}
-	if matches := secretMatches(r.ClientSecret, client.SecretHash); matches && !missing {
+	// First the hash, whether or not there is a client.
+	if matches := secretMatches(r.ClientSecret, client.SecretHash); matches && err == nil {
 		return client, nil
 	}
 	refusal := refuse("invalid_client", "the client is unknown or the secret is wrong")
-	refusal.Status = http.StatusUnauthorized
+	refusal.Status = statusUnauthorized
 	if wait := e.throttle.fail(id); wait > 0 {
-		refusal.Status, refusal.RetryAfter = http.StatusTooManyRequests, wait
+		refusal.Status, refusal.RetryAfter = statusTooMany, wait
 		refusal.Description += "; it was wrong too often, so wait before the next try"
 	}
 	return job.Client{}, refusal
@@ -176,5 +183,5 @@ func refuse(code, format string, args ...any) *OAuthError {
 		}
 		return r
 	}, fmt.Sprintf(format, args...))
-	return &OAuthError{Code: code, Description: description, Status: http.StatusBadRequest}
+	return &OAuthError{Code: code, Description: description, Status: statusBadRequest}
 }

@@ -32,12 +32,16 @@ func (f *fakeStore) called(format string, args ...any) error {
 	return f.err
 }
 
-func (f *fakeStore) SigningKeys(context.Context) ([]store.SigningKey, error) {
+func (f *fakeStore) SigningKeys(ctx context.Context) ([]store.SigningKey, error) {
 	f.mu.Lock()
 	hold := f.hold
 	f.mu.Unlock()
 	if hold != nil {
-		<-hold
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

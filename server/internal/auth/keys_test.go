@@ -281,34 +281,54 @@ func TestFailingStoreIsNotAVerdict(t *testing.T) {
 	}
 }
 
-// A store that hangs delays each caller only as long as the caller wants, and
-// is asked once for all of them.
-func TestHangingStore(t *testing.T) {
+// A slow store delays each caller only as long as the caller wants, is asked
+// once for all of them, and the first to give up does not end it for the rest.
+func TestSlowStore(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	synctest.Test(t, func(t *testing.T) {
 		b.clock.advance(time.Hour)
 		hold := make(chan struct{})
 		b.store.change(func() { b.store.hold = hold })
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
 		var callers sync.WaitGroup
-		started := time.Now()
+		callers.Go(func() {
+			if _, err := b.keys.JWKS(impatient); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error %v, want the caller's deadline", err)
+			}
+		})
+		synctest.Wait()
 		for range 10 {
 			callers.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-				defer cancel()
-				if _, err := b.keys.JWKS(ctx); !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("error %v, want the caller's deadline", err)
+				if _, err := b.keys.JWKS(t.Context()); err != nil {
+					t.Errorf("a patient caller: %v", err)
 				}
 			})
 		}
-		callers.Wait()
-		if waited := time.Since(started); waited != 2*time.Second {
-			t.Errorf("waited %s", waited)
-		}
-		close(hold)
+		<-impatient.Done()
 		synctest.Wait()
+		close(hold)
+		callers.Wait()
 		if diff := cmp.Diff([]string{"SigningKeys"}, b.store.takeCalls()); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+// A store that never answers must not hold callers without a deadline.
+func TestHangingStore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	synctest.Test(t, func(t *testing.T) {
+		b.clock.advance(time.Hour)
+		b.store.change(func() { b.store.hold = make(chan struct{}) })
+		started := time.Now()
+		if _, err := b.keys.JWKS(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v, want a deadline", err)
+		}
+		if waited := time.Since(started); waited != 5*time.Second {
+			t.Errorf("waited %s", waited)
 		}
 	})
 }

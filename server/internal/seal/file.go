@@ -73,7 +73,7 @@ func load(path string) (*Keyring, error) {
 	return parse(path, content)
 }
 
-// parse does not wrap Tink's error, since it can quote the file's content.
+// parse leaves Tink's error out: it says less, and must never quote the file.
 func parse(path string, content []byte) (*Keyring, error) {
 	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(content)))
 	if err != nil {

@@ -40,7 +40,7 @@ const (
 )
 
 // newKeyring checks that handle holds AEAD keys whose ids show in their
-// ciphertexts. Tink's own error is dropped since it can tell of key material.
+// ciphertexts. Tink's own error is left out, as in parse.
 func newKeyring(path string, handle *keyset.Handle) (*Keyring, error) {
 	primitive, err := aead.New(handle)
 	if err != nil {
@@ -76,8 +76,7 @@ func (k *Keyring) Seal(plaintext []byte, ad AD) (Sealed, error) {
 func (k *Keyring) Open(s Sealed, ad AD) ([]byte, error) {
 	// The id beside the ciphertext is what a rotation goes by, so it may not
 	// differ from the one that the ciphertext was made with.
-	if len(ad.encoded) == 0 || len(s.Ciphertext) < tinkPrefixLen ||
-		s.Ciphertext[0] != tinkPrefix || binary.BigEndian.Uint32(s.Ciphertext[1:]) != s.KeyID {
+	if len(s.Ciphertext) < tinkPrefixLen || s.Ciphertext[0] != tinkPrefix || binary.BigEndian.Uint32(s.Ciphertext[1:]) != s.KeyID {
 		return nil, ErrOpen
 	}
 	plaintext, err := k.aead.Decrypt(s.Ciphertext, ad.encoded)
