@@ -1,0 +1,190 @@
+package localfs
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/hash"
+	"github.com/rclone/rclone/lib/readers"
+)
+
+// Object is a file.
+type Object struct {
+	fs      *Fs
+	remote  string
+	size    int64
+	modTime time.Time
+
+	mu     sync.Mutex
+	hashes map[hash.Type]string
+}
+
+// The description of the file, as the library asks for it.
+
+func (o *Object) Fs() fs.Info                       { return o.fs }
+func (o *Object) String() string                    { return o.remote }
+func (o *Object) Remote() string                    { return o.remote }
+func (o *Object) Size() int64                       { return o.size }
+func (o *Object) ModTime(context.Context) time.Time { return o.modTime }
+func (o *Object) Storable() bool                    { return true }
+
+// Hash returns a hash of the content, from when it was last read or written
+// whole, else by reading it now.
+func (o *Object) Hash(ctx context.Context, kind hash.Type) (string, error) {
+	o.mu.Lock()
+	known, ok := o.hashes[kind]
+	o.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	in, err := o.Open(ctx, &fs.HashesOption{Hashes: hash.NewHashSet(kind)})
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(io.Discard, readers.NewContextReader(ctx, in))
+	if err := errors.Join(err, in.Close()); err != nil {
+		return "", fmt.Errorf("read for hash: %w", err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.hashes[kind], nil
+}
+
+func (o *Object) learn(hasher *hash.MultiHasher) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.hashes = hasher.Sums()
+}
+
+// SetModTime sets the file's time.
+func (o *Object) SetModTime(_ context.Context, t time.Time) error {
+	if err := o.fs.jail.Chtimes(o.fs.at(o.remote), t, t); err != nil {
+		return err
+	}
+	o.modTime = t
+	return nil
+}
+
+// Remove deletes the file.
+func (o *Object) Remove(context.Context) error { return o.fs.jail.Remove(o.fs.at(o.remote)) }
+
+// Open reads the file, or a part of it.
+func (o *Object) Open(_ context.Context, options ...fs.OpenOption) (io.ReadCloser, error) {
+	var offset, limit int64 = 0, -1
+	var hasher *hash.MultiHasher
+	for _, option := range options {
+		switch x := option.(type) {
+		case *fs.SeekOption:
+			offset = x.Offset
+		case *fs.RangeOption:
+			offset, limit = x.Decode(o.size)
+		case *fs.HashesOption:
+			if x.Hashes.Count() > 0 {
+				var err error
+				if hasher, err = hash.NewMultiHasherTypes(x.Hashes); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	file, err := o.fs.jail.Open(o.fs.at(o.remote))
+	if err != nil {
+		return nil, notFound(err, fs.ErrorObjectNotFound)
+	}
+	if offset == 0 && limit < 0 && hasher != nil {
+		return &hashingFile{File: file, object: o, hasher: hasher}, nil
+	}
+	if _, err := file.Seek(offset, io.SeekStart); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return readers.NewLimitedReadCloser(file, limit), nil
+}
+
+// hashingFile gives the object its hash when it was read to the end.
+type hashingFile struct {
+	*os.File
+	object *Object
+	hasher *hash.MultiHasher
+}
+
+func (h *hashingFile) Read(p []byte) (int, error) {
+	n, err := h.File.Read(p)
+	_, _ = h.hasher.Write(p[:n])
+	if errors.Is(err, io.EOF) {
+		h.object.learn(h.hasher)
+	}
+	return n, err
+}
+
+// WriteTo keeps io.Copy from reading past Read.
+func (h *hashingFile) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{h})
+}
+
+// Update writes the file anew.
+func (o *Object) Update(ctx context.Context, in io.Reader, src fs.ObjectInfo, options ...fs.OpenOption) error {
+	hasher, err := hash.NewMultiHasherTypes(hashesOf(options))
+	if err != nil {
+		return err
+	}
+	at := o.fs.at(o.remote)
+	if err := o.fs.jail.MkdirAll(path.Dir(at), 0o777); err != nil {
+		return err
+	}
+	partial := path.Join(path.Dir(at), partialPrefix+rand.Text()+partialSuffix)
+	if err := o.write(partial, io.TeeReader(in, hasher), src.ModTime(ctx)); err != nil {
+		return errors.Join(err, ignoreMissing(o.fs.jail.Remove(partial)))
+	}
+	if err := ctx.Err(); err != nil {
+		return errors.Join(err, o.fs.jail.Remove(partial))
+	}
+	if err := o.fs.jail.Rename(partial, at); err != nil {
+		return errors.Join(err, o.fs.jail.Remove(partial))
+	}
+	info, err := o.fs.jail.Lstat(at)
+	if err != nil {
+		return err
+	}
+	o.size, o.modTime = info.Size(), info.ModTime()
+	o.learn(hasher)
+	return nil
+}
+
+func (o *Object) write(at string, in io.Reader, modTime time.Time) error {
+	file, err := o.fs.jail.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(file, in)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	return o.fs.jail.Chtimes(at, modTime, modTime)
+}
+
+func hashesOf(options []fs.OpenOption) hash.Set {
+	for _, option := range options {
+		if h, ok := option.(*fs.HashesOption); ok {
+			return h.Hashes
+		}
+	}
+	return hash.Set(hash.None)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+var _ fs.Object = (*Object)(nil)
