@@ -47,7 +47,8 @@ type Decision struct {
 
 // ClaimRequest bounds one claim.
 type ClaimRequest struct {
-	// Owner is the claiming replica.
+	// Owner is the claiming replica. With 0, ClaimDue makes executions that
+	// wait for a replica to take them, and answers none.
 	Owner int64
 	// Now is the database's time as the replica knows it.
 	Now time.Time

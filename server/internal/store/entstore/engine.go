@@ -143,7 +143,7 @@ func (b *claimBatch) add(req store.ClaimRequest, d *dueRow, decision store.Decis
 	}
 	for _, start := range decision.Starts {
 		row := startRow{due: d, start: start}
-		if !start.Waits {
+		if !start.Waits && req.Owner != 0 {
 			d.fence++
 			row.owner, row.attempt, row.fence = req.Owner, 1, d.fence
 		}

@@ -258,7 +258,7 @@ func (s *Store) pgClaimQueued(ctx context.Context, req store.ClaimRequest) (clai
 }
 
 func pgLockQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]queuedRow, error) {
-	found, err := tx.Query(ctx, pgLockQueued, micros(req.Now), req.Limit)
+	found, err := tx.Query(ctx, pgLockQueued, micros(req.Ahead), req.Limit)
 	if err != nil {
 		return nil, err
 	}

@@ -184,7 +184,7 @@ func (s *Store) liteClaimQueued(ctx context.Context, req store.ClaimRequest) (cl
 			q, err := scanQueued(scan)
 			rows = append(rows, q)
 			return err
-		}, micros(req.Now), req.Limit)
+		}, micros(req.Ahead), req.Limit)
 		if err != nil {
 			return err
 		}
@@ -209,7 +209,7 @@ func (s *Store) liteClaimQueued(ctx context.Context, req store.ClaimRequest) (cl
 func (s *Store) liteAnyQueued(ctx context.Context, req store.ClaimRequest) (queued bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM active_executions WHERE owner = 0 AND not_before <= ?)`, micros(req.Now)).Scan(&queued)
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM active_executions WHERE owner = 0 AND not_before <= ?)`, micros(req.Ahead)).Scan(&queued)
 	return queued, err
 }
 

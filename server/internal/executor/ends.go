@@ -1,0 +1,186 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/policy"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// maxGroup bounds how many ends one commit writes.
+const maxGroup = 1000
+
+// end closes an attempt's log and hands its end to be stored.
+func (e *Executor) end(a *attempt) {
+	var logBytes int64
+	if a.log != nil {
+		state, failure := a.outcome()
+		if state != job.StateSucceeded && failure != nil {
+			a.logEnd(state, failure)
+		}
+		if err := a.log.Close(); err != nil {
+			e.o.Log.Error("execution log is incomplete", "execution", a.ExecutionID, "error", err)
+		}
+		logBytes = a.log.Bytes()
+	}
+	if errors.Is(a.cause(), errFenced) {
+		e.free(a)
+		return
+	}
+	e.ends <- e.finish(a, logBytes)
+}
+
+func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
+	state, failure := a.outcome()
+	now := e.o.Now()
+	f := store.Finish{
+		ExecutionID: a.ExecutionID, Fence: a.Fence, State: state, Error: failure,
+		Tasks: a.tasks, StartedAt: a.startedAt, FinishedAt: now, LogBytes: logBytes,
+	}
+	if state == job.StateFailed || state == job.StateWorkerLost {
+		if at, ok := policy.Retry(a.Claimed, failure, a.startedAt, now); ok {
+			f.State, f.RetryAt = job.StateQueued, at
+		}
+	}
+	if !a.startedAt.IsZero() {
+		e.o.Metrics.Ended(state, now.Sub(a.startedAt))
+	}
+	return f
+}
+
+// lostEnd is the end of an execution whose replica died.
+func lostEnd(l store.Lost, now time.Time) store.Finish {
+	failure := &job.Failure{
+		Code: "UNAVAILABLE", Reason: job.ReasonWorkerLost,
+		Message: "The server that ran the execution died or lost its connection to the database. It may have done part of its work.",
+	}
+	f := store.Finish{
+		ExecutionID: l.ExecutionID, Fence: l.Fence, State: job.StateWorkerLost, Error: failure,
+		Tasks: l.Tasks, StartedAt: l.StartedAt, FinishedAt: now, LogBytes: l.LogBytes,
+	}
+	for i := range f.Tasks {
+		if t := &f.Tasks[i]; t.State == job.TaskRunning {
+			t.State, t.FinishedAt, t.Error = job.TaskFailed, now, failure
+		}
+	}
+	if l.State == job.StateCancelling {
+		f.State, f.Error = job.StateCancelled, errCancelled
+		return f
+	}
+	if at, ok := policy.Retry(l.Claimed, failure, l.StartedAt, now); ok {
+		f.State, f.RetryAt = job.StateQueued, at
+	}
+	return f
+}
+
+// storeEnds writes ends in groups until ctx ends.
+func (e *Executor) storeEnds(ctx context.Context) {
+	group := make([]store.Finish, 0, maxGroup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-e.ends:
+			group = append(group[:0], f)
+		}
+	more:
+		for len(group) < maxGroup {
+			select {
+			case f := <-e.ends:
+				group = append(group, f)
+			default:
+				break more
+			}
+		}
+		e.storeGroup(ctx, group)
+	}
+}
+
+// storeGroup writes one group, however long it takes: what a lost lease makes
+// pointless is refused by its fence, once the database answers.
+func (e *Executor) storeGroup(ctx context.Context, group []store.Finish) {
+	for delay := 50 * time.Millisecond; ; delay = min(2*delay, time.Second) {
+		began := e.o.Now()
+		stale, err := e.o.Store.Finish(ctx, group)
+		if err == nil {
+			e.o.Metrics.Stored(len(group), e.o.Now().Sub(began))
+			e.stored(ctx, group, stale)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		e.o.Log.WarnContext(ctx, "can't store how executions ended; trying again", "executions", len(group), "error", err)
+		pause(ctx, delay)
+	}
+}
+
+// stored gives the places of a written group back. A stale fence is no error:
+// the execution was buried meanwhile, or an earlier try was committed and its
+// answer lost.
+func (e *Executor) stored(ctx context.Context, group []store.Finish, stale []int64) {
+	if len(stale) > 0 {
+		e.o.Log.WarnContext(ctx, "ends were refused or stored before", "executions", stale)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, f := range group {
+		if a := e.attempts[f.ExecutionID]; a != nil && a.Fence == f.Fence {
+			delete(e.attempts, f.ExecutionID)
+			a.cancel(nil)
+		}
+	}
+	e.makeRoom(len(group))
+}
+
+// reportLoop tells the store what runs for longer than a moment.
+func (e *Executor) reportLoop(ctx context.Context) {
+	tick := time.NewTicker(e.o.ReportAfter)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			e.report(ctx)
+		}
+	}
+}
+
+func (e *Executor) report(ctx context.Context) {
+	before := e.o.Now().Add(-e.o.ReportAfter)
+	var reports []store.Progress
+	e.mu.Lock()
+	for _, a := range e.attempts {
+		if p, ok := a.report(before); ok {
+			reports = append(reports, p)
+		}
+	}
+	e.mu.Unlock()
+	if len(reports) == 0 {
+		return
+	}
+	stale, cancelled, err := e.o.Store.Progress(ctx, reports)
+	if err != nil {
+		e.o.Log.WarnContext(ctx, "can't report progress; trying again", "executions", len(reports), "error", err)
+		for _, p := range reports {
+			if a := e.attempt(p.ExecutionID); a != nil {
+				a.reportAgain()
+			}
+		}
+		return
+	}
+	e.endAll(stale, errFenced)
+	e.endAll(cancelled, errCancelled)
+}
+
+func (e *Executor) endAll(ids []int64, cause error) {
+	for _, id := range ids {
+		if a := e.attempt(id); a != nil {
+			a.cancel(cause)
+		}
+	}
+}

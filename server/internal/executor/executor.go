@@ -1,0 +1,276 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/executionlog"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/task"
+)
+
+// The causes with which executions are ended from outside.
+var (
+	errCancelled = &job.Failure{Code: "CANCELLED", Reason: job.ReasonCancelled, Message: "The execution was cancelled."}
+	errDrained   = &job.Failure{Code: "UNAVAILABLE", Reason: job.ReasonWorkerLost, Message: "The server was shut down before the execution ended."}
+	errTaken     = &job.Failure{Code: "UNAVAILABLE", Reason: job.ReasonWorkerLost, Message: "This server lost the execution to another one."}
+	errFenced    = errors.New("the execution belongs to somebody else by now")
+)
+
+// Logs opens the log of an attempt.
+type Logs interface {
+	Writer(ref executionlog.Ref, attempt int) *executionlog.Writer
+}
+
+// Options of an Executor; every field is needed.
+type Options struct {
+	Store store.Engine
+	Types *task.Registry
+	Logs  Logs
+	// Configs opens stored credentials for an instance's executions and calls
+	// mask with every secret before it answers it.
+	Configs func(instanceID int64, mask func(secrets ...string)) task.Configs
+	// CheckResources refuses a workflow that names resources of others.
+	CheckResources func(ctx context.Context, instanceID int64, refs []task.ResourceRef) error
+	// Now is the database's time.
+	Now func() time.Time
+	// Places is how many executions may be claimed and not ended.
+	Places int
+	// ReportAfter is how long an execution runs before its start is reported.
+	ReportAfter time.Duration
+	Metrics     Metrics
+	Log         *slog.Logger
+}
+
+// Metrics counts what happens; nil functions are not allowed.
+type Metrics interface {
+	// Started is told how late an execution started, after its time.
+	Started(late time.Duration)
+	// Ended is told the state and how long the attempt took.
+	Ended(state job.State, took time.Duration)
+	// Stored is told how many ends one commit wrote and how long it took.
+	Stored(ends int, took time.Duration)
+}
+
+// Executor runs executions.
+type Executor struct {
+	o Options
+
+	mu sync.Mutex
+	// taken counts places.
+	taken int
+	// room is closed and replaced when places become free.
+	room chan struct{}
+	// attempts are those between Submit and the stored end, by execution.
+	attempts map[int64]*attempt
+	draining bool
+
+	starts  *starter
+	ends    chan store.Finish
+	running sync.WaitGroup
+	loops   sync.WaitGroup
+	stop    context.CancelFunc
+}
+
+// attempt is one claimed execution on its way.
+type attempt struct {
+	store.Claimed
+	// claimedAt is when it was submitted.
+	claimedAt time.Time
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+
+	mu sync.Mutex
+	// startedAt is zero until it runs.
+	startedAt time.Time
+	tasks     []job.TaskRecord
+	log       *executionlog.Writer
+	// failure is why it failed, nil so far.
+	failure *job.Failure
+	// changed says that there is something to report.
+	changed bool
+}
+
+// New returns an executor that takes nothing yet.
+func New(o Options) *Executor {
+	return &Executor{
+		o:        o,
+		room:     make(chan struct{}),
+		attempts: make(map[int64]*attempt),
+		ends:     make(chan store.Finish, o.Places),
+	}
+}
+
+// Start begins to take executions. It returns at once; Drain ends it.
+func (e *Executor) Start() {
+	ctx, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	e.starts = newStarter(e)
+	e.loops.Go(func() { e.starts.loop(ctx) })
+	e.loops.Go(func() { e.storeEnds(ctx) })
+	e.loops.Go(func() { e.reportLoop(ctx) })
+}
+
+// Free is how many executions may be submitted now.
+func (e *Executor) Free() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.draining {
+		return 0
+	}
+	return e.o.Places - e.taken
+}
+
+// Room is closed when places have become free since the call.
+func (e *Executor) Room() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.room
+}
+
+// Submit takes claimed executions, no more than Free said.
+func (e *Executor) Submit(claimed []store.Claimed) {
+	if len(claimed) == 0 {
+		return
+	}
+	attempts := make([]*attempt, len(claimed))
+	now := e.o.Now()
+	e.mu.Lock()
+	for i, c := range claimed {
+		a := &attempt{Claimed: c, claimedAt: now}
+		a.ctx, a.cancel = context.WithCancelCause(context.Background())
+		attempts[i] = a
+		e.attempts[c.ExecutionID] = a
+	}
+	e.taken += len(claimed)
+	e.mu.Unlock()
+	e.starts.add(attempts)
+}
+
+// Adopt ends executions of dead replicas: by the next attempt of their retry
+// policy, or WORKER_LOST.
+func (e *Executor) Adopt(lost []store.Lost) {
+	e.mu.Lock()
+	e.taken += len(lost)
+	e.mu.Unlock()
+	// More may be lost at once than there are places.
+	e.loops.Go(func() {
+		for _, l := range lost {
+			e.ends <- lostEnd(l, e.o.Now())
+		}
+	})
+}
+
+// Cancel ends an execution if it is here.
+func (e *Executor) Cancel(executionID int64) {
+	if a := e.attempt(executionID); a != nil {
+		a.cancel(errCancelled)
+		e.starts.launchCancelled()
+	}
+}
+
+// Withdraw looks again at a job's executions that have not started.
+func (e *Executor) Withdraw(jobID int64) { e.starts.recheck(jobID) }
+
+// AbandonAll ends everything without a word: the lease is lost, and whatever
+// is still written would be refused. It returns when nothing runs any more.
+func (e *Executor) AbandonAll(cause error) {
+	e.mu.Lock()
+	for _, a := range e.attempts {
+		a.cancel(errors.Join(errFenced, cause))
+	}
+	e.mu.Unlock()
+	e.starts.launchCancelled()
+	e.running.Wait()
+}
+
+// Drain stops taking executions, gives back what has not started, waits for
+// what runs until ctx ends, then ends it, and stores every end. It returns
+// when nothing is left, or when the ends could not be stored in time.
+func (e *Executor) Drain(ctx context.Context, storing time.Duration) {
+	e.mu.Lock()
+	e.draining = true
+	e.mu.Unlock()
+	e.giveBack(ctx)
+	done := make(chan struct{})
+	go func() { e.running.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		e.mu.Lock()
+		for _, a := range e.attempts {
+			a.cancel(errDrained)
+		}
+		e.mu.Unlock()
+	}
+	late := time.AfterFunc(storing, e.stop)
+	defer late.Stop()
+	e.waitEmpty(storing)
+	e.stop()
+	e.loops.Wait()
+}
+
+// waitEmpty waits until every place is free.
+func (e *Executor) waitEmpty(limit time.Duration) {
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	for {
+		e.mu.Lock()
+		empty, room := e.taken == 0, e.room
+		e.mu.Unlock()
+		if empty {
+			return
+		}
+		select {
+		case <-room:
+		case <-timeout.C:
+			return
+		}
+	}
+}
+
+// giveBack releases what has not started.
+func (e *Executor) giveBack(ctx context.Context) {
+	waiting := e.starts.take(func(*attempt) bool { return true })
+	if len(waiting) == 0 {
+		return
+	}
+	claims := make([]store.Claimed, len(waiting))
+	for i, a := range waiting {
+		claims[i] = a.Claimed
+	}
+	if err := e.o.Store.Release(context.WithoutCancel(ctx), claims); err != nil {
+		e.o.Log.WarnContext(ctx, "can't give executions back; they wait for this replica's lease to end", "executions", len(claims), "error", err)
+	}
+	e.free(waiting...)
+}
+
+// free gives the places of attempts back.
+func (e *Executor) free(attempts ...*attempt) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, a := range attempts {
+		if e.attempts[a.ExecutionID] == a {
+			delete(e.attempts, a.ExecutionID)
+		}
+		a.cancel(nil)
+	}
+	e.makeRoom(len(attempts))
+}
+
+// makeRoom counts places free and tells who waits; e.mu is held.
+func (e *Executor) makeRoom(places int) {
+	e.taken -= places
+	close(e.room)
+	e.room = make(chan struct{})
+}
+
+func (e *Executor) attempt(executionID int64) *attempt {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.attempts[executionID]
+}

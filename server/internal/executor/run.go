@@ -1,0 +1,209 @@
+package executor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+
+	"github.com/pointscene/carillon/server/internal/executionlog"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/workflow"
+)
+
+// launch runs an attempt beside the others.
+func (e *Executor) launch(a *attempt) { e.running.Go(func() { e.run(a) }) }
+
+// run takes an attempt from its start to its end.
+func (e *Executor) run(a *attempt) {
+	if a.ctx.Err() == nil {
+		a.begin(e.o.Now(), e.o.Logs.Writer(executionlog.Ref{InstanceID: a.InstanceID, ExecutionID: a.ExecutionID}, a.Attempt))
+		e.o.Metrics.Started(a.startedAt.Sub(a.NotBefore))
+		e.runWorkflow(a)
+	}
+	e.end(a)
+}
+
+// runWorkflow runs the tasks; what went wrong is in their records, or, when
+// there are none to run, in the failure of the attempt.
+func (e *Executor) runWorkflow(a *attempt) {
+	w, err := e.open(a)
+	if err != nil {
+		a.fail(asWorkflowFailure(err))
+		return
+	}
+	records := make([]job.TaskRecord, len(w.Tasks))
+	for i, t := range w.Tasks {
+		records[i] = job.TaskRecord{Name: t.Name, Type: t.Type, State: job.TaskPending}
+	}
+	a.setTasks(records)
+	r := &runner{e: e, a: a, w: w, graph: w.Graph(), outputs: make([]task.Output, len(w.Tasks))}
+	r.waits = slices.Clone(r.graph.Waits)
+	r.runAll()
+}
+
+// open parses and checks the workflow again: types, rules and resources may
+// have changed since it was stored.
+func (e *Executor) open(a *attempt) (*workflow.Workflow, error) {
+	var doc map[string]any
+	if err := json.Unmarshal(a.Workflow, &doc); err != nil {
+		return nil, fmt.Errorf("the stored workflow can't be read: %w", err)
+	}
+	w, err := workflow.Parse(doc)
+	if err != nil {
+		return nil, err
+	}
+	if id, ok := job.KindInstance.Parse(w.InstanceID); w.InstanceID != "" && (!ok || id != a.InstanceID) {
+		return nil, job.Invalid("workflow.instanceId", "INSTANCE_MISMATCH", "must be the job's instance")
+	}
+	if err := workflow.Check(w, e.o.Types); err != nil {
+		return nil, err
+	}
+	if refs := w.Resources(e.o.Types); len(refs) > 0 {
+		return w, e.o.CheckResources(a.ctx, a.InstanceID, refs)
+	}
+	return w, nil
+}
+
+func asWorkflowFailure(err error) *job.Failure {
+	var invalid *job.InvalidError
+	if errors.As(err, &invalid) {
+		return &job.Failure{Code: "INVALID_ARGUMENT", Reason: job.ReasonWorkflowInvalid, Message: "The workflow is no longer valid: " + invalid.Error()}
+	}
+	return job.FailureOf(err)
+}
+
+// runner runs the tasks of one attempt.
+type runner struct {
+	e       *Executor
+	a       *attempt
+	w       *workflow.Workflow
+	graph   *workflow.Graph
+	outputs []task.Output
+	// waits counts down the tasks that each one still waits for.
+	waits []int
+}
+
+// runAll starts each task when those it waits for have ended, and returns
+// when all have. The first of several that are ready runs right here, so that
+// a chain, and a single task, needs no goroutine.
+func (r *runner) runAll() {
+	done := make(chan int, len(r.w.Tasks))
+	ready := make([]int, 0, len(r.w.Tasks))
+	for i, n := range r.waits {
+		if n == 0 {
+			ready = append(ready, i)
+		}
+	}
+	for left := len(r.w.Tasks); left > 0; {
+		if len(ready) > 0 {
+			for _, i := range ready[1:] {
+				go func() { r.runTask(i); done <- i }()
+			}
+			r.runTask(ready[0])
+			done <- ready[0]
+		}
+		ready = r.release(<-done, ready[:0])
+		left--
+		for len(done) > 0 {
+			ready = r.release(<-done, ready)
+			left--
+		}
+	}
+}
+
+// release appends the tasks that waited for nothing but task i.
+func (r *runner) release(i int, ready []int) []int {
+	for _, dependent := range r.graph.Dependents[i] {
+		if r.waits[dependent]--; r.waits[dependent] == 0 {
+			ready = append(ready, dependent)
+		}
+	}
+	return ready
+}
+
+// runTask runs one task, unless one that it needs did not succeed or the
+// execution is being ended.
+func (r *runner) runTask(i int) {
+	t := &r.w.Tasks[i]
+	if r.a.ctx.Err() != nil {
+		r.a.endTask(i, job.TaskCancelled, r.e.o.Now(), nil)
+		return
+	}
+	if failed := r.a.failedInput(t.Inputs); failed != "" {
+		r.a.endTask(i, job.TaskSkipped, r.e.o.Now(), &job.Failure{
+			Code: "FAILED_PRECONDITION", Reason: job.ReasonDependency, Message: fmt.Sprintf("Not started: task %q did not succeed.", failed),
+		})
+		return
+	}
+	r.a.startTask(i, r.e.o.Now())
+	output, err := r.do(i)
+	r.outputs[i] = output
+	state, failure := job.TaskSucceeded, (*job.Failure)(nil)
+	switch {
+	case err == nil:
+	case r.a.ctx.Err() != nil:
+		state, failure = job.TaskCancelled, job.FailureOf(r.a.cause())
+	default:
+		state, failure = job.TaskFailed, r.masked(job.FailureOf(err))
+		r.logger(t.Name).Error("task failed", "code", failure.Code, "reason", failure.Reason, "error", failure.Message)
+	}
+	r.a.endTask(i, state, r.e.o.Now(), failure)
+}
+
+// do calls the task type; a panic there is the task's failure.
+func (r *runner) do(i int) (output task.Output, err error) {
+	t := &r.w.Tasks[i]
+	log := r.logger(t.Name)
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("task panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = &job.Failure{Code: "INTERNAL", Reason: job.ReasonTaskPanicked, Message: "The task stopped by a fault in its code; the log has the details."}
+		}
+	}()
+	kind, ok := r.e.o.Types.Lookup(t.Type)
+	if !ok {
+		return nil, job.Invalid("type", "UNKNOWN_TASK_TYPE", "%q is not known", t.Type)
+	}
+	return kind.Do(r.a.ctx, task.Run{
+		ExecutionID:    r.a.ExecutionID,
+		JobID:          r.a.JobID,
+		InstanceID:     r.a.InstanceID,
+		TaskName:       t.Name,
+		Fence:          r.a.Fence,
+		IdempotencyKey: job.KindExecution.Format(r.a.ExecutionID) + "/" + t.Name,
+		Args:           t.Args,
+		Inputs:         r.inputs(t.Inputs),
+		Log:            log,
+		Configs:        r.e.o.Configs(r.a.InstanceID, r.a.log.Mask),
+	})
+}
+
+func (r *runner) inputs(names []string) map[string]task.Output {
+	if len(names) == 0 {
+		return nil
+	}
+	inputs := make(map[string]task.Output, len(names))
+	for i, t := range r.w.Tasks {
+		if slices.Contains(names, t.Name) {
+			inputs[t.Name] = r.outputs[i]
+		}
+	}
+	return inputs
+}
+
+func (r *runner) logger(taskName string) *slog.Logger {
+	return slog.New(r.a.log.Handler()).With("task", taskName)
+}
+
+// masked keeps secrets out of an error that a library worded.
+func (r *runner) masked(f *job.Failure) *job.Failure {
+	text := r.a.log.Masked(f.Message)
+	if text == f.Message {
+		return f
+	}
+	return &job.Failure{Code: f.Code, Reason: f.Reason, Message: text}
+}

@@ -1,0 +1,222 @@
+// Package lease keeps this process's place among the replicas of one database:
+// its lease, its idea of the database's time, and the burial of replicas that
+// died.
+//
+// Rules:
+//   - The database's clock is the authority. [Keeper.Now] is its time as of the
+//     last renewal, carried on by the local monotonic clock, so a step of the
+//     local wall clock changes nothing.
+//   - One renewal a heartbeat, however many executions run. A renewal that was
+//     asked for counts from before it was asked, so a slow answer shortens the
+//     lease instead of stretching it.
+//   - A replica that can't renew counts itself out a margin before others may:
+//     it calls Lost, which ends what it runs, and only then registers anew.
+//   - What a replica adopts from a dead one is handed to Adopt at once; it is
+//     the executor's to end.
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// Options of a Keeper. Durations must be positive.
+type Options struct {
+	// Name tells people which process this is.
+	Name string
+	// Lease is how long a replica lives without a renewal.
+	Lease time.Duration
+	// Heartbeat is the time between renewals, at most a third of Lease.
+	Heartbeat time.Duration
+	// Margin is how long before the lease's end the replica counts itself out.
+	Margin time.Duration
+	// BuryEvery is the time between looks for dead replicas.
+	BuryEvery time.Duration
+	// Now is the local clock.
+	Now func() time.Time
+	// Adopt takes the executions of buried replicas.
+	Adopt func([]store.Lost)
+	// Lost is called when the lease is lost; it returns when nothing of this
+	// replica runs any more.
+	Lost func(cause error)
+	Log  *slog.Logger
+}
+
+// DefaultOptions are those of a server.
+func DefaultOptions() Options {
+	return Options{Lease: 10 * time.Second, Heartbeat: 3 * time.Second, Margin: 2 * time.Second, BuryEvery: 500 * time.Millisecond}
+}
+
+// Keeper holds one lease after another.
+type Keeper struct {
+	store store.Replicas
+	o     Options
+
+	mu sync.Mutex
+	id int64
+	// until is when, by the local clock, the replica counts itself out.
+	until time.Time
+	// base is the database's time at the local time at.
+	base, at time.Time
+}
+
+// New returns a keeper without a lease.
+func New(replicas store.Replicas, o Options) *Keeper {
+	return &Keeper{store: replicas, o: o, at: o.Now(), base: o.Now()}
+}
+
+// ID is this replica's id, 0 while it has no lease.
+func (k *Keeper) ID() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.id
+}
+
+// Now is the database's time.
+func (k *Keeper) Now() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.base.Add(k.o.Now().Sub(k.at)).UTC()
+}
+
+// Register takes the first lease and buries the replicas known to be dead.
+func (k *Keeper) Register(ctx context.Context) error {
+	asked := k.o.Now()
+	r, now, err := k.store.Register(ctx, k.o.Name, k.o.Lease)
+	if err != nil {
+		return fmt.Errorf("register replica: %w", err)
+	}
+	k.hold(r.ID, asked, now)
+	k.o.Log.InfoContext(ctx, "registered", "replica", r.ID, "name", k.o.Name)
+	k.bury(ctx)
+	return nil
+}
+
+// hold notes a lease that was asked for at a local time.
+func (k *Keeper) hold(id int64, asked, databaseNow time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.id = id
+	k.until = asked.Add(k.o.Lease - k.o.Margin)
+	k.base, k.at = databaseNow, k.o.Now()
+}
+
+// Run renews and buries until ctx ends. Register must have succeeded.
+func (k *Keeper) Run(ctx context.Context) {
+	var burying sync.WaitGroup
+	defer burying.Wait()
+	burying.Go(func() { k.every(ctx, k.o.BuryEvery, k.bury) })
+	k.every(ctx, k.o.Heartbeat, k.beat)
+}
+
+func (k *Keeper) every(ctx context.Context, interval time.Duration, do func(context.Context)) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do(ctx)
+		}
+	}
+}
+
+// beat renews the lease, again and again until it is renewed or lost.
+func (k *Keeper) beat(ctx context.Context) {
+	id := k.ID()
+	if id == 0 {
+		if err := k.Register(ctx); err != nil && ctx.Err() == nil {
+			k.o.Log.WarnContext(ctx, "can't register; trying again", "error", err)
+		}
+		return
+	}
+	for {
+		err := k.renew(ctx, id)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return
+		case errors.Is(err, store.ErrNotFound):
+			k.lose(ctx, fmt.Errorf("replica %d was declared dead by another one", id))
+			return
+		case k.o.Now().After(k.deadline()):
+			k.lose(ctx, fmt.Errorf("replica %d could not renew its lease: %w", id, err))
+			return
+		}
+		k.o.Log.WarnContext(ctx, "can't renew the lease; trying again", "replica", id, "error", err)
+		pause := time.NewTimer(k.o.Heartbeat / 10)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
+	}
+}
+
+// renew asks once, and no longer than the replica may wait for the answer.
+func (k *Keeper) renew(ctx context.Context, id int64) error {
+	asked := k.o.Now()
+	ctx, cancel := context.WithTimeout(ctx, max(k.deadline().Sub(asked), time.Millisecond))
+	defer cancel()
+	now, err := k.store.Renew(ctx, id, k.o.Lease)
+	if err != nil {
+		return err
+	}
+	if k.o.Now().After(k.deadline()) {
+		// The answer came after the replica had to count itself out, as after
+		// a pause of the process: others may have buried it since.
+		if _, err := k.store.Renew(ctx, id, k.o.Lease); err != nil {
+			return err
+		}
+	}
+	k.hold(id, asked, now)
+	return nil
+}
+
+func (k *Keeper) deadline() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.until
+}
+
+func (k *Keeper) lose(ctx context.Context, cause error) {
+	k.mu.Lock()
+	k.id = 0
+	k.mu.Unlock()
+	k.o.Log.ErrorContext(ctx, "lost the lease; ending everything that runs here", "error", cause)
+	k.o.Lost(cause)
+}
+
+func (k *Keeper) bury(ctx context.Context) {
+	id := k.ID()
+	if id == 0 {
+		return
+	}
+	lost, err := k.store.Bury(ctx, id)
+	if err != nil {
+		if ctx.Err() == nil {
+			k.o.Log.WarnContext(ctx, "can't look for dead replicas; trying again", "error", err)
+		}
+		return
+	}
+	if len(lost) > 0 {
+		k.o.Log.WarnContext(ctx, "adopted executions of dead replicas", "executions", len(lost))
+		k.o.Adopt(lost)
+	}
+}
+
+// Leave gives the lease up, after everything of this replica has ended.
+func (k *Keeper) Leave(ctx context.Context) error {
+	id := k.ID()
+	if id == 0 {
+		return nil
+	}
+	return k.store.Leave(ctx, id)
+}

@@ -1,0 +1,56 @@
+// Package ticker decides what is due and claims it. It starts nothing itself:
+// what it claims goes to an executor.
+//
+// # Who may run an occurrence
+//
+// A job's schedule row holds its next slot. A claim is one transaction that
+// locks due rows, passing over those that others have locked, moves each row to
+// its following slot, and makes an active execution with this replica as owner
+// and the job's next fence. Because the row is locked from before the decision
+// to after the commit, two replicas never decide about the same slot; because
+// (job, slot, trigger) is unique among the active executions and again in the
+// history, a slot that were decided twice by a fault of ours would fail to
+// commit instead of running twice. All replicas claim; there is no leader to
+// lose.
+//
+// # Who is the authority on time
+//
+// The database. A replica knows its time by package lease, as of the last
+// heartbeat carried on by the local monotonic clock. A replica with a wrong
+// wall clock therefore claims at the right moments.
+//
+// # Ahead of time
+//
+// Slots are claimed up to Options.Ahead before they are due and started by a
+// timer, so that no commit lies between a slot and its start. A job that is
+// paused, edited or deleted in that window loses the claimed execution in the
+// same transaction as the change; the executor asks for its claims once more at
+// the moment of the start, and does not start what is gone. A job with an
+// execution that has not ended is not claimed ahead: whether a slot overlaps is
+// known only when it is due.
+//
+// # What a killed replica leaves
+//
+// Rows that it owns. Others bury it when its lease has ended (at most
+// lease.Options.Lease after its last renewal), or at once when the database no
+// longer knows any connection of its process. Executions whose time had not
+// come wait again. The others may have started and done anything up to their
+// end; they end WORKER_LOST, or wait for the next attempt of the job's retry
+// policy. On SQLite the next start of the process does the same.
+//
+// # What a slow or paused replica may still do
+//
+// A replica that can't renew counts itself out before its lease ends and
+// cancels its tasks. One that was stopped as a whole (SIGSTOP, a paused virtual
+// machine) cannot; when it goes on, its tasks run until its next heartbeat
+// finds the lease gone. In that time they may still reach the outside: that is
+// why http.request sends the fence, which is lower than that of any later
+// attempt of the job. They cannot write to the ledger: every write of an
+// execution names its fence, adoption changed it, and a write with a stale
+// fence touches no row.
+//
+// # What may happen twice
+//
+// Effects of tasks, under a retry policy or a run by hand after WORKER_LOST:
+// at least once. Records: never.
+package ticker

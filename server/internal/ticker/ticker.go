@@ -1,0 +1,179 @@
+package ticker
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/policy"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// Places takes claimed executions.
+type Places interface {
+	// Free is how many executions may be submitted now.
+	Free() int
+	// Room is closed when places have become free since the call.
+	Room() <-chan struct{}
+	Submit([]store.Claimed)
+}
+
+// Lease tells who this replica is and what time it is.
+type Lease interface {
+	// ID is 0 while there is no lease; nothing is claimed then.
+	ID() int64
+	Now() time.Time
+}
+
+// Options of a Ticker; every field is needed except Places.
+type Options struct {
+	Store store.Engine
+	Lease Lease
+	// Places is nil in a process that runs no executions: what it finds due
+	// waits for a replica that does.
+	Places Places
+	// Schedules is whether this process looks for due jobs.
+	Schedules bool
+	// Every is the longest time between looks.
+	Every time.Duration
+	// Ahead is how long before its time a slot is claimed; more than Every.
+	Ahead time.Duration
+	// Batch is how many executions one claim takes at most.
+	Batch   int
+	Metrics Metrics
+	Log     *slog.Logger
+}
+
+// Metrics counts what happens.
+type Metrics interface {
+	// Claimed is told what one claim took and how long it was in the database.
+	Claimed(executions int, took time.Duration)
+	// Skipped is told of each ledger row that a claim made.
+	Skipped(reason string, slots int64)
+}
+
+// Ticker looks for work again and again.
+type Ticker struct {
+	o    Options
+	wake chan struct{}
+}
+
+// New returns a ticker that does nothing until Run.
+func New(o Options) *Ticker { return &Ticker{o: o, wake: make(chan struct{}, 1)} }
+
+// Wake makes the ticker look now.
+func (t *Ticker) Wake() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run looks for work until ctx ends. Errors are logged and the loop goes on:
+// whatever was not claimed is due at the next look.
+func (t *Ticker) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		var room <-chan struct{}
+		if t.o.Places != nil {
+			room = t.o.Places.Room()
+		}
+		backlog := t.look(ctx)
+		if !backlog {
+			room = nil
+		} else if t.enough() {
+			continue
+		}
+		timer.Reset(t.o.Every)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-t.wake:
+		case <-room:
+			t.awaitEnough(ctx)
+		}
+	}
+}
+
+// enough tells whether there are places for a claim that is worth its commit.
+func (t *Ticker) enough() bool {
+	return t.o.Places == nil || t.o.Places.Free() >= t.o.Batch/2
+}
+
+// awaitEnough waits until there are, but no longer than a moment: places may
+// be held by long executions.
+func (t *Ticker) awaitEnough(ctx context.Context) {
+	limit := time.NewTimer(5 * time.Millisecond)
+	defer limit.Stop()
+	for !t.enough() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-limit.C:
+			return
+		case <-t.o.Places.Room():
+		}
+	}
+}
+
+// look claims once and tells whether there was more than it took.
+func (t *Ticker) look(ctx context.Context) (backlog bool) {
+	if t.o.Lease.ID() == 0 {
+		return false
+	}
+	if t.o.Places != nil {
+		backlog = t.claim(ctx, "waiting", t.o.Store.ClaimQueued)
+	}
+	if t.o.Schedules {
+		backlog = t.claim(ctx, "due", t.claimDue) || backlog
+	}
+	return backlog
+}
+
+func (t *Ticker) claimDue(ctx context.Context, req store.ClaimRequest) ([]store.Claimed, bool, error) {
+	return t.o.Store.ClaimDue(ctx, req, func(due store.Due) store.Decision { return t.decide(ctx, due, req.Now) })
+}
+
+func (t *Ticker) claim(ctx context.Context, what string, take func(context.Context, store.ClaimRequest) ([]store.Claimed, bool, error)) (more bool) {
+	now := t.o.Lease.Now()
+	req := store.ClaimRequest{Now: now, Ahead: now.Add(t.o.Ahead), Limit: t.o.Batch}
+	if t.o.Places != nil {
+		req.Owner = t.o.Lease.ID()
+		req.Limit = min(t.o.Batch, t.o.Places.Free())
+		if req.Limit <= 0 {
+			return true
+		}
+	}
+	claimed, more, err := take(ctx, req)
+	if err != nil {
+		if ctx.Err() == nil {
+			t.o.Log.WarnContext(ctx, "can't claim executions; trying again", "what", what, "error", err)
+		}
+		return false
+	}
+	if len(claimed) > 0 {
+		t.o.Metrics.Claimed(len(claimed), t.o.Lease.Now().Sub(now))
+		t.o.Places.Submit(claimed)
+	}
+	return more
+}
+
+// decide asks the policy. A fault there must not stop every other job: the
+// job that caused it stops instead, with a row in the ledger.
+func (t *Ticker) decide(ctx context.Context, due store.Due, now time.Time) (d store.Decision) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.o.Log.ErrorContext(ctx, "a job's schedule made the ticker fail; the job is stopped", "job", due.JobID, "panic", p, "stack", string(debug.Stack()))
+			d = store.Decision{Skips: []job.Skip{{
+				JobID: due.JobID, InstanceID: due.InstanceID, Reason: policy.SkipInvalid, First: due.NextRun, Last: due.NextRun, Count: 1,
+			}}}
+		}
+		for _, skip := range d.Skips {
+			t.o.Metrics.Skipped(skip.Reason, skip.Count)
+		}
+	}()
+	return policy.Due(due, now)
+}
