@@ -11,6 +11,8 @@ type refusal struct{ reason, text string }
 type fieldRule struct {
 	name     string
 	min, max int
+	// last is the largest value of *.
+	last int
 	// names are the three-letter names from min upwards, in one string.
 	names string
 	// day marks the two fields in which ? stands for *.
@@ -23,11 +25,11 @@ const (
 )
 
 var fieldRules = [5]fieldRule{
-	{name: "minute", min: 0, max: 59},
-	{name: "hour", min: 0, max: 23},
-	{name: "day of month", min: 1, max: 31, day: true},
-	{name: "month", min: 1, max: 12, names: monthNames},
-	{name: "day of week", min: 0, max: 7, names: weekdayNames, day: true},
+	{name: "minute", min: 0, max: 59, last: 59},
+	{name: "hour", min: 0, max: 23, last: 23},
+	{name: "day of month", min: 1, max: 31, last: 31, day: true},
+	{name: "month", min: 1, max: 12, last: 12, names: monthNames},
+	{name: "day of week", min: 0, max: 7, last: 6, names: weekdayNames, day: true},
 }
 
 // item is one entry of a comma list: the values from, from+step, … up to to.
@@ -147,7 +149,7 @@ func (f *fieldRule) parseItem(entry string) (it item, bad *refusal) {
 		it.step = n
 	}
 	if body == "*" {
-		it.from, it.to = f.min, f.max
+		it.from, it.to = f.min, f.last
 		return it, nil
 	}
 	first, last, isRange := strings.Cut(body, "-")

@@ -281,7 +281,9 @@ func TestCronFixesAreAccepted(t *testing.T) {
 	}
 }
 
-func (f *fieldRule) text(v int) string { return strings.TrimLeft(string(rune('0'+v/10)), "0") + string(rune('0'+v%10)) }
+func (f *fieldRule) text(v int) string {
+	return strings.TrimLeft(string(rune('0'+v/10)), "0") + string(rune('0'+v%10))
+}
 
 func checkFix(t *testing.T, field int, entry string) {
 	t.Helper()

@@ -64,18 +64,12 @@ func refuseCount(n int) *refusal {
 
 // refuseStart is for 5/10, which cron implementations read in three ways.
 func (f *fieldRule) refuseStart(entry, first, step string) *refusal {
-	last := fmt.Sprint(f.max)
-	switch {
-	case f.names == weekdayNames:
-		last = "6"
-		if first == "7" {
-			return f.refuse("CRON_UNSUPPORTED", "%q is not supported; write 7", entry)
-		}
-		if isLetter(first[0]) {
-			last = "SAT"
-		}
-	case isLetter(first[0]):
-		last = "DEC"
+	last := fmt.Sprint(f.last)
+	if isLetter(first[0]) {
+		last = f.valueName(f.last)
+	}
+	if first == "7" && f.names == weekdayNames { // past the end of *
+		return f.refuse("CRON_UNSUPPORTED", "%q is not supported; write 7", entry)
 	}
 	return f.refuse("CRON_UNSUPPORTED", "%q is not supported; write %s-%s/%s", entry, first, last, step)
 }
