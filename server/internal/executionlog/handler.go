@@ -1,0 +1,101 @@
+package executionlog
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+const (
+	// maxText is the length from which on one text of a line is cut.
+	maxText = 16 << 10
+	// maxLine is the length of a line beyond which its attributes are left out.
+	maxLine = 64 << 10
+	// timeLayout is RFC 3339 in UTC with microseconds, as everywhere.
+	timeLayout = "2006-01-02T15:04:05.000000Z"
+)
+
+// The keys that every line has, or, for the task, may have.
+const (
+	keyTime    = "time"
+	keyLevel   = "level"
+	keyTask    = "task"
+	keyMessage = "message"
+)
+
+// newHandler encodes records as JSON lines, whose escapes keep a message with
+// line breaks from forging a line.
+func newHandler(w *Writer) slog.Handler {
+	return slog.NewJSONHandler(w, &slog.HandlerOptions{
+		Level: w.store.options.Level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 {
+				a = rename(a)
+			}
+			if text, ok := textOf(a.Value); ok && len(text) > maxText {
+				// Masked before it is cut: a cut secret is not recognised.
+				a.Value = slog.StringValue(cut(w.Masked(text)))
+			}
+			return a
+		},
+	})
+}
+
+// rename gives slog's own fields the names and forms of our lines, and moves
+// attributes that would shadow them out of the way.
+func rename(a slog.Attr) slog.Attr {
+	switch {
+	case a.Key == slog.MessageKey:
+		a.Key = keyMessage
+	case a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime:
+		a.Value = slog.StringValue(a.Value.Time().UTC().Format(timeLayout))
+	case a.Key == slog.LevelKey && isLevel(a.Value):
+	case a.Key == slog.TimeKey, a.Key == slog.LevelKey, a.Key == keyMessage:
+		a.Key += "_"
+	}
+	return a
+}
+
+func isLevel(v slog.Value) bool {
+	_, ok := v.Any().(slog.Level)
+	return ok
+}
+
+// textOf is the text of values that may be long.
+func textOf(v slog.Value) (string, bool) {
+	switch v.Kind() {
+	case slog.KindString:
+		return v.String(), true
+	case slog.KindAny:
+		if err, ok := v.Any().(error); ok {
+			return err.Error(), true
+		}
+	}
+	return "", false
+}
+
+// cut shortens a text and says how long it was.
+func cut(text string) string {
+	return fmt.Sprintf("%s… (cut, %d bytes)", strings.ToValidUTF8(text[:maxText], ""), len(text))
+}
+
+// encode makes the line that is kept of an encoded record: without secrets and
+// not too long. mu is held.
+func (w *Writer) encode(line []byte) []byte {
+	line = w.masks.line(line)
+	if len(line) <= maxLine {
+		return line
+	}
+	var head struct {
+		Time    string `json:"time"`
+		Level   string `json:"level"`
+		Task    string `json:"task,omitempty"`
+		Message string `json:"message"`
+		Cut     int    `json:"cutBytes"`
+	}
+	_ = json.Unmarshal(line, &head) // a field of another type stays empty
+	head.Cut = len(line)
+	short, _ := json.Marshal(head) // texts and a number always encode
+	return append(short, '\n')
+}

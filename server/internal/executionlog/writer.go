@@ -1,0 +1,261 @@
+package executionlog
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gocloud.dev/blob"
+)
+
+// Writer writes the log of one attempt. It is safe for concurrent use and must
+// be closed.
+type Writer struct {
+	store   *Store
+	ref     Ref
+	attempt int
+	handler slog.Handler
+
+	// saving is held while an object is written or deleted, so that segments
+	// are stored in order. It is taken before mu.
+	saving sync.Mutex
+	// down is set while the last write has failed; saving guards it.
+	down bool
+
+	mu sync.Mutex
+	// masks replaces the secrets of this execution.
+	masks mask
+	// lines holds those from number first on; stored of its bytes are stored.
+	// They are only appended to, so readers may keep what they were given.
+	lines  []byte
+	first  int64
+	stored int
+	// headBytes counts full segments that stay, tail lists those that go when
+	// newer ones come.
+	headBytes, tailBytes int64
+	tail                 []segment
+	// timer is set while a flush is due.
+	timer *time.Timer
+	// changed is closed at the next line or at Close; nil when nobody waits.
+	changed chan struct{}
+	failure error
+	closed  bool
+}
+
+// Writer opens the log of an attempt, counted from 1. It takes no memory and
+// does no I/O worth mentioning until the first line.
+func (s *Store) Writer(ref Ref, attempt int) *Writer {
+	w := &Writer{store: s, ref: ref, attempt: attempt}
+	w.handler = newHandler(w)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live[ref.ExecutionID] = w
+	return w
+}
+
+// Handler takes records for this log. What is logged after Close is dropped.
+func (w *Writer) Handler() slog.Handler { return w.handler }
+
+// Mask keeps secrets out of the log from now on: their occurrences in every
+// form that [Writer.Masked] knows are replaced before a line is kept. Values
+// of less than four bytes are ignored, since they occur everywhere. Of JSON
+// and of text with several lines, the parts are secret too.
+func (w *Writer) Mask(secrets ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.masks = w.masks.with(secrets)
+}
+
+// Masked returns text with the secrets replaced: raw, quoted, JSON-escaped,
+// URL-escaped, hexadecimal and base64 at every offset. It is for texts that
+// leave by another way than the log, such as the execution's error.
+func (w *Writer) Masked(text string) string { return w.currentMask().text(text) }
+
+func (w *Writer) currentMask() mask {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.masks
+}
+
+// Bytes is the size of the stored log of this attempt so far; 0 means that
+// there is no object.
+func (w *Writer) Bytes() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.headBytes + w.tailBytes + int64(w.stored)
+}
+
+// Close stores what is left. It must return before the end of the attempt is
+// recorded, so that readers who see the end find every line. The error is the
+// first failure of the store since the beginning, after which lines may be
+// missing; there is nothing to do again.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.flush(true)
+	w.store.unregister(w)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wake()
+	return w.failure
+}
+
+// Write takes one encoded line from the handler.
+func (w *Writer) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return len(line), nil
+	}
+	w.lines = append(w.lines, w.encode(line)...)
+	w.flushSoon()
+	w.wake()
+	full := len(w.lines) >= w.store.segmentBytes
+	w.mu.Unlock()
+	if full {
+		w.flush(false)
+	}
+	return len(line), nil
+}
+
+// wake tells the readers in this process that there is news.
+func (w *Writer) wake() {
+	if w.changed != nil {
+		close(w.changed)
+		w.changed = nil
+	}
+}
+
+// flushSoon sees to it that a flush is due.
+func (w *Writer) flushSoon() {
+	if w.timer == nil && !w.closed {
+		w.timer = time.AfterFunc(flushEvery, func() { w.flush(true) })
+	}
+}
+
+// flush stores the lines and begins the next segment when this one is full.
+// While the store is down, only a flush with retry asks it again, so that a
+// task that logs much does not wait at every segment.
+func (w *Writer) flush(retry bool) {
+	w.saving.Lock()
+	defer w.saving.Unlock()
+	w.mu.Lock()
+	lines, begin, stored := w.lines, position{w.attempt, w.first}, w.stored
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
+	w.mu.Unlock()
+	if len(lines) == stored {
+		return
+	}
+	if retry || !w.down {
+		err := w.put(begin, lines)
+		w.down = err != nil
+		if err == nil {
+			stored = len(lines)
+		} else {
+			w.fail(err)
+		}
+	}
+	if dropped := w.afterFlush(lines, stored); len(dropped) > 0 {
+		w.remove(dropped)
+	}
+}
+
+// put writes one object.
+func (w *Writer) put(begin position, lines []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), putTimeout)
+	defer cancel()
+	err := w.store.bucket.WriteAll(ctx, w.ref.key(begin), lines, &blob.WriterOptions{ContentType: "application/x-ndjson"})
+	if err != nil {
+		return fmt.Errorf("store log %s from line %d: %w", w.ref.Path(), begin.line, err)
+	}
+	return nil
+}
+
+// afterFlush notes that stored bytes of lines are in the store, and returns
+// the segments that the log's limit leaves no room for.
+func (w *Writer) afterFlush(lines []byte, stored int) (dropped []segment) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stored = stored
+	if len(lines) < w.store.segmentBytes {
+		if stored < len(lines) {
+			w.flushSoon()
+		}
+		return nil
+	}
+	ended := segment{position: position{w.attempt, w.first}, size: int64(stored)}
+	w.lines = bytes.Clone(w.lines[len(lines):])
+	w.first += int64(bytes.Count(lines, newline))
+	w.stored = 0
+	half := int64(w.store.options.Limit / 2)
+	switch {
+	case stored == 0: // lost, so there is nothing to keep or drop
+	case w.headBytes < half:
+		w.headBytes += ended.size
+	default:
+		w.tail = append(w.tail, ended)
+		w.tailBytes += ended.size
+	}
+	for w.tailBytes > half {
+		w.tailBytes -= w.tail[0].size
+		dropped, w.tail = append(dropped, w.tail[0]), w.tail[1:]
+	}
+	return dropped
+}
+
+// remove deletes segments. One that stays behind makes the log longer than its
+// limit and does no other harm.
+func (w *Writer) remove(segments []segment) {
+	ctx, cancel := context.WithTimeout(context.Background(), putTimeout)
+	defer cancel()
+	for _, s := range segments {
+		if err := w.store.bucket.Delete(ctx, w.ref.key(s.position)); err != nil {
+			w.fail(fmt.Errorf("shorten log %s: %w", w.ref.Path(), err))
+		}
+	}
+}
+
+func (w *Writer) fail(err error) {
+	w.store.options.OnFailure(err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failure == nil {
+		w.failure = err
+	}
+}
+
+// unsaved returns the lines that this process holds of a log, which may also
+// be stored, and a channel that is closed when there is news. ok is false when
+// no attempt of it runs here.
+func (s *Store) unsaved(ref Ref) (lines segment, changed <-chan struct{}, ok bool) {
+	s.mu.Lock()
+	w := s.live[ref.ExecutionID]
+	s.mu.Unlock()
+	if w == nil {
+		return segment{}, nil, false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.ref != ref {
+		return segment{}, nil, false
+	}
+	if w.changed == nil {
+		w.changed = make(chan struct{})
+	}
+	return segment{position: position{w.attempt, w.first}, size: int64(len(w.lines)), lines: w.lines}, w.changed, true
+}
+
+func (s *Store) unregister(w *Writer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live[w.ref.ExecutionID] == w { // and not the next attempt's
+		delete(s.live, w.ref.ExecutionID)
+	}
+}
