@@ -21,8 +21,13 @@ const (
 	MaxTTL = 30 * 24 * time.Hour
 )
 
-// subjectOperator is the subject of tokens without a client.
-const subjectOperator = "operator"
+const (
+	// subjectOperator is the subject of tokens without a client.
+	subjectOperator = "operator"
+	// issuerOperator is their issuer: the command line has the database's keys,
+	// but need not know under which address the server is reached.
+	issuerOperator = "urn:carillon:operator"
+)
 
 // tokenType marks access tokens, so that no other JWT passes for one.
 const tokenType = "at+jwt"
@@ -72,13 +77,13 @@ func NewIssuer(keys *Keys, identity Identity, now func() time.Time) *Issuer {
 // caller to check.
 func (i *Issuer) ForClient(ctx context.Context, client job.Client, scopes Scopes, ttl time.Duration) (Token, error) {
 	id := job.KindClient.Format(client.ID)
-	return i.issue(ctx, claims{Subject: id, ClientID: id, SecretVersion: client.SecretVersion}, scopes, ttl)
+	return i.issue(ctx, claims{Issuer: i.identity.Issuer, Subject: id, ClientID: id, SecretVersion: client.SecretVersion}, scopes, ttl)
 }
 
 // ForOperator signs a token for the person at the machine's command line. It
 // lives until it expires.
 func (i *Issuer) ForOperator(ctx context.Context, scopes Scopes, ttl time.Duration) (Token, error) {
-	return i.issue(ctx, claims{Subject: subjectOperator}, scopes, ttl)
+	return i.issue(ctx, claims{Issuer: issuerOperator, Subject: subjectOperator}, scopes, ttl)
 }
 
 func (i *Issuer) issue(ctx context.Context, c claims, scopes Scopes, ttl time.Duration) (Token, error) {
@@ -93,7 +98,7 @@ func (i *Issuer) issue(ctx context.Context, c claims, scopes Scopes, ttl time.Du
 		return Token{}, errors.New("there is no key to sign tokens with")
 	}
 	now := i.now()
-	c.Issuer, c.Audience, c.Scope = i.identity.Issuer, i.identity.Audience, scopes.String()
+	c.Audience, c.Scope = i.identity.Audience, scopes.String()
 	c.TokenID = rand.Text()
 	c.IssuedAt, c.NotBefore, c.ExpiresAt = now.Unix(), now.Unix(), now.Add(ttl).Unix()
 	text, err := sign(set, c)

@@ -123,13 +123,21 @@ func readHeader(token string) (keyID string, err error) {
 	return keyID, nil
 }
 
+// issuerOf is who issues tokens for a subject.
+func (v *Verifier) issuerOf(subject string) string {
+	if subject == subjectOperator {
+		return issuerOperator
+	}
+	return v.identity.Issuer
+}
+
 // checkClaims trusts the signature: what it refuses was signed by us for
 // another deployment or another time.
 func (v *Verifier) checkClaims(c claims) error {
 	now := v.now()
 	switch {
 	case slices.Contains([]string{c.Issuer, c.Audience, c.Subject, c.TokenID}, ""),
-		c.Issuer != v.identity.Issuer || c.Audience != v.identity.Audience,
+		c.Issuer != v.issuerOf(c.Subject) || c.Audience != v.identity.Audience,
 		c.IssuedAt <= 0 || c.NotBefore <= 0 || c.ExpiresAt <= 0:
 		return unauthenticated("the bearer token is not valid")
 	case now.Unix() >= c.ExpiresAt:
