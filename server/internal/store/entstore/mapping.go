@@ -3,10 +3,14 @@ package entstore
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pointscene/carillon/ent"
 	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
 )
 
 // micros is a time as it is stored: microseconds since 1970, 0 for none.
@@ -96,6 +100,98 @@ func decode[T any](text string) (T, error) {
 	return value, nil
 }
 
+// mapAll maps rows; no rows are nil.
+func mapAll[R, V any](rows []R, one func(R) V) []V {
+	var all []V
+	for _, row := range rows {
+		all = append(all, one(row))
+	}
+	return all
+}
+
+func instanceOf(row *ent.Instance) job.Instance {
+	return job.Instance{ID: row.ID, Title: row.Title, Description: row.Description, CreatedAt: timeOf(row.CreatedAt)}
+}
+
+func resourceOf(row *ent.Resource) job.Resource {
+	return job.Resource{ID: row.ID, InstanceID: row.InstanceID, Title: row.Title, Description: row.Description, CreatedAt: timeOf(row.CreatedAt)}
+}
+
+func clientOf(row *ent.ServiceClient) job.Client {
+	return job.Client{
+		ID:            row.ID,
+		Title:         row.Title,
+		Scopes:        row.Scopes,
+		InstanceIDs:   mapAll(row.Edges.Links, func(link *ent.ClientInstance) int64 { return link.InstanceID }),
+		SecretHash:    row.SecretHash,
+		SecretVersion: row.SecretVersion,
+		CreatedAt:     timeOf(row.CreatedAt),
+	}
+}
+
+func signingKeyOf(row *ent.SigningKey) store.SigningKey {
+	return store.SigningKey{
+		ID:        row.ID,
+		Purpose:   row.Purpose,
+		Public:    row.Public,
+		KeyID:     row.KeyID,
+		Sealed:    row.Sealed,
+		CreatedAt: timeOf(row.CreatedAt),
+	}
+}
+
+func remoteOf(row *ent.ResourceConfig) job.SealedRemote {
+	return job.SealedRemote{
+		ResourceID: row.ResourceID,
+		Name:       row.Name,
+		Type:       row.Type,
+		Keys:       row.Keys,
+		Version:    row.Version,
+		KeyID:      row.KeyID,
+		Ciphertext: row.Ciphertext,
+		UpdatedAt:  timeOf(row.UpdatedAt),
+	}
+}
+
+func skipOf(row *ent.Skip) job.Skip {
+	return job.Skip{
+		ID:         row.ID,
+		JobID:      row.JobID,
+		InstanceID: row.InstanceID,
+		Reason:     row.Reason,
+		First:      timeOf(row.First),
+		Last:       timeOf(row.Last),
+		Count:      row.Count,
+		BlockedBy:  row.BlockedBy,
+	}
+}
+
+// labelsOf reads JSON; none are nil.
+func labelsOf(text []byte) (map[string]string, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	labels, err := decode[map[string]string](string(text))
+	if len(labels) == 0 {
+		return nil, err
+	}
+	return labels, err
+}
+
+// usesOf reads resource ids that are separated by spaces, in order.
+func usesOf(text string) ([]int64, error) {
+	var ids []int64
+	for _, field := range strings.Fields(text) {
+		id, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("decode resource ids: %w", err)
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
 // scheduleOf is when the job runs.
 func scheduleOf(row *ent.Schedule) job.Schedule {
 	return job.Schedule{
@@ -136,24 +232,27 @@ func executionOfActive(row *ent.ActiveExecution) (job.Execution, error) {
 	return fillExecution(e, row.Error, row.Tasks)
 }
 
-// executionOfHistory is an execution that has ended.
-func executionOfHistory(row *ent.Execution) (job.Execution, error) {
-	e := job.Execution{
-		ID:           row.ID,
-		JobID:        row.JobID,
-		InstanceID:   row.InstanceID,
-		Trigger:      job.Trigger(row.Trigger),
-		TriggerID:    row.TriggerID,
-		ScheduledFor: timeOf(row.ScheduledFor),
-		CreatedAt:    timeOf(row.CreatedAt),
-		StartedAt:    timeOf(row.StartedAt),
-		FinishedAt:   timeOf(row.FinishedAt),
-		State:        job.State(row.State),
-		Attempt:      row.Attempt,
-		Fence:        row.Fence,
-		LogBytes:     row.LogBytes,
+// The columns of an execution as scanExecution reads them.
+const (
+	activeColumns = `id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, 0 AS finished_at,
+  state, attempt, fence, error, tasks, log_bytes`
+	historyColumns = `id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, finished_at,
+  state, attempt, fence, error, tasks, log_bytes`
+)
+
+// scanExecution maps a row of either table.
+func scanExecution(scan func(...any) error) (job.Execution, error) {
+	var e job.Execution
+	var scheduled, created, started, finished int64
+	var state, failure, tasks string
+	err := scan(&e.ID, &e.JobID, &e.InstanceID, &e.Trigger, &e.TriggerID, &scheduled, &created, &started, &finished,
+		&state, &e.Attempt, &e.Fence, &failure, &tasks, &e.LogBytes)
+	if err != nil {
+		return e, err
 	}
-	return fillExecution(e, row.Error, row.Tasks)
+	e.ScheduledFor, e.CreatedAt, e.StartedAt, e.FinishedAt = timeOf(scheduled), timeOf(created), timeOf(started), timeOf(finished)
+	e.State = visibleState(state, started)
+	return fillExecution(e, failure, tasks)
 }
 
 // fillExecution adds what is stored as JSON.

@@ -1,0 +1,101 @@
+package entstore
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/pointscene/carillon/ent"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// CancelExecution implements store.Executions.
+func (s *Store) CancelExecution(ctx context.Context, id int64, now time.Time, why job.Failure) (e job.Execution, err error) {
+	err = s.tx(ctx, "cancel execution", func(ctx context.Context, tx *ent.Tx) error {
+		if e, err = executionByID(ctx, tx, id); err != nil {
+			return err
+		}
+		// The job may be deleted: then there is no schedule row to lock, and
+		// nobody else who would move the execution but its owner.
+		_, err := s.lockJob(ctx, tx, e.JobID)
+		if ent.IsNotFound(err) {
+			err = s.lockActive(ctx, tx, e.JobID)
+		}
+		if err != nil {
+			return err
+		}
+		if e, err = executionByID(ctx, tx, id); err != nil {
+			return err
+		}
+		if e.State.Ended() {
+			return &job.PreconditionError{Reason: "ALREADY_ENDED", Message: "The execution has ended already."}
+		}
+		if err := archive(ctx, tx, "id = $1 AND owner = 0", id, now, &why); err != nil {
+			return err
+		}
+		if err := s.askToEnd(ctx, tx, "id = $1", id, &why); err != nil {
+			return err
+		}
+		e, err = executionByID(ctx, tx, id)
+		return err
+	})
+	if err != nil {
+		return job.Execution{}, err
+	}
+	return e, nil
+}
+
+// archive moves active executions that wait for a replica to the history as
+// cancelled. condition has one parameter, key.
+func archive(ctx context.Context, tx *ent.Tx, condition string, key int64, now time.Time, why *job.Failure) error {
+	_, err := tx.ExecContext(ctx, `
+INSERT INTO executions (`+historyColumns+`)
+SELECT id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, CAST($2 AS bigint),
+  'CANCELLED', attempt, fence, CAST($3 AS text), tasks, log_bytes
+FROM active_executions WHERE `+condition, key, micros(now), failureText(why))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "DELETE FROM active_executions WHERE "+condition, key)
+	return err
+}
+
+// askToEnd marks active executions that have an owner and tells the owners.
+// The first reason stays: it becomes the execution's error.
+func (s *Store) askToEnd(ctx context.Context, tx *ent.Tx, condition string, key int64, why *job.Failure) error {
+	asked, err := collect(ctx, tx, scanID, `
+UPDATE active_executions SET state = 'CANCELLING', error = $2
+WHERE owner <> 0 AND state <> 'CANCELLING' AND `+condition+` RETURNING id`, key, failureText(why))
+	if err != nil {
+		return err
+	}
+	for _, id := range asked {
+		if err := s.notify(ctx, tx, store.Signal{Kind: store.SignalCancel, ID: id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withdraw takes back executions of a job that were claimed ahead of their
+// time, and answers the earliest of their slots, zero for none. The job's rows
+// are locked.
+func (s *Store) withdraw(ctx context.Context, tx *ent.Tx, jobID int64, now time.Time) (earliest time.Time, err error) {
+	slots, err := collect(ctx, tx, scanID,
+		"DELETE FROM active_executions WHERE job_id = $1 AND scheduled_for > $2 AND "+aheadOf+" RETURNING scheduled_for", jobID, micros(now))
+	if err != nil || len(slots) == 0 {
+		return time.Time{}, err
+	}
+	return timeOf(slices.Min(slots)), s.notify(ctx, tx, store.Signal{Kind: store.SignalWithdraw, ID: jobID})
+}
+
+// lockActive locks the active executions of a job in the order of their ids.
+// On SQLite the transaction has the database to itself.
+func (s *Store) lockActive(ctx context.Context, tx *ent.Tx, jobID int64) error {
+	if !s.postgres() {
+		return nil
+	}
+	_, err := collect(ctx, tx, scanID, "SELECT id FROM active_executions WHERE job_id = $1 ORDER BY id FOR UPDATE", jobID)
+	return err
+}

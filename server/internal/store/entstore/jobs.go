@@ -1,0 +1,195 @@
+package entstore
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pointscene/carillon/ent"
+	entjob "github.com/pointscene/carillon/ent/job"
+	"github.com/pointscene/carillon/ent/jobresource"
+	"github.com/pointscene/carillon/ent/resource"
+	entschedule "github.com/pointscene/carillon/ent/schedule"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// soon is how near a run must be for tickers to be woken up at once: they look
+// about a second ahead by themselves.
+const soon = 2 * time.Second
+
+// CreateJob implements store.Jobs.
+func (s *Store) CreateJob(ctx context.Context, j job.Job, req store.Request) (made job.Job, err error) {
+	err = s.tx(ctx, "create job", func(ctx context.Context, tx *ent.Tx) error {
+		return once(ctx, tx, req, func() (int64, error) {
+			return s.insertJob(ctx, tx, j)
+		}, func(id int64) error {
+			made, err = jobByID(ctx, tx, id, time.Now())
+			return err
+		})
+	})
+	return made, err
+}
+
+func (s *Store) insertJob(ctx context.Context, tx *ent.Tx, j job.Job) (int64, error) {
+	created := orNow(j.CreatedAt)
+	row, err := tx.Job.Create().SetInstanceID(j.InstanceID).SetName(j.Name).SetDescription(j.Description).SetWorkflow(string(j.Workflow)).
+		SetLabels(j.Labels).SetVersion(1).SetCreatedAt(micros(created)).SetUpdatedAt(micros(created)).Save(ctx)
+	if isReference(err) {
+		return 0, fmt.Errorf("instance %d: %w", j.InstanceID, store.ErrNotFound)
+	}
+	if err != nil {
+		return 0, err
+	}
+	err = tx.Schedule.Create().SetID(row.ID).SetInstanceID(j.InstanceID).SetActive(j.Active).SetNextRun(micros(j.NextRun)).
+		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
+		SetAnchor(micros(j.Schedule.Anchor)).SetPolicies(policiesText(j.Policies)).SetVersion(1).SetPausedAt(micros(j.PausedAt)).Exec(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := addUses(ctx, tx, row.ID, j.InstanceID, j.ResourceIDs); err != nil {
+		return 0, err
+	}
+	return row.ID, s.wakeFor(ctx, tx, j.NextRun, time.Now())
+}
+
+// addUses binds a job to resources of its instance; the references keep them
+// from being deleted.
+func addUses(ctx context.Context, tx *ent.Tx, jobID, instanceID int64, resourceIDs []int64) error {
+	ids := slices.Compact(slices.Sorted(slices.Values(resourceIDs)))
+	if len(ids) == 0 {
+		return nil
+	}
+	gone := &job.PreconditionError{Reason: "RESOURCE_GONE", Message: "A resource that the workflow names is not in the instance any more."}
+	found, err := tx.Resource.Query().Where(idsIn(ids), resource.InstanceID(instanceID)).Count(ctx)
+	if err != nil {
+		return err
+	}
+	if found != len(ids) {
+		return gone
+	}
+	uses := make([]*ent.JobResourceCreate, len(ids))
+	for i, id := range ids {
+		uses[i] = tx.JobResource.Create().SetJobID(jobID).SetResourceID(id)
+	}
+	if err := tx.JobResource.CreateBulk(uses...).Exec(ctx); isReference(err) {
+		return gone
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// wakeFor tells the tickers about a run that is due before they look again.
+func (s *Store) wakeFor(ctx context.Context, tx *ent.Tx, next, now time.Time) error {
+	if next.IsZero() || next.Sub(now) > soon {
+		return nil
+	}
+	return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
+}
+
+// UpdateJob implements store.Jobs.
+func (s *Store) UpdateJob(ctx context.Context, id int64, now time.Time, change func(*job.Job) (bool, []job.Skip, error)) (result job.Job, err error) {
+	err = s.tx(ctx, "update job", func(ctx context.Context, tx *ent.Tx) error {
+		row, err := s.lockJob(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if result, err = jobByID(ctx, tx, id, now); err != nil {
+			return err
+		}
+		j := result
+		j.Labels, j.ResourceIDs = maps.Clone(j.Labels), slices.Clone(j.ResourceIDs)
+		changed, skips, err := change(&j)
+		if err != nil || !changed {
+			return err
+		}
+		if err := s.storeJob(ctx, tx, row, result, j, now); err != nil {
+			return err
+		}
+		if err := addSkips(ctx, tx, row, skips); err != nil {
+			return err
+		}
+		result, err = jobByID(ctx, tx, id, now)
+		return err
+	})
+	if err != nil {
+		return job.Job{}, err
+	}
+	return result, nil
+}
+
+// storeJob writes the new definition and takes back what was claimed under the
+// old one.
+func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old, j job.Job, now time.Time) error {
+	version := old.Version + 1
+	err := tx.Job.Update().Where(entjob.ID(row.ID)).SetName(j.Name).SetDescription(j.Description).SetWorkflow(string(j.Workflow)).
+		SetLabels(j.Labels).SetVersion(version).SetUpdatedAt(micros(now)).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	err = tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetActive(j.Active).SetNextRun(micros(j.NextRun)).
+		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
+		SetAnchor(micros(j.Schedule.Anchor)).SetPolicies(policiesText(j.Policies)).SetVersion(version).SetPausedAt(micros(j.PausedAt)).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(old.ResourceIDs, j.ResourceIDs) {
+		if _, err := tx.JobResource.Delete().Where(jobresource.JobID(row.ID)).Exec(ctx); err != nil {
+			return err
+		}
+		if err := addUses(ctx, tx, row.ID, row.InstanceID, j.ResourceIDs); err != nil {
+			return err
+		}
+	}
+	if _, err := s.withdraw(ctx, tx, row.ID, now); err != nil {
+		return err
+	}
+	return s.wakeFor(ctx, tx, j.NextRun, now)
+}
+
+// DeleteJob implements store.Jobs.
+func (s *Store) DeleteJob(ctx context.Context, id int64, now time.Time, check func(job.Job) error) error {
+	return s.tx(ctx, "delete job", func(ctx context.Context, tx *ent.Tx) error {
+		if _, err := s.lockJob(ctx, tx, id); err != nil {
+			return err
+		}
+		j, err := jobByID(ctx, tx, id, now)
+		if err != nil {
+			return err
+		}
+		if err := check(j); err != nil {
+			return err
+		}
+		if _, err := s.withdraw(ctx, tx, id, now); err != nil {
+			return err
+		}
+		why := &job.Failure{Code: "CANCELLED", Reason: "JOB_DELETED", Message: "The job was deleted."}
+		if err := archive(ctx, tx, "job_id = $1 AND owner = 0", id, now, why); err != nil {
+			return err
+		}
+		if err := s.askToEnd(ctx, tx, "job_id = $1", id, why); err != nil {
+			return err
+		}
+		if err := tx.Schedule.DeleteOneID(id).Exec(ctx); err != nil {
+			return err
+		}
+		return tx.Job.DeleteOneID(id).Exec(ctx) // its uses go with it
+	})
+}
+
+// lockJob locks the job's schedule row, then its active executions in the
+// order of their ids, so that what is read afterwards stays as it is.
+func (s *Store) lockJob(ctx context.Context, tx *ent.Tx, id int64) (*ent.Schedule, error) {
+	q := tx.Schedule.Query().Where(entschedule.ID(id))
+	if s.postgres() {
+		q.ForUpdate()
+	}
+	row, err := q.Only(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return row, s.lockActive(ctx, tx, id)
+}

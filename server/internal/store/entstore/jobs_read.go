@@ -1,0 +1,83 @@
+package entstore
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/pointscene/carillon/ent"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// jobQuery reads jobs as of $1 in one statement, so that definition, schedule
+// and what is derived agree. An execution that was claimed ahead of its time
+// is still the job's next run.
+const jobQuery = `
+SELECT j.id, j.instance_id, j.name, j.description, j.workflow, j.labels, j.version, j.created_at, j.updated_at,
+  s.active, s.next_run, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, s.paused_at,
+  (SELECT string_agg(CAST(u.resource_id AS text), ' ') FROM job_resources u WHERE u.job_id = j.id),
+  (SELECT min(a.scheduled_for) FROM active_executions a WHERE a.job_id = j.id AND a.scheduled_for > $1 AND ` + aheadOf + `),
+  (SELECT max(a.started_at) FROM active_executions a WHERE a.job_id = j.id),
+  (SELECT e.started_at FROM executions e WHERE e.job_id = j.id AND e.started_at > 0 ORDER BY e.id DESC LIMIT 1)
+FROM jobs j JOIN schedules s ON s.id = j.id
+`
+
+// aheadOf are rows that a replica claimed by schedule and has not started; with
+// scheduled_for in the future they were claimed ahead of their time.
+const aheadOf = `"trigger" = 'SCHEDULE' AND owner <> 0 AND started_at = 0 AND attempt <= 1`
+
+// Job implements store.Jobs.
+func (s *Store) Job(ctx context.Context, id int64) (j job.Job, err error) {
+	err = s.query(ctx, "read job", func(ctx context.Context, c *ent.Client) error {
+		j, err = jobByID(ctx, c, id, time.Now())
+		return err
+	})
+	return j, err
+}
+
+// Jobs implements store.Jobs.
+func (s *Store) Jobs(ctx context.Context, instanceID int64, page store.Page) (list []job.Job, err error) {
+	err = s.query(ctx, "list jobs", func(ctx context.Context, c *ent.Client) error {
+		list, err = collect(ctx, c, scanJob, jobQuery+"WHERE j.instance_id = $2 AND j.id < $3 ORDER BY j.id DESC LIMIT $4",
+			micros(time.Now()), instanceID, before(page), page.Limit)
+		return err
+	})
+	return list, err
+}
+
+func jobByID(ctx context.Context, q querier, id int64, now time.Time) (job.Job, error) {
+	return single(ctx, q, scanJob, jobQuery+"WHERE j.id = $2", micros(now), id)
+}
+
+// scanJob maps a row of jobQuery.
+func scanJob(scan func(...any) error) (job.Job, error) {
+	var j job.Job
+	var labels []byte
+	var workflow, policies string
+	var created, updated, next, anchor, paused int64
+	var uses sql.NullString
+	var ahead, running, ended sql.NullInt64
+	err := scan(&j.ID, &j.InstanceID, &j.Name, &j.Description, &workflow, &labels, &j.Version, &created, &updated,
+		&j.Active, &next, &j.Schedule.Type, &j.Schedule.Cron, &j.Schedule.IntervalMinutes, &j.Schedule.TimeZone, &anchor, &policies, &paused,
+		&uses, &ahead, &running, &ended)
+	if err != nil {
+		return j, err
+	}
+	j.Workflow = []byte(workflow)
+	j.CreatedAt, j.UpdatedAt, j.PausedAt = timeOf(created), timeOf(updated), timeOf(paused)
+	j.Schedule.Anchor = timeOf(anchor)
+	j.NextRun = timeOf(next)
+	if ahead.Valid && (next == 0 || ahead.Int64 < next) {
+		j.NextRun = timeOf(ahead.Int64)
+	}
+	j.LastRun = timeOf(max(running.Int64, ended.Int64))
+	if j.Labels, err = labelsOf(labels); err != nil {
+		return j, err
+	}
+	if j.ResourceIDs, err = usesOf(uses.String); err != nil {
+		return j, err
+	}
+	j.Policies, err = policiesOf(policies)
+	return j, err
+}
