@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
@@ -47,6 +48,10 @@ func statusOf(err error, requestID string) *status.Status {
 	}
 	if v, ok := ofJob(err); ok {
 		return v.status()
+	}
+	var oauth *auth.OAuthError
+	if errors.As(err, &oauth) {
+		return ofOAuth(oauth).status()
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -130,6 +135,18 @@ func ofExhausted(e *job.ExhaustedError) verdict {
 	quota := &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{Subject: e.Reason, Description: e.Message}}}
 	details := append([]protoadapt.MessageV1{quota}, retryAfter(e.RetryAfter)...)
 	return verdict{code: codes.ResourceExhausted, reason: e.Reason, message: e.Message, details: details}
+}
+
+// ofOAuth keeps the code of RFC 6749 as the reason.
+func ofOAuth(e *auth.OAuthError) verdict {
+	v := verdict{code: codes.InvalidArgument, reason: strings.ToUpper(e.Code), message: e.Description, details: retryAfter(e.RetryAfter)}
+	switch {
+	case e.RetryAfter > 0:
+		v.code = codes.ResourceExhausted
+	case e.Code == "invalid_client":
+		v.code = codes.Unauthenticated
+	}
+	return v
 }
 
 func retryAfter(d time.Duration) []protoadapt.MessageV1 {

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
@@ -52,6 +53,9 @@ func TestStatusOf(t *testing.T) {
 			[]proto.Message{info("QUOTA"), &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{Subject: "QUOTA", Description: "full"}}}}},
 		"unavailable": {&job.UnavailableError{Message: "later", Cause: errors.New("dial tcp 10.0.0.1: refused")}, codes.Unavailable, "later",
 			[]proto.Message{info("UNAVAILABLE"), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)}}},
+		"wrong secret":   {&auth.OAuthError{Code: "invalid_client", Description: "wrong"}, codes.Unauthenticated, "wrong", []proto.Message{info("INVALID_CLIENT")}},
+		"throttled":      {&auth.OAuthError{Code: "invalid_client", Description: "wrong", RetryAfter: time.Second}, codes.ResourceExhausted, "wrong", []proto.Message{info("INVALID_CLIENT"), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)}}},
+		"other grant":    {&auth.OAuthError{Code: "unsupported_grant_type", Description: "no"}, codes.InvalidArgument, "no", []proto.Message{info("UNSUPPORTED_GRANT_TYPE")}},
 		"cancelled":      {fmt.Errorf("read: %w", context.Canceled), codes.Canceled, "the caller ended the call", []proto.Message{info("CANCELLED")}},
 		"too late":       {fmt.Errorf("read: %w", context.DeadlineExceeded), codes.DeadlineExceeded, "the call took too long", []proto.Message{info("DEADLINE_EXCEEDED")}},
 		"from gRPC":      {status.Error(codes.NotFound, "unknown service"), codes.NotFound, "unknown service", []proto.Message{info("NOT_FOUND")}},

@@ -1,0 +1,160 @@
+// Package instances holds what callers can do with tenants, resources and
+// clients: the rules behind the InstanceService, without gRPC.
+//
+// Rules:
+//   - Every call checks the caller's access to what it acts on, on top of what
+//     the door has checked.
+//   - An instance that a client makes is linked to that client, so that its
+//     instance-* stands for it from then on.
+//   - A client's secret exists in the clear only in the answer that makes it;
+//     what is stored is its hash.
+package instances
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// Store is what this package needs of the database; package store has the
+// contracts.
+type Store interface {
+	store.Instances
+	store.Clients
+}
+
+// Service is the use cases. Its methods return the errors of package job that
+// callers can tell apart; the caller is the principal of the context.
+type Service struct {
+	store Store
+	auth  *auth.Authorizer
+}
+
+// New returns a Service.
+func New(s Store, authorizer *auth.Authorizer) *Service {
+	return &Service{store: s, auth: authorizer}
+}
+
+// Options are how something is made.
+type Options struct {
+	// ValidateOnly checks everything and changes nothing.
+	ValidateOnly bool
+	// Request makes a repeat answer the first result.
+	Request store.Request
+}
+
+// Create makes an instance.
+func (s *Service) Create(ctx context.Context, in job.Instance, o Options) (job.Instance, error) {
+	if err := s.auth.CreateInstance(ctx); err != nil {
+		return job.Instance{}, err
+	}
+	if o.ValidateOnly {
+		return in, nil
+	}
+	maker, err := auth.Require(ctx)
+	if err != nil {
+		return job.Instance{}, err
+	}
+	return s.store.CreateInstance(ctx, in, maker.ClientID, o.Request)
+}
+
+// Get answers one instance.
+func (s *Service) Get(ctx context.Context, id int64) (job.Instance, error) {
+	return s.load(ctx, id, auth.Read)
+}
+
+// List answers the instances that the caller may read, newest first.
+func (s *Service) List(ctx context.Context, page store.Page) ([]job.Instance, error) {
+	readable, err := s.auth.ReadableInstances(ctx)
+	if err != nil {
+		return nil, err
+	}
+	only := readable.IDs
+	if readable.All {
+		only = nil
+	} else if len(only) == 0 {
+		return nil, nil
+	}
+	return s.store.Instances(ctx, only, page)
+}
+
+// Delete removes an instance that is empty.
+func (s *Service) Delete(ctx context.Context, id int64) error {
+	if _, err := s.load(ctx, id, auth.Write); err != nil {
+		return err
+	}
+	return orNotFound(s.store.DeleteInstance(ctx, id), job.KindInstance, id)
+}
+
+// CreateResource makes a resource in the instance that r names.
+func (s *Service) CreateResource(ctx context.Context, r job.Resource, o Options) (job.Resource, error) {
+	if _, err := s.load(ctx, r.InstanceID, auth.Write); err != nil {
+		return job.Resource{}, err
+	}
+	if o.ValidateOnly {
+		return r, nil
+	}
+	made, err := s.store.CreateResource(ctx, r, o.Request)
+	return made, orNotFound(err, job.KindInstance, r.InstanceID)
+}
+
+// GetResource answers one resource.
+func (s *Service) GetResource(ctx context.Context, id int64) (job.Resource, error) {
+	return s.loadResource(ctx, id, auth.Read)
+}
+
+// ListResources answers the resources of an instance, newest first.
+func (s *Service) ListResources(ctx context.Context, instanceID int64, page store.Page) ([]job.Resource, error) {
+	if _, err := s.load(ctx, instanceID, auth.Read); err != nil {
+		return nil, err
+	}
+	return s.store.Resources(ctx, instanceID, page)
+}
+
+// DeleteResource removes a resource that no job uses, with its config.
+func (s *Service) DeleteResource(ctx context.Context, id int64) error {
+	if _, err := s.loadResource(ctx, id, auth.Write); err != nil {
+		return err
+	}
+	return orNotFound(s.store.DeleteResource(ctx, id), job.KindResource, id)
+}
+
+// load reads an instance and checks the caller's access to it.
+func (s *Service) load(ctx context.Context, id int64, access auth.Access) (job.Instance, error) {
+	in, err := s.store.Instance(ctx, id)
+	missing := errors.Is(err, store.ErrNotFound)
+	if err != nil && !missing {
+		return job.Instance{}, fmt.Errorf("read instance %d: %w", id, err)
+	}
+	if err := s.auth.Instance(ctx, id, !missing, access, notFound(job.KindInstance, id)); err != nil {
+		return job.Instance{}, err
+	}
+	return in, nil
+}
+
+// loadResource reads a resource and checks the caller's access to it.
+func (s *Service) loadResource(ctx context.Context, id int64, access auth.Access) (job.Resource, error) {
+	r, err := s.store.Resource(ctx, id)
+	missing := errors.Is(err, store.ErrNotFound)
+	if err != nil && !missing {
+		return job.Resource{}, fmt.Errorf("read resource %d: %w", id, err)
+	}
+	if err := s.auth.Resource(ctx, id, r.InstanceID, !missing, access, notFound(job.KindResource, id)); err != nil {
+		return job.Resource{}, err
+	}
+	return r, nil
+}
+
+func notFound(kind job.Kind, id int64) *job.NotFoundError { return kind.NotFound(kind.Format(id)) }
+
+// orNotFound is err, told as a missing object where that is what it means.
+func orNotFound(err error, kind job.Kind, id int64) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return notFound(kind, id)
+	}
+	return err
+}

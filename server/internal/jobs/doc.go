@@ -1,0 +1,147 @@
+// Package jobs holds what callers can do with jobs: the rules behind the
+// JobService, without gRPC.
+//
+// Rules:
+//   - Every call checks the caller's access to the job that was loaded, on top
+//     of what the door has checked.
+//   - Everything about a definition is checked before anything is stored, and
+//     every violation is told at once. An update is checked as the whole job
+//     that it would lead to.
+//   - An update that changes nothing writes nothing: version, times and next
+//     run stay.
+//   - The next run moves only when the schedule changes or the job is paused
+//     or resumed. Then it counts from now, and each slot that the old
+//     definition leaves behind is told by a skip: PAUSED for the time of a
+//     pause, SUPERSEDED for what a change of the schedule overtook, MISSED for
+//     what was overdue when the job was paused. Nothing is made up.
+//   - An interval's anchor is the creation cut to the second. It is set anew
+//     only when the interval or the type changes or the job is activated.
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/schedule"
+	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/task"
+)
+
+// Store is what this package needs of the database; package store has the
+// contracts.
+type Store interface {
+	store.Jobs
+	ResourcesByID(ctx context.Context, ids []int64) ([]job.Resource, error)
+	EnqueueManual(ctx context.Context, m store.Manual) (job.Execution, error)
+	ScheduledBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error)
+	SkipsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Skip, error)
+}
+
+// Service is the use cases of jobs. Its methods return the errors of package
+// job that callers can tell apart; the caller is the principal of the context.
+type Service struct {
+	store Store
+	auth  *auth.Authorizer
+	types *task.Registry
+	now   func() time.Time
+}
+
+// New returns a Service for workflows of the given task types, by the clock
+// now.
+func New(s Store, authorizer *auth.Authorizer, types *task.Registry, now func() time.Time) *Service {
+	return &Service{store: s, auth: authorizer, types: types, now: func() time.Time { return job.Time(now()) }}
+}
+
+// Get answers one job.
+func (s *Service) Get(ctx context.Context, id int64) (job.Job, error) {
+	return s.load(ctx, id, auth.Read)
+}
+
+// List answers the jobs of an instance, newest first.
+func (s *Service) List(ctx context.Context, instanceID int64, page store.Page) ([]job.Job, error) {
+	if err := s.checkInstance(ctx, instanceID, auth.Read); err != nil {
+		return nil, err
+	}
+	return s.store.Jobs(ctx, instanceID, page)
+}
+
+// Delete removes a job. etag, when not empty, must be the present one.
+func (s *Service) Delete(ctx context.Context, id int64, etag string) error {
+	if _, err := s.load(ctx, id, auth.Write); err != nil {
+		return err
+	}
+	err := s.store.DeleteJob(ctx, id, s.now(), func(j job.Job) error { return checkETag(j, etag) })
+	return orNotFound(err, id)
+}
+
+// Run asks for an execution now.
+type Run struct {
+	JobID int64
+	// Overlap replaces the job's own policy for this execution, unless empty.
+	Overlap job.OverlapPolicy
+	// TriggerID is the caller's request id, or anything unique.
+	TriggerID string
+	Request   store.Request
+}
+
+// Run records an execution of a job, paused or not.
+func (s *Service) Run(ctx context.Context, r Run) (job.Execution, error) {
+	if _, err := s.load(ctx, r.JobID, auth.Write); err != nil {
+		return job.Execution{}, err
+	}
+	e, err := s.store.EnqueueManual(ctx, store.Manual{
+		JobID: r.JobID, TriggerID: r.TriggerID, Now: s.now(), Overlap: r.Overlap, Request: r.Request,
+	})
+	return e, orNotFound(err, r.JobID)
+}
+
+// Warnings tells what may surprise about a job's schedule from now on.
+func (s *Service) Warnings(j job.Job) []schedule.Warning {
+	times, err := compile(j)
+	if err != nil {
+		return nil // damaged in the store: the next update says why
+	}
+	return times.Warnings(s.now())
+}
+
+// load reads a job and checks the caller's access to it.
+func (s *Service) load(ctx context.Context, id int64, access auth.Access) (job.Job, error) {
+	j, err := s.store.Job(ctx, id)
+	missing := errors.Is(err, store.ErrNotFound)
+	if err != nil && !missing {
+		return job.Job{}, fmt.Errorf("read job %d: %w", id, err)
+	}
+	if err := s.auth.Instance(ctx, j.InstanceID, !missing, access, notFound(id)); err != nil {
+		return job.Job{}, err
+	}
+	return j, nil
+}
+
+func (s *Service) checkInstance(ctx context.Context, id int64, access auth.Access) error {
+	return s.auth.Instance(ctx, id, true, access, job.KindInstance.NotFound(job.KindInstance.Format(id)))
+}
+
+func notFound(id int64) *job.NotFoundError { return job.KindJob.NotFound(job.KindJob.Format(id)) }
+
+// orNotFound is err, told as a missing job where that is what it means.
+func orNotFound(err error, id int64) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return notFound(id)
+	}
+	return err
+}
+
+func checkETag(j job.Job, etag string) error {
+	if etag != "" && etag != j.ETag() {
+		return &job.AbortedError{Message: "the job was changed since it was read: read it again and repeat the change"}
+	}
+	return nil
+}
+
+func compile(j job.Job) (*schedule.Schedule, error) {
+	return schedule.Compile(schedule.ForJob(j.Schedule, j.ID))
+}

@@ -1,0 +1,74 @@
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/schedule"
+	"github.com/pointscene/carillon/server/internal/task"
+)
+
+// The bounds of a preview.
+const (
+	defaultPreview = 10
+	maxPreview     = 100
+)
+
+// Preview asks when a schedule would run.
+type Preview struct {
+	// Fields says the schedule; the rest of it is ignored.
+	Fields Fields
+	// After is exclusive, now when nil. An interval is anchored here.
+	After *time.Time
+	// Count is how many times at most, 10 when zero.
+	Count int
+}
+
+// Preview answers the first times of a schedule and what may surprise in
+// them. It needs a caller and no job.
+func (s *Service) Preview(ctx context.Context, p Preview) ([]time.Time, []schedule.Warning, error) {
+	if _, err := auth.Require(ctx); err != nil {
+		return nil, nil, err
+	}
+	var bad job.InvalidError
+	j := blank(0)
+	if err := p.Fields.applySchedule(&j.Schedule, &bad); err != nil {
+		return nil, nil, err
+	}
+	if p.Count == 0 {
+		p.Count = defaultPreview
+	}
+	if p.Count < 0 || p.Count > maxPreview {
+		bad.Add("count", task.ReasonOutOfRange, "must be from 1 to %d", maxPreview)
+	}
+	after := s.now()
+	set(&after, p.After)
+	if after.Unix() < 0 || after.Year() > 2199 {
+		bad.Add("after", task.ReasonOutOfRange, "must be from 1970 to 2199")
+	}
+	if err := bad.Err(); err != nil {
+		return nil, nil, err
+	}
+	j.Schedule.Anchor = after.Truncate(time.Second)
+	times, err := compile(j)
+	if err != nil {
+		return nil, nil, err
+	}
+	return following(times, after, p.Count), times.Warnings(after), nil
+}
+
+// following lists up to n slots after an instant.
+func following(times *schedule.Schedule, after time.Time, n int) []time.Time {
+	var list []time.Time
+	for len(list) < n {
+		slot, ok := times.Next(after)
+		if !ok {
+			break
+		}
+		list = append(list, slot)
+		after = slot
+	}
+	return list
+}
