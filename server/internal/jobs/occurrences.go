@@ -183,9 +183,12 @@ func untold(j job.Job, times *schedule.Schedule, w Window, now time.Time, told [
 		return nil
 	}
 	var list []Occurrence
+	ahead := map[time.Time]bool{}
+	for _, o := range told {
+		ahead[o.ScheduledFor] = o.Outcome == Started
+	}
 	for slot, ok := times.Next(later(j.NextRun, w.start()).Add(-1)); ok && slot.Before(w.To) && len(list) < limit; slot, ok = times.Next(slot) {
-		recorded := slices.ContainsFunc(told, func(o Occurrence) bool { return o.Outcome == Started && o.ScheduledFor.Equal(slot) })
-		if !recorded {
+		if !ahead[slot] {
 			list = append(list, Occurrence{ScheduledFor: slot, Outcome: Pending, Count: 1})
 		}
 	}

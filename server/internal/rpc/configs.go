@@ -1,0 +1,54 @@
+package rpc
+
+import (
+	"context"
+
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+	"github.com/pointscene/carillon/server/internal/configs"
+	"github.com/pointscene/carillon/server/internal/job"
+)
+
+var _ carillonv1.ConfigServiceServer = (*configServer)(nil)
+
+type configServer struct {
+	carillonv1.UnsafeConfigServiceServer
+	configs *configs.Service
+}
+
+func (s *configServer) AddConfig(ctx context.Context, in *carillonv1.AddConfigRequest) (*carillonv1.AddConfigResponse, error) {
+	id, err := idOf(job.KindResource, in.GetResourceId())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.configs.Add(ctx, id, in.GetConfig().AsMap()); err != nil {
+		return nil, err
+	}
+	return &carillonv1.AddConfigResponse{Success: true}, nil
+}
+
+func (s *configServer) GetConfig(ctx context.Context, in *carillonv1.GetConfigRequest) (*carillonv1.Config, error) {
+	id, err := idOf(job.KindResource, in.GetResourceId())
+	if err != nil {
+		return nil, err
+	}
+	remotes, err := s.configs.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &carillonv1.Config{ResourceId: textOf(job.KindResource, id), Remotes: mapAll(remotes, remoteMessage)}, nil
+}
+
+func (s *configServer) DeleteConfig(ctx context.Context, in *carillonv1.DeleteConfigRequest) (*carillonv1.DeleteConfigResponse, error) {
+	id, err := idOf(job.KindResource, in.GetResourceId())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.configs.Delete(ctx, id); err != nil {
+		return nil, err
+	}
+	return &carillonv1.DeleteConfigResponse{}, nil
+}
+
+func remoteMessage(r job.SealedRemote) *carillonv1.Remote {
+	return &carillonv1.Remote{Name: r.Name, Type: r.Type, Keys: r.Keys, UpdatedAt: stamp(r.UpdatedAt)}
+}
