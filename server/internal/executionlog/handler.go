@@ -80,13 +80,16 @@ func cut(text string) string {
 	return fmt.Sprintf("%s… (cut, %d bytes)", strings.ToValidUTF8(text[:maxText], ""), len(text))
 }
 
-// encode makes the line that is kept of an encoded record: without secrets and
-// not too long. mu is held.
+// encode makes the line that is kept of an encoded record: not too long, and
+// without secrets. mu is held.
 func (w *Writer) encode(line []byte) []byte {
-	line = w.masks.line(line)
-	if len(line) <= maxLine {
-		return line
+	if len(line) > maxLine {
+		line = withoutAttributes(line)
 	}
+	return w.masks.line(line)
+}
+
+func withoutAttributes(line []byte) []byte {
 	var head struct {
 		Time    string `json:"time"`
 		Level   string `json:"level"`

@@ -85,6 +85,7 @@ func addForms(all map[string]bool, secret string) {
 		url.QueryEscape(secret),
 		strings.ReplaceAll(url.QueryEscape(secret), "+", "%20"),
 		url.PathEscape(secret),
+		(&url.URL{Path: secret}).EscapedPath(),
 	} {
 		forms = append(forms, escaped, lowerEscapes(escaped))
 	}
@@ -250,6 +251,7 @@ func (m mask) token(token []byte) []byte {
 
 // widen moves the ends of spans out of escapes such as \n and \u00e9.
 func widen(inside []byte, spans []span) []span {
+	next := 0 // the first span that does not end before i
 	for i := 0; i < len(inside); i++ {
 		if inside[i] != '\\' || i+1 == len(inside) {
 			continue
@@ -258,13 +260,14 @@ func widen(inside []byte, spans []span) []span {
 		if inside[i+1] == 'u' {
 			end = min(i+6, len(inside))
 		}
-		for j, s := range spans {
-			if i < s.begin && s.begin < end {
+		for next < len(spans) && spans[next].end <= i {
+			next++
+		}
+		for j := next; j < len(spans) && spans[j].begin < end; j++ {
+			if spans[j].begin > i {
 				spans[j].begin = i
 			}
-			if i < s.end && s.end < end {
-				spans[j].end = end
-			}
+			spans[j].end = max(spans[j].end, end)
 		}
 		i = end - 1
 	}

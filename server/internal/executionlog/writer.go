@@ -22,8 +22,9 @@ type Writer struct {
 	// saving is held while an object is written or deleted, so that segments
 	// are stored in order. It is taken before mu.
 	saving sync.Mutex
-	// down is set while the last write has failed; saving guards it.
-	down bool
+	// retryAt is until when a store that has failed is left alone; saving
+	// guards it.
+	retryAt time.Time
 
 	mu sync.Mutex
 	// masks replaces the secrets of this execution.
@@ -137,10 +138,10 @@ func (w *Writer) flushSoon() {
 	}
 }
 
-// flush stores the lines and begins the next segment when this one is full.
-// While the store is down, only a flush with retry asks it again, so that a
+// flush stores the lines and begins the next segment when this one is full. A
+// store that has just failed is not asked again unless it must be, so that a
 // task that logs much does not wait at every segment.
-func (w *Writer) flush(retry bool) {
+func (w *Writer) flush(must bool) {
 	w.saving.Lock()
 	defer w.saving.Unlock()
 	w.mu.Lock()
@@ -153,12 +154,12 @@ func (w *Writer) flush(retry bool) {
 	if len(lines) == stored {
 		return
 	}
-	if retry || !w.down {
-		err := w.put(begin, lines)
-		w.down = err != nil
-		if err == nil {
+	if must || !time.Now().Before(w.retryAt) {
+		if err := w.put(begin, lines); err == nil {
 			stored = len(lines)
+			w.retryAt = time.Time{}
 		} else {
+			w.retryAt = time.Now().Add(flushEvery)
 			w.fail(err)
 		}
 	}
