@@ -326,7 +326,7 @@ WITH locked AS MATERIALIZED (
   SELECT a.row FROM unnest($1::bigint[], $2::bigint[]) AS u(id, fence)
   CROSS JOIN LATERAL (SELECT x.ctid AS row FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence FOR UPDATE) a
 )
-UPDATE active_executions a SET owner = 0, attempt = a.attempt - 1 FROM locked l WHERE a.ctid = l.row`
+UPDATE active_executions a SET owner = 0, attempt = a.attempt - 1, fence = 0 FROM locked l WHERE a.ctid = l.row`
 
 func (s *Store) pgRelease(ctx context.Context, claimed []store.Claimed) error {
 	ids, fences := make([]int64, len(claimed)), make([]int64, len(claimed))

@@ -233,7 +233,7 @@ func (s *Store) liteStillClaimed(ctx context.Context, claimed []store.Claimed) (
 func (s *Store) liteRelease(ctx context.Context, claimed []store.Claimed) error {
 	return convert("release executions", s.liteTx(ctx, func(tx *liteTx) error {
 		for _, c := range claimed {
-			if _, err := tx.exec(`UPDATE active_executions SET owner = 0, attempt = attempt - 1 WHERE id = ? AND fence = ?`, c.ExecutionID, c.Fence); err != nil {
+			if _, err := tx.exec(`UPDATE active_executions SET owner = 0, attempt = attempt - 1, fence = 0 WHERE id = ? AND fence = ?`, c.ExecutionID, c.Fence); err != nil {
 				return err
 			}
 		}

@@ -138,7 +138,7 @@ func adopt(ctx context.Context, tx *ent.Tx, self int64, dead []int64, now time.T
 	owners := idList(dead)
 	steps := []string{
 		`UPDATE schedules SET fence = fence + 1 WHERE id IN (SELECT job_id FROM active_executions WHERE owner IN (` + owners + `))`,
-		`UPDATE active_executions SET owner = 0, attempt = attempt - 1 WHERE owner IN (` + owners + `)
+		`UPDATE active_executions SET owner = 0, attempt = attempt - 1, fence = 0 WHERE owner IN (` + owners + `)
 		   AND started_at = 0 AND state = 'QUEUED' AND not_before > ` + strconv.FormatInt(micros(now), 10),
 	}
 	for _, step := range steps {

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pointscene/carillon/server"
+)
+
+func migrateCommand() *cobra.Command {
+	c := server.DefaultConfig()
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "bring the database's tables up to date",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			applied, err := server.Migrate(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			for _, name := range applied {
+				fmt.Fprintln(cmd.OutOrStdout(), "applied", name)
+			}
+			if len(applied) == 0 {
+				fmt.Fprintln(cmd.OutOrStdout(), "nothing to do: the tables are up to date")
+			}
+			return nil
+		},
+	}
+	commonFlags(cmd, &c)
+	return cmd
+}
+
+func tokenCommand() *cobra.Command {
+	c := server.DefaultConfig()
+	var scope string
+	var ttl time.Duration
+	cmd := &cobra.Command{
+		Use:     "token",
+		Short:   "print a bearer token, for the operator on this machine",
+		Example: `  curl -H "Authorization: Bearer $(carillon token --scope operator)" http://127.0.0.1:8080/v1/instances`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if scope == "" {
+				return usageError{errors.New(`--scope is needed, such as --scope "operator"`)}
+			}
+			token, err := server.OperatorToken(cmd.Context(), c, scope, ttl)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), token.Reveal())
+			return err
+		},
+	}
+	commonFlags(cmd, &c)
+	cmd.Flags().StringVar(&scope, "scope", "", "what the token may do, space separated, such as `operator` or instance-read-42")
+	cmd.Flags().DurationVar(&ttl, "ttl", 4*time.Hour, "how long it lives")
+	return cmd
+}

@@ -1,0 +1,193 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/egress"
+	"github.com/pointscene/carillon/server/internal/executionlog"
+)
+
+// The parts of the service that a process can run.
+const (
+	// RoleAPI serves gRPC.
+	RoleAPI = "api"
+	// RoleTicker looks for due jobs.
+	RoleTicker = "ticker"
+	// RoleExecutor runs executions.
+	RoleExecutor = "executor"
+	// RoleFacade serves HTTP.
+	RoleFacade = "facade"
+)
+
+// Roles lists all parts.
+func Roles() []string { return []string{RoleAPI, RoleTicker, RoleExecutor, RoleFacade} }
+
+// Config is everything that a process can be told. The zero value is not
+// usable: begin with DefaultConfig.
+type Config struct {
+	// DataDir holds the embedded database, keys, logs and work files.
+	DataDir string
+	// DatabaseURL is postgres://… or file:…; empty means SQLite in DataDir.
+	DatabaseURL string
+	// Migrate applies migrations at start; nil means only on SQLite.
+	Migrate *bool
+	// GRPCAddr, HTTPAddr and AdminAddr are host:port; port 0 picks a free one.
+	GRPCAddr, HTTPAddr, AdminAddr string
+	// PublicURL is how outsiders reach the HTTP door; empty means HTTPAddr.
+	PublicURL string
+	// Roles are the parts that this process runs.
+	Roles []string
+	// APIAddr is the gRPC address that a process with only the facade dials.
+	APIAddr string
+	// Keyset is the file of the key-encryption keyset; empty means in DataDir.
+	Keyset string
+	// LogStore is file://… or s3://…; empty means under DataDir.
+	LogStore string
+	// HistoryRetention is how long executions and logs are kept.
+	HistoryRetention time.Duration
+	// DrainTimeout is how long a stop lets executions end.
+	DrainTimeout time.Duration
+	// LocalRemoteRoot is the folder that remotes of type local are confined
+	// to; empty means that there are none.
+	LocalRemoteRoot string
+	// EgressAllow are networks that tasks may reach although they are private.
+	EgressAllow []string
+	// Concurrency is how many executions this process runs at once.
+	Concurrency int
+	// LogFormat is text or json, LogLevel debug, info, warn or error.
+	LogFormat, LogLevel string
+	// Demo seeds an empty database.
+	Demo bool
+	// Version is the program's.
+	Version string
+	// Log is where the process logs to; nil means the standard error.
+	Log *slog.Logger
+}
+
+// DefaultConfig is what `carillon serve` does without flags.
+func DefaultConfig() Config {
+	return Config{
+		DataDir:          "./data",
+		GRPCAddr:         "127.0.0.1:9090",
+		HTTPAddr:         "127.0.0.1:8080",
+		AdminAddr:        "127.0.0.1:9091",
+		Roles:            Roles(),
+		HistoryRetention: 2160 * time.Hour,
+		DrainTimeout:     30 * time.Second,
+		Concurrency:      1000,
+		LogFormat:        "text",
+		LogLevel:         "info",
+		Version:          "unknown",
+	}
+}
+
+// Validate tells everything that is wrong, each with its flag.
+func (c *Config) Validate() error {
+	var problems []error
+	wrong := func(flag, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
+	}
+	if c.DataDir == "" {
+		wrong("data-dir", "must not be empty")
+	}
+	if _, _, ok := strings.Cut(c.DatabaseURL, ":"); c.DatabaseURL != "" && !ok {
+		wrong("database-url", "must begin with postgres:// or file:")
+	}
+	for flag, addr := range map[string]string{"grpc-addr": c.GRPCAddr, "http-addr": c.HTTPAddr, "admin-addr": c.AdminAddr} {
+		checkAddr(wrong, flag, addr)
+	}
+	c.checkRoles(wrong)
+	if c.PublicURL != "" {
+		if u, err := url.Parse(c.PublicURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			wrong("public-url", "must be an http or https address without query, such as https://carillon.example.com")
+		}
+	}
+	if c.HistoryRetention < time.Hour {
+		wrong("history-retention", "%s is too short; at least 1h", c.HistoryRetention)
+	}
+	if c.DrainTimeout < 0 {
+		wrong("drain-timeout", "must not be negative")
+	}
+	if c.Concurrency < 1 || c.Concurrency > 100_000 {
+		wrong("concurrency", "%d is out of range; 1 to 100000", c.Concurrency)
+	}
+	if _, err := egress.ParsePrefixes(c.EgressAllow); err != nil {
+		wrong("egress-allow", "%v", err)
+	}
+	return errors.Join(problems...)
+}
+
+// checkAddr refuses addresses beyond loopback: there is no TLS yet, and bearer
+// tokens must not travel in the clear.
+func checkAddr(wrong func(flag, format string, args ...any), flag, addr string) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		wrong(flag, "%q is not host:port", addr)
+		return
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		wrong(flag, "%q is not a loopback address; put a TLS proxy in front", addr)
+	}
+}
+
+func (c *Config) checkRoles(wrong func(flag, format string, args ...any)) {
+	if len(c.Roles) == 0 {
+		wrong("roles", "name at least one of %s", strings.Join(Roles(), ", "))
+	}
+	for _, role := range c.Roles {
+		if !slices.Contains(Roles(), role) {
+			wrong("roles", "%q is not known; choose from %s", role, strings.Join(Roles(), ", "))
+		}
+	}
+	if c.has(RoleFacade) && !c.has(RoleAPI) && c.APIAddr == "" {
+		wrong("api-addr", "is needed by a process with the role facade and without api")
+	}
+	if c.sqlite() && !c.facadeOnly() && len(c.Roles) > 0 && (!c.has(RoleTicker) || !c.has(RoleExecutor) || !c.has(RoleAPI)) {
+		wrong("roles", "SQLite belongs to one process, which needs api, ticker and executor; use PostgreSQL to part them")
+	}
+}
+
+func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }
+
+// facadeOnly tells whether the process needs no database.
+func (c *Config) facadeOnly() bool { return len(c.Roles) == 1 && c.Roles[0] == RoleFacade }
+
+func (c *Config) sqlite() bool {
+	return c.DatabaseURL == "" || strings.HasPrefix(c.DatabaseURL, "file:")
+}
+
+func (c *Config) databaseURL() string {
+	if c.DatabaseURL != "" {
+		return c.DatabaseURL
+	}
+	return "file:" + filepath.Join(c.DataDir, "carillon.db")
+}
+
+func (c *Config) migrate() bool {
+	if c.Migrate != nil {
+		return *c.Migrate
+	}
+	return c.sqlite()
+}
+
+func (c *Config) keyset() string {
+	if c.Keyset != "" {
+		return c.Keyset
+	}
+	return filepath.Join(c.DataDir, "keys", "keyset.json")
+}
+
+func (c *Config) logStore() (string, error) {
+	if c.LogStore != "" {
+		return c.LogStore, nil
+	}
+	return executionlog.FolderURL(filepath.Join(c.DataDir, "logs"))
+}
