@@ -72,7 +72,7 @@ func (e *engine) apply(p *plan) error {
 // makeDest makes the destination's folder.
 func (e *engine) makeDest() error {
 	if err := operations.Mkdir(e.ctx, e.dst, ""); err != nil {
-		return e.explain(e.Dest, "make the folder", err)
+		return &stepError{e.Dest, "make the folder", err}
 	}
 	if !e.dst.Features().BucketBased {
 		return nil
@@ -147,7 +147,7 @@ func (e *engine) changeOnce(changes []change) ([]failed, error) {
 		return nil, ended
 	}
 	if err != nil {
-		return nil, e.explain(e.Dest, "sync to", err)
+		return nil, &stepError{e.Dest, "sync to", err}
 	}
 	return failures, nil
 }

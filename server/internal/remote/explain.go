@@ -29,6 +29,16 @@ const (
 	ReasonFilesFailed     = "FILES_FAILED"
 )
 
+// stepError is an error of the library before it is explained.
+type stepError struct {
+	remote *Remote
+	doing  string
+	err    error
+}
+
+func (e *stepError) Error() string { return e.doing + " " + e.remote.String() + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
 // explain turns an error of the library into what users may see: without
 // secrets, and a *job.Failure. The end of the session comes before everything.
 func (s *Session) explain(r *Remote, doing string, err error) error {

@@ -59,7 +59,7 @@ func (router) Handle(ctx context.Context, record slog.Record) error {
 		message, object = session.mask.text(message), session.mask.text(object)
 	}
 	for _, log := range open.logs {
-		log.DebugContext(ctx, message, "level", level.String(), "object", object)
+		log.DebugContext(ctx, message, "severity", level.String(), "object", object)
 	}
 	return nil
 }

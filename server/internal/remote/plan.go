@@ -122,14 +122,14 @@ func (p *planner) listBoth(ctx context.Context, f pair) (src, dst *listing, err 
 	case errors.Is(srcErr, fs.ErrorDirNotFound) && *f.src == "":
 		return nil, nil, failure(ReasonSourceMissing, "%s does not exist; nothing was changed", p.Source)
 	case srcErr != nil:
-		return nil, nil, p.explain(p.Source, "list "+quoted(*f.src)+"of", srcErr)
+		return nil, nil, &stepError{p.Source, "list " + quoted(*f.src) + "of", srcErr}
 	case errors.Is(dstErr, fs.ErrorDirNotFound):
 		if *f.dst == "" {
 			p.plan.noDest = true
 		}
 		return src, emptyListing, nil
 	case dstErr != nil:
-		return nil, nil, p.explain(p.Dest, "list "+quoted(*f.dst)+"of", dstErr)
+		return nil, nil, &stepError{p.Dest, "list " + quoted(*f.dst) + "of", dstErr}
 	}
 	return src, dst, nil
 }

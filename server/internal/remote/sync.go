@@ -227,6 +227,9 @@ func (e *engine) verdict(err error) error {
 	if ended := e.ended(); ended != nil {
 		return ended
 	}
+	if step, ok := errors.AsType[*stepError](err); ok {
+		return e.explain(step.remote, step.doing, step.err)
+	}
 	if err != nil {
 		return err
 	}

@@ -386,8 +386,15 @@ func TestCancelBetweenFiles(t *testing.T) {
 	if result.Deleted != 0 || result.Copied < 10 || result.Copied > 10+DefaultTransfers {
 		t.Errorf("%+v, want about 10 copied and none deleted", result)
 	}
-	if got := int64(len(read(t, b.root+"/dst"))); got != result.Copied+2 {
-		t.Errorf("%d files at the destination, want the %d copied and 2 old ones: no partial file", got, result.Copied)
+	// A file that was complete when the end came may be there uncounted.
+	got := read(t, b.root+"/dst")
+	if n := int64(len(got)) - 2; n < result.Copied || n > result.Copied+DefaultTransfers {
+		t.Errorf("%d new files at the destination, %d were counted", n, result.Copied)
+	}
+	for name, content := range got {
+		if content != "1" || name != "gone" && many[name] == "" {
+			t.Errorf("%q at the destination is partial or foreign", name)
+		}
 	}
 }
 
