@@ -202,7 +202,7 @@ func (r *reader) load(ctx context.Context, s segment) ([]byte, error) {
 		}
 		return nil, fmt.Errorf("read log %s: %w", key, err)
 	}
-	defer object.Close()
+	defer func() { _ = object.Close() }() // it was only read
 	lines, err := io.ReadAll(object)
 	if err != nil {
 		return nil, fmt.Errorf("read log %s: %w", key, err)
