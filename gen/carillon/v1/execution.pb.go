@@ -534,6 +534,116 @@ func (x *ListExecutionsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Asks for the latest executions of jobs.
+type ListLatestExecutionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance of the jobs.
+	InstanceId string `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	// The jobs. One that is no job of the instance has no executions.
+	JobIds []string `protobuf:"bytes,2,rep,name=job_ids,json=jobIds,proto3" json:"job_ids,omitempty"`
+	// How many of each job at most; 10 unless given, at most 100.
+	Count         int32 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLatestExecutionsRequest) Reset() {
+	*x = ListLatestExecutionsRequest{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLatestExecutionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLatestExecutionsRequest) ProtoMessage() {}
+
+func (x *ListLatestExecutionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLatestExecutionsRequest.ProtoReflect.Descriptor instead.
+func (*ListLatestExecutionsRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListLatestExecutionsRequest) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *ListLatestExecutionsRequest) GetJobIds() []string {
+	if x != nil {
+		return x.JobIds
+	}
+	return nil
+}
+
+func (x *ListLatestExecutionsRequest) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// The latest executions of jobs.
+type ListLatestExecutionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The executions of all jobs; those of one job are newest first.
+	Executions    []*Execution `protobuf:"bytes,1,rep,name=executions,proto3" json:"executions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLatestExecutionsResponse) Reset() {
+	*x = ListLatestExecutionsResponse{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLatestExecutionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLatestExecutionsResponse) ProtoMessage() {}
+
+func (x *ListLatestExecutionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLatestExecutionsResponse.ProtoReflect.Descriptor instead.
+func (*ListLatestExecutionsResponse) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListLatestExecutionsResponse) GetExecutions() []*Execution {
+	if x != nil {
+		return x.Executions
+	}
+	return nil
+}
+
 // Asks for one execution.
 type GetExecutionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -545,7 +655,7 @@ type GetExecutionRequest struct {
 
 func (x *GetExecutionRequest) Reset() {
 	*x = GetExecutionRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[3]
+	mi := &file_carillon_v1_execution_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -557,7 +667,7 @@ func (x *GetExecutionRequest) String() string {
 func (*GetExecutionRequest) ProtoMessage() {}
 
 func (x *GetExecutionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[3]
+	mi := &file_carillon_v1_execution_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -570,7 +680,7 @@ func (x *GetExecutionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{3}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetExecutionRequest) GetExecutionId() string {
@@ -591,7 +701,7 @@ type CancelExecutionRequest struct {
 
 func (x *CancelExecutionRequest) Reset() {
 	*x = CancelExecutionRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[4]
+	mi := &file_carillon_v1_execution_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +713,7 @@ func (x *CancelExecutionRequest) String() string {
 func (*CancelExecutionRequest) ProtoMessage() {}
 
 func (x *CancelExecutionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[4]
+	mi := &file_carillon_v1_execution_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +726,7 @@ func (x *CancelExecutionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelExecutionRequest.ProtoReflect.Descriptor instead.
 func (*CancelExecutionRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{4}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CancelExecutionRequest) GetExecutionId() string {
@@ -641,7 +751,7 @@ type TailLogRequest struct {
 
 func (x *TailLogRequest) Reset() {
 	*x = TailLogRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[5]
+	mi := &file_carillon_v1_execution_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +763,7 @@ func (x *TailLogRequest) String() string {
 func (*TailLogRequest) ProtoMessage() {}
 
 func (x *TailLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[5]
+	mi := &file_carillon_v1_execution_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,7 +776,7 @@ func (x *TailLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailLogRequest.ProtoReflect.Descriptor instead.
 func (*TailLogRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{5}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TailLogRequest) GetExecutionId() string {
@@ -711,7 +821,7 @@ type TailLogResponse struct {
 
 func (x *TailLogResponse) Reset() {
 	*x = TailLogResponse{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[6]
+	mi := &file_carillon_v1_execution_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +833,7 @@ func (x *TailLogResponse) String() string {
 func (*TailLogResponse) ProtoMessage() {}
 
 func (x *TailLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[6]
+	mi := &file_carillon_v1_execution_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +846,7 @@ func (x *TailLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailLogResponse.ProtoReflect.Descriptor instead.
 func (*TailLogResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{6}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TailLogResponse) GetTime() *timestamppb.Timestamp {
@@ -798,7 +908,7 @@ type DownloadLogRequest struct {
 
 func (x *DownloadLogRequest) Reset() {
 	*x = DownloadLogRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[7]
+	mi := &file_carillon_v1_execution_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +920,7 @@ func (x *DownloadLogRequest) String() string {
 func (*DownloadLogRequest) ProtoMessage() {}
 
 func (x *DownloadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[7]
+	mi := &file_carillon_v1_execution_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +933,7 @@ func (x *DownloadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadLogRequest.ProtoReflect.Descriptor instead.
 func (*DownloadLogRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{7}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DownloadLogRequest) GetExecutionId() string {
@@ -865,7 +975,7 @@ type DownloadLogResponse struct {
 
 func (x *DownloadLogResponse) Reset() {
 	*x = DownloadLogResponse{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[8]
+	mi := &file_carillon_v1_execution_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +987,7 @@ func (x *DownloadLogResponse) String() string {
 func (*DownloadLogResponse) ProtoMessage() {}
 
 func (x *DownloadLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[8]
+	mi := &file_carillon_v1_execution_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +1000,7 @@ func (x *DownloadLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadLogResponse.ProtoReflect.Descriptor instead.
 func (*DownloadLogResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{8}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DownloadLogResponse) GetData() []byte {
@@ -915,7 +1025,7 @@ type Execution_Error struct {
 
 func (x *Execution_Error) Reset() {
 	*x = Execution_Error{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[9]
+	mi := &file_carillon_v1_execution_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1037,7 @@ func (x *Execution_Error) String() string {
 func (*Execution_Error) ProtoMessage() {}
 
 func (x *Execution_Error) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[9]
+	mi := &file_carillon_v1_execution_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1095,7 @@ type Execution_Task struct {
 
 func (x *Execution_Task) Reset() {
 	*x = Execution_Task{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[10]
+	mi := &file_carillon_v1_execution_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1107,7 @@ func (x *Execution_Task) String() string {
 func (*Execution_Task) ProtoMessage() {}
 
 func (x *Execution_Task) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[10]
+	mi := &file_carillon_v1_execution_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1244,17 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"executions\x18\x01 \x03(\v2\x16.carillon.v1.ExecutionR\n" +
 	"executions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"D\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8f\x01\n" +
+	"\x1bListLatestExecutionsRequest\x12+\n" +
+	"\vinstance_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
+	"instanceId\x12\"\n" +
+	"\ajob_ids\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06jobIds\x12\x1f\n" +
+	"\x05count\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x05count\"V\n" +
+	"\x1cListLatestExecutionsResponse\x126\n" +
+	"\n" +
+	"executions\x18\x01 \x03(\v2\x16.carillon.v1.ExecutionR\n" +
+	"executions\"D\n" +
 	"\x13GetExecutionRequest\x12-\n" +
 	"\fexecution_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vexecutionId\"G\n" +
@@ -1162,10 +1282,11 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\x06key_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05keyId\x12&\n" +
 	"\tsignature\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\tsignature\")\n" +
 	"\x13DownloadLogResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\xed\x05\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xf4\x06\n" +
 	"\x10ExecutionService\x12\xcc\x01\n" +
 	"\x0eListExecutions\x12\".carillon.v1.ListExecutionsRequest\x1a#.carillon.v1.ListExecutionsResponse\"q\xaa\xbb\x18\x1f\b\x03\x12\n" +
-	"\b\x03\x12\x06job_id\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02HZ(\x12&/v1/instances/{instance_id}/executions\x12\x1c/v1/jobs/{job_id}/executions\x12\x87\x01\n" +
+	"\b\x03\x12\x06job_id\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02HZ(\x12&/v1/instances/{instance_id}/executions\x12\x1c/v1/jobs/{job_id}/executions\x12\x84\x01\n" +
+	"\x14ListLatestExecutions\x12(.carillon.v1.ListLatestExecutionsRequest\x1a).carillon.v1.ListLatestExecutionsResponse\"\x17\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x01\x12\vinstance_id\x12\x87\x01\n" +
 	"\fGetExecution\x12 .carillon.v1.GetExecutionRequest\x1a\x16.carillon.v1.Execution\"=\xaa\xbb\x18\x14\b\x03\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/executions/{execution_id}\x12\x97\x01\n" +
 	"\x0fCancelExecution\x12#.carillon.v1.CancelExecutionRequest\x1a\x16.carillon.v1.Execution\"G\xaa\xbb\x18\x14\b\x04\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02):\x01*\"$/v1/executions/{execution_id}:cancel\x12\x89\x01\n" +
 	"\aTailLog\x12\x1b.carillon.v1.TailLogRequest\x1a\x1c.carillon.v1.TailLogResponse\"A\xaa\xbb\x18\x14\b\x03\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02#\x12!/v1/executions/{execution_id}/log0\x01\x12Z\n" +
@@ -1184,58 +1305,63 @@ func file_carillon_v1_execution_proto_rawDescGZIP() []byte {
 }
 
 var file_carillon_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_carillon_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_carillon_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_carillon_v1_execution_proto_goTypes = []any{
-	(Execution_Trigger)(0),         // 0: carillon.v1.Execution.Trigger
-	(Execution_State)(0),           // 1: carillon.v1.Execution.State
-	(Execution_Task_State)(0),      // 2: carillon.v1.Execution.Task.State
-	(*Execution)(nil),              // 3: carillon.v1.Execution
-	(*ListExecutionsRequest)(nil),  // 4: carillon.v1.ListExecutionsRequest
-	(*ListExecutionsResponse)(nil), // 5: carillon.v1.ListExecutionsResponse
-	(*GetExecutionRequest)(nil),    // 6: carillon.v1.GetExecutionRequest
-	(*CancelExecutionRequest)(nil), // 7: carillon.v1.CancelExecutionRequest
-	(*TailLogRequest)(nil),         // 8: carillon.v1.TailLogRequest
-	(*TailLogResponse)(nil),        // 9: carillon.v1.TailLogResponse
-	(*DownloadLogRequest)(nil),     // 10: carillon.v1.DownloadLogRequest
-	(*DownloadLogResponse)(nil),    // 11: carillon.v1.DownloadLogResponse
-	(*Execution_Error)(nil),        // 12: carillon.v1.Execution.Error
-	(*Execution_Task)(nil),         // 13: carillon.v1.Execution.Task
-	(*timestamppb.Timestamp)(nil),  // 14: google.protobuf.Timestamp
-	(*wrapperspb.BoolValue)(nil),   // 15: google.protobuf.BoolValue
-	(*structpb.Struct)(nil),        // 16: google.protobuf.Struct
+	(Execution_Trigger)(0),               // 0: carillon.v1.Execution.Trigger
+	(Execution_State)(0),                 // 1: carillon.v1.Execution.State
+	(Execution_Task_State)(0),            // 2: carillon.v1.Execution.Task.State
+	(*Execution)(nil),                    // 3: carillon.v1.Execution
+	(*ListExecutionsRequest)(nil),        // 4: carillon.v1.ListExecutionsRequest
+	(*ListExecutionsResponse)(nil),       // 5: carillon.v1.ListExecutionsResponse
+	(*ListLatestExecutionsRequest)(nil),  // 6: carillon.v1.ListLatestExecutionsRequest
+	(*ListLatestExecutionsResponse)(nil), // 7: carillon.v1.ListLatestExecutionsResponse
+	(*GetExecutionRequest)(nil),          // 8: carillon.v1.GetExecutionRequest
+	(*CancelExecutionRequest)(nil),       // 9: carillon.v1.CancelExecutionRequest
+	(*TailLogRequest)(nil),               // 10: carillon.v1.TailLogRequest
+	(*TailLogResponse)(nil),              // 11: carillon.v1.TailLogResponse
+	(*DownloadLogRequest)(nil),           // 12: carillon.v1.DownloadLogRequest
+	(*DownloadLogResponse)(nil),          // 13: carillon.v1.DownloadLogResponse
+	(*Execution_Error)(nil),              // 14: carillon.v1.Execution.Error
+	(*Execution_Task)(nil),               // 15: carillon.v1.Execution.Task
+	(*timestamppb.Timestamp)(nil),        // 16: google.protobuf.Timestamp
+	(*wrapperspb.BoolValue)(nil),         // 17: google.protobuf.BoolValue
+	(*structpb.Struct)(nil),              // 18: google.protobuf.Struct
 }
 var file_carillon_v1_execution_proto_depIdxs = []int32{
 	0,  // 0: carillon.v1.Execution.trigger:type_name -> carillon.v1.Execution.Trigger
-	14, // 1: carillon.v1.Execution.scheduled_for:type_name -> google.protobuf.Timestamp
-	14, // 2: carillon.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
-	14, // 3: carillon.v1.Execution.finished_at:type_name -> google.protobuf.Timestamp
+	16, // 1: carillon.v1.Execution.scheduled_for:type_name -> google.protobuf.Timestamp
+	16, // 2: carillon.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
+	16, // 3: carillon.v1.Execution.finished_at:type_name -> google.protobuf.Timestamp
 	1,  // 4: carillon.v1.Execution.state:type_name -> carillon.v1.Execution.State
-	15, // 5: carillon.v1.Execution.success:type_name -> google.protobuf.BoolValue
-	12, // 6: carillon.v1.Execution.error:type_name -> carillon.v1.Execution.Error
-	13, // 7: carillon.v1.Execution.tasks:type_name -> carillon.v1.Execution.Task
-	14, // 8: carillon.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
+	17, // 5: carillon.v1.Execution.success:type_name -> google.protobuf.BoolValue
+	14, // 6: carillon.v1.Execution.error:type_name -> carillon.v1.Execution.Error
+	15, // 7: carillon.v1.Execution.tasks:type_name -> carillon.v1.Execution.Task
+	16, // 8: carillon.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
 	3,  // 9: carillon.v1.ListExecutionsResponse.executions:type_name -> carillon.v1.Execution
-	14, // 10: carillon.v1.TailLogResponse.time:type_name -> google.protobuf.Timestamp
-	16, // 11: carillon.v1.TailLogResponse.attributes:type_name -> google.protobuf.Struct
-	2,  // 12: carillon.v1.Execution.Task.state:type_name -> carillon.v1.Execution.Task.State
-	14, // 13: carillon.v1.Execution.Task.started_at:type_name -> google.protobuf.Timestamp
-	14, // 14: carillon.v1.Execution.Task.finished_at:type_name -> google.protobuf.Timestamp
-	12, // 15: carillon.v1.Execution.Task.error:type_name -> carillon.v1.Execution.Error
-	4,  // 16: carillon.v1.ExecutionService.ListExecutions:input_type -> carillon.v1.ListExecutionsRequest
-	6,  // 17: carillon.v1.ExecutionService.GetExecution:input_type -> carillon.v1.GetExecutionRequest
-	7,  // 18: carillon.v1.ExecutionService.CancelExecution:input_type -> carillon.v1.CancelExecutionRequest
-	8,  // 19: carillon.v1.ExecutionService.TailLog:input_type -> carillon.v1.TailLogRequest
-	10, // 20: carillon.v1.ExecutionService.DownloadLog:input_type -> carillon.v1.DownloadLogRequest
-	5,  // 21: carillon.v1.ExecutionService.ListExecutions:output_type -> carillon.v1.ListExecutionsResponse
-	3,  // 22: carillon.v1.ExecutionService.GetExecution:output_type -> carillon.v1.Execution
-	3,  // 23: carillon.v1.ExecutionService.CancelExecution:output_type -> carillon.v1.Execution
-	9,  // 24: carillon.v1.ExecutionService.TailLog:output_type -> carillon.v1.TailLogResponse
-	11, // 25: carillon.v1.ExecutionService.DownloadLog:output_type -> carillon.v1.DownloadLogResponse
-	21, // [21:26] is the sub-list for method output_type
-	16, // [16:21] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	3,  // 10: carillon.v1.ListLatestExecutionsResponse.executions:type_name -> carillon.v1.Execution
+	16, // 11: carillon.v1.TailLogResponse.time:type_name -> google.protobuf.Timestamp
+	18, // 12: carillon.v1.TailLogResponse.attributes:type_name -> google.protobuf.Struct
+	2,  // 13: carillon.v1.Execution.Task.state:type_name -> carillon.v1.Execution.Task.State
+	16, // 14: carillon.v1.Execution.Task.started_at:type_name -> google.protobuf.Timestamp
+	16, // 15: carillon.v1.Execution.Task.finished_at:type_name -> google.protobuf.Timestamp
+	14, // 16: carillon.v1.Execution.Task.error:type_name -> carillon.v1.Execution.Error
+	4,  // 17: carillon.v1.ExecutionService.ListExecutions:input_type -> carillon.v1.ListExecutionsRequest
+	6,  // 18: carillon.v1.ExecutionService.ListLatestExecutions:input_type -> carillon.v1.ListLatestExecutionsRequest
+	8,  // 19: carillon.v1.ExecutionService.GetExecution:input_type -> carillon.v1.GetExecutionRequest
+	9,  // 20: carillon.v1.ExecutionService.CancelExecution:input_type -> carillon.v1.CancelExecutionRequest
+	10, // 21: carillon.v1.ExecutionService.TailLog:input_type -> carillon.v1.TailLogRequest
+	12, // 22: carillon.v1.ExecutionService.DownloadLog:input_type -> carillon.v1.DownloadLogRequest
+	5,  // 23: carillon.v1.ExecutionService.ListExecutions:output_type -> carillon.v1.ListExecutionsResponse
+	7,  // 24: carillon.v1.ExecutionService.ListLatestExecutions:output_type -> carillon.v1.ListLatestExecutionsResponse
+	3,  // 25: carillon.v1.ExecutionService.GetExecution:output_type -> carillon.v1.Execution
+	3,  // 26: carillon.v1.ExecutionService.CancelExecution:output_type -> carillon.v1.Execution
+	11, // 27: carillon.v1.ExecutionService.TailLog:output_type -> carillon.v1.TailLogResponse
+	13, // 28: carillon.v1.ExecutionService.DownloadLog:output_type -> carillon.v1.DownloadLogResponse
+	23, // [23:29] is the sub-list for method output_type
+	17, // [17:23] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_execution_proto_init() }
@@ -1250,7 +1376,7 @@ func file_carillon_v1_execution_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_execution_proto_rawDesc), len(file_carillon_v1_execution_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,11 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ExecutionService_ListExecutions_FullMethodName  = "/carillon.v1.ExecutionService/ListExecutions"
-	ExecutionService_GetExecution_FullMethodName    = "/carillon.v1.ExecutionService/GetExecution"
-	ExecutionService_CancelExecution_FullMethodName = "/carillon.v1.ExecutionService/CancelExecution"
-	ExecutionService_TailLog_FullMethodName         = "/carillon.v1.ExecutionService/TailLog"
-	ExecutionService_DownloadLog_FullMethodName     = "/carillon.v1.ExecutionService/DownloadLog"
+	ExecutionService_ListExecutions_FullMethodName       = "/carillon.v1.ExecutionService/ListExecutions"
+	ExecutionService_ListLatestExecutions_FullMethodName = "/carillon.v1.ExecutionService/ListLatestExecutions"
+	ExecutionService_GetExecution_FullMethodName         = "/carillon.v1.ExecutionService/GetExecution"
+	ExecutionService_CancelExecution_FullMethodName      = "/carillon.v1.ExecutionService/CancelExecution"
+	ExecutionService_TailLog_FullMethodName              = "/carillon.v1.ExecutionService/TailLog"
+	ExecutionService_DownloadLog_FullMethodName          = "/carillon.v1.ExecutionService/DownloadLog"
 )
 
 // ExecutionServiceClient is the client API for ExecutionService service.
@@ -34,6 +35,9 @@ const (
 type ExecutionServiceClient interface {
 	// Lists executions of a job or of an instance, newest first.
 	ListExecutions(ctx context.Context, in *ListExecutionsRequest, opts ...grpc.CallOption) (*ListExecutionsResponse, error)
+	// Answers the latest executions of several jobs of one instance at once: what
+	// a list of jobs shows. Over gRPC only.
+	ListLatestExecutions(ctx context.Context, in *ListLatestExecutionsRequest, opts ...grpc.CallOption) (*ListLatestExecutionsResponse, error)
 	// Answers one execution.
 	GetExecution(ctx context.Context, in *GetExecutionRequest, opts ...grpc.CallOption) (*Execution, error)
 	// Ends an execution: a waiting one at once, a running one as soon as its
@@ -59,6 +63,16 @@ func (c *executionServiceClient) ListExecutions(ctx context.Context, in *ListExe
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListExecutionsResponse)
 	err := c.cc.Invoke(ctx, ExecutionService_ListExecutions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) ListLatestExecutions(ctx context.Context, in *ListLatestExecutionsRequest, opts ...grpc.CallOption) (*ListLatestExecutionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLatestExecutionsResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_ListLatestExecutions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +145,9 @@ type ExecutionService_DownloadLogClient = grpc.ServerStreamingClient[DownloadLog
 type ExecutionServiceServer interface {
 	// Lists executions of a job or of an instance, newest first.
 	ListExecutions(context.Context, *ListExecutionsRequest) (*ListExecutionsResponse, error)
+	// Answers the latest executions of several jobs of one instance at once: what
+	// a list of jobs shows. Over gRPC only.
+	ListLatestExecutions(context.Context, *ListLatestExecutionsRequest) (*ListLatestExecutionsResponse, error)
 	// Answers one execution.
 	GetExecution(context.Context, *GetExecutionRequest) (*Execution, error)
 	// Ends an execution: a waiting one at once, a running one as soon as its
@@ -154,6 +171,9 @@ type UnimplementedExecutionServiceServer struct{}
 
 func (UnimplementedExecutionServiceServer) ListExecutions(context.Context, *ListExecutionsRequest) (*ListExecutionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListExecutions not implemented")
+}
+func (UnimplementedExecutionServiceServer) ListLatestExecutions(context.Context, *ListLatestExecutionsRequest) (*ListLatestExecutionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLatestExecutions not implemented")
 }
 func (UnimplementedExecutionServiceServer) GetExecution(context.Context, *GetExecutionRequest) (*Execution, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetExecution not implemented")
@@ -202,6 +222,24 @@ func _ExecutionService_ListExecutions_Handler(srv interface{}, ctx context.Conte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ExecutionServiceServer).ListExecutions(ctx, req.(*ListExecutionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_ListLatestExecutions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLatestExecutionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).ListLatestExecutions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_ListLatestExecutions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).ListLatestExecutions(ctx, req.(*ListLatestExecutionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -274,6 +312,10 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListExecutions",
 			Handler:    _ExecutionService_ListExecutions_Handler,
+		},
+		{
+			MethodName: "ListLatestExecutions",
+			Handler:    _ExecutionService_ListLatestExecutions_Handler,
 		},
 		{
 			MethodName: "GetExecution",

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/auth"
@@ -31,6 +32,7 @@ type Store interface {
 	Execution(ctx context.Context, id int64) (job.Execution, error)
 	ExecutionsOfJob(ctx context.Context, jobID int64, page store.Page) ([]job.Execution, error)
 	ExecutionsOfInstance(ctx context.Context, instanceID int64, page store.Page) ([]job.Execution, error)
+	LatestOfJobs(ctx context.Context, jobIDs []int64, limit int) (map[int64][]job.Execution, error)
 	CancelExecution(ctx context.Context, id int64, now time.Time, why job.Failure) (job.Execution, error)
 	InstanceOf(ctx context.Context, kind job.Kind, id int64) (int64, error)
 }
@@ -100,6 +102,24 @@ func (s *Service) OfInstance(ctx context.Context, instanceID int64, page store.P
 		return nil, err
 	}
 	return s.store.ExecutionsOfInstance(ctx, instanceID, page)
+}
+
+// LatestOfJobs answers up to count of the newest executions of each job. Jobs
+// of other instances have none.
+func (s *Service) LatestOfJobs(ctx context.Context, instanceID int64, jobIDs []int64, count int) (map[int64][]job.Execution, error) {
+	notFound := job.KindInstance.NotFound(job.KindInstance.Format(instanceID))
+	if err := s.auth.Instance(ctx, instanceID, true, auth.Read, notFound); err != nil {
+		return nil, err
+	}
+	latest, err := s.store.LatestOfJobs(ctx, jobIDs, count)
+	if err != nil {
+		return nil, err
+	}
+	// A job never changes its instance, so that one execution tells it.
+	maps.DeleteFunc(latest, func(_ int64, of []job.Execution) bool {
+		return len(of) == 0 || of[0].InstanceID != instanceID
+	})
+	return latest, nil
 }
 
 // Cancel ends an execution: a waiting one at once, a running one as soon as

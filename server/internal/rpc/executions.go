@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -48,6 +50,38 @@ func (s *executionServer) ListExecutions(ctx context.Context, in *carillonv1.Lis
 			return nil, err
 		}
 		out.Executions = append(out.Executions, one)
+	}
+	return out, nil
+}
+
+// defaultLatest is how many executions of each job are answered unless the
+// request says.
+const defaultLatest = 10
+
+func (s *executionServer) ListLatestExecutions(ctx context.Context, in *carillonv1.ListLatestExecutionsRequest) (*carillonv1.ListLatestExecutionsResponse, error) {
+	instance, err := idOf(job.KindInstance, in.GetInstanceId())
+	if err != nil {
+		return nil, err
+	}
+	var jobs []int64
+	for _, text := range in.GetJobIds() {
+		if id, ok := job.KindJob.Parse(text); ok && !slices.Contains(jobs, id) {
+			jobs = append(jobs, id)
+		}
+	}
+	latest, err := s.executions.LatestOfJobs(ctx, instance, jobs, cmp.Or(int(in.GetCount()), defaultLatest))
+	if err != nil {
+		return nil, err
+	}
+	out := &carillonv1.ListLatestExecutionsResponse{}
+	for _, id := range jobs {
+		for _, e := range latest[id] {
+			one, err := executionMessage(ctx, s.executions, e)
+			if err != nil {
+				return nil, err
+			}
+			out.Executions = append(out.Executions, one)
+		}
 	}
 	return out, nil
 }
