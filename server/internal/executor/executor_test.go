@@ -1,0 +1,389 @@
+package executor_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pointscene/carillon/server/internal/executionlog"
+	"github.com/pointscene/carillon/server/internal/executor"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/task/util"
+)
+
+// bench is an executor with a store that notes what is written.
+type bench struct {
+	*executor.Executor
+	store *notes
+	hook  hook
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	folder, err := executionlog.FolderURL(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs, err := executionlog.Open(t.Context(), folder, executionlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{store: &notes{ends: make(chan store.Finish, 100), claims: map[int64]job.State{}}, hook: make(hook)}
+	b.Executor = executor.New(executor.Options{
+		Store: b.store, Types: task.NewRegistry(util.Noop{}, util.Sleep{}, b.hook), Logs: logs,
+		Configs:        func(int64, func(...string)) task.Configs { return nil },
+		CheckResources: func(context.Context, int64, []task.ResourceRef) error { return nil },
+		Now:            time.Now, Places: 10, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
+	})
+	b.Start()
+	return b
+}
+
+// stop drains at once and closes what a bubble must not leave behind.
+func (b *bench) stop() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	b.Drain(ctx, time.Second)
+}
+
+type ignore struct{}
+
+func (ignore) Started(time.Duration)          {}
+func (ignore) Ended(job.State, time.Duration) {}
+func (ignore) Stored(int, time.Duration)      {}
+
+// notes is a store.Engine.
+type notes struct {
+	store.Engine
+	ends chan store.Finish
+
+	mu       sync.Mutex
+	claims   map[int64]job.State
+	progress []store.Progress
+	released []store.Claimed
+	failures int
+	stale    []int64
+}
+
+func (n *notes) Finish(_ context.Context, ends []store.Finish) ([]int64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.failures > 0 {
+		n.failures--
+		return nil, errors.New("database away")
+	}
+	for _, e := range ends {
+		n.ends <- e
+	}
+	return nil, nil
+}
+
+func (n *notes) Progress(_ context.Context, reports []store.Progress) (stale, cancelled []int64, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.progress = append(n.progress, reports...)
+	return n.stale, nil, nil
+}
+
+func (n *notes) Release(_ context.Context, claimed []store.Claimed) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.released = append(n.released, claimed...)
+	return nil
+}
+
+func (n *notes) StillClaimed(_ context.Context, claimed []store.Claimed) (map[int64]job.State, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	states := make(map[int64]job.State)
+	for _, c := range claimed {
+		if state, ok := n.claims[c.ExecutionID]; ok {
+			states[c.ExecutionID] = state
+		}
+	}
+	return states, nil
+}
+
+// hook is a task type whose tasks do what the test says for their name.
+type hook map[string]func(context.Context, task.Run) (task.Output, error)
+
+func (hook) Name() string                           { return "test.hook" }
+func (hook) Check(task.Args) error                  { return nil }
+func (hook) Resources(task.Args) []task.ResourceRef { return nil }
+func (h hook) Do(ctx context.Context, run task.Run) (task.Output, error) {
+	return h[run.TaskName](ctx, run)
+}
+
+func claim(id int64, workflow string) store.Claimed {
+	return store.Claimed{
+		ExecutionID: id, JobID: 1, InstanceID: 2, Trigger: job.TriggerSchedule, NotBefore: time.Now(), Attempt: 1, Fence: 5,
+		Workflow: []byte(workflow), Policies: job.Policies{}.WithDefaults(),
+		Schedule: job.Schedule{Type: job.IntervalBased, IntervalMinutes: 60, TimeZone: "UTC", Anchor: time.Now()},
+	}
+}
+
+const (
+	noop     = `{"tasks":[{"name":"a","type":"util.noop"}]}`
+	oneHook  = `{"tasks":[{"name":"a","type":"test.hook"}]}`
+	longTask = `{"tasks":[{"name":"a","type":"util.sleep","args":{"duration":"1h"}}]}`
+)
+
+// inBubble runs a test with an executor on synthetic time.
+func inBubble(t *testing.T, test func(*testing.T, *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		defer b.stop()
+		test(t, b)
+	})
+}
+
+func states(f store.Finish) (list []job.TaskState) {
+	for _, t := range f.Tasks {
+		list = append(list, t.State)
+	}
+	return list
+}
+
+func TestStartsAtItsTime(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		begin := time.Now()
+		c := claim(1, noop)
+		c.NotBefore = begin.Add(300 * time.Millisecond)
+		b.store.claims[1] = job.StateQueued
+		b.Submit([]store.Claimed{c})
+		if free := b.Free(); free != 9 {
+			t.Errorf("%d places free, want 9", free)
+		}
+		f := <-b.store.ends
+		if f.State != job.StateSucceeded || f.StartedAt.Sub(begin) != 300*time.Millisecond {
+			t.Errorf("%s, started after %v", f.State, f.StartedAt.Sub(begin))
+		}
+		synctest.Wait()
+		if free := b.Free(); free != 10 {
+			t.Errorf("%d places free at the end, want 10", free)
+		}
+	})
+}
+
+func TestWithdrawnDoesNotStart(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		c := claim(1, noop)
+		c.NotBefore = time.Now().Add(time.Second)
+		b.Submit([]store.Claimed{c})
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if len(b.store.ends) != 0 || b.Free() != 10 {
+			t.Errorf("%d ends, %d places free", len(b.store.ends), b.Free())
+		}
+	})
+}
+
+func TestWithdrawSignalFreesThePlaceAtOnce(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		c := claim(1, noop)
+		c.NotBefore = time.Now().Add(time.Hour)
+		b.Submit([]store.Claimed{c})
+		b.Withdraw(c.JobID)
+		synctest.Wait()
+		if b.Free() != 10 {
+			t.Errorf("%d places free, want 10", b.Free())
+		}
+	})
+}
+
+func TestGraph(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		pass := func(context.Context, task.Run) (task.Output, error) {
+			time.Sleep(time.Second)
+			return task.Output{"n": 1}, nil
+		}
+		b.hook["left"], b.hook["right"] = pass, pass
+		b.hook["bad"] = func(context.Context, task.Run) (task.Output, error) {
+			return nil, &job.Failure{Code: "UNAVAILABLE", Reason: "AWAY", Message: "away"}
+		}
+		b.hook["panics"] = func(context.Context, task.Run) (task.Output, error) { panic("boom") }
+		b.hook["join"] = func(_ context.Context, run task.Run) (task.Output, error) {
+			if len(run.Inputs) != 2 || run.Inputs["left"]["n"] != 1 {
+				return nil, errors.New("wrong inputs")
+			}
+			return nil, nil
+		}
+		b.Submit([]store.Claimed{claim(1, `{"tasks":[
+			{"name":"join","type":"test.hook","inputs":["left","right"]},
+			{"name":"left","type":"test.hook"},{"name":"right","type":"test.hook"},
+			{"name":"bad","type":"test.hook"},{"name":"after","type":"util.noop","inputs":"bad"},
+			{"name":"last","type":"util.noop","inputs":["after"]},{"name":"panics","type":"test.hook"}]}`)})
+		f := <-b.store.ends
+		want := []job.TaskState{
+			job.TaskSucceeded, job.TaskSucceeded, job.TaskSucceeded, job.TaskFailed, job.TaskSkipped, job.TaskSkipped, job.TaskFailed,
+		}
+		if diff := cmp.Diff(want, states(f)); diff != "" {
+			t.Errorf("task states (-want +got):\n%s", diff)
+		}
+		if took := f.FinishedAt.Sub(f.StartedAt); took != time.Second {
+			t.Errorf("took %v: independent tasks run side by side", took)
+		}
+		if f.State != job.StateFailed || f.Error == nil {
+			t.Fatalf("%s: %v", f.State, f.Error)
+		}
+		if r := f.Tasks[4].Error; r == nil || r.Reason != job.ReasonDependency {
+			t.Errorf("the dependent's reason: %v", r)
+		}
+		if r := f.Tasks[6].Error; r == nil || r.Reason != job.ReasonTaskPanicked {
+			t.Errorf("the panic's reason: %v", r)
+		}
+		if f.LogBytes == 0 {
+			t.Error("a failed execution has a log")
+		}
+	})
+}
+
+func TestInvalidWorkflowFails(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		for i, workflow := range []string{`{"tasks":[{"name":"a","type":"gone.away"}]}`, `{"tasks":[]}`, `nonsense`, `{"instanceId":"inst_9","tasks":[{"name":"a","type":"util.noop"}]}`} {
+			b.Submit([]store.Claimed{claim(int64(i+1), workflow)})
+			if f := <-b.store.ends; f.State != job.StateFailed || f.Error == nil {
+				t.Errorf("%s: %s %v", workflow, f.State, f.Error)
+			}
+		}
+	})
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		later := claim(2, noop)
+		later.NotBefore = time.Now().Add(time.Hour)
+		b.Submit([]store.Claimed{claim(1, longTask), later})
+		synctest.Wait()
+		for _, id := range []int64{1, 2} {
+			b.Cancel(id)
+			f := <-b.store.ends
+			if f.ExecutionID != id || f.State != job.StateCancelled || f.Error == nil || f.Error.Reason != job.ReasonCancelled {
+				t.Errorf("execution %d: %s %v", f.ExecutionID, f.State, f.Error)
+			}
+		}
+	})
+}
+
+func TestLongRunsAreReported(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.Submit([]store.Claimed{claim(1, longTask), claim(2, noop)})
+		time.Sleep(time.Minute)
+		b.store.mu.Lock()
+		progress := slices.Clone(b.store.progress)
+		b.store.mu.Unlock()
+		if len(progress) != 1 || progress[0].ExecutionID != 1 || progress[0].Tasks[0].State != job.TaskRunning {
+			t.Errorf("reports in a minute: %+v", progress)
+		}
+	})
+}
+
+func TestStaleFenceEndsTheTask(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.store.stale = []int64{1}
+		b.Submit([]store.Claimed{claim(1, longTask)})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(b.store.ends) != 0 || b.Free() != 10 {
+			t.Errorf("%d ends, %d places free: nothing is written for a stale fence", len(b.store.ends), b.Free())
+		}
+	})
+}
+
+func TestEndsAreStoredWhenTheDatabaseIsBack(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.store.failures = 5
+		b.Submit([]store.Claimed{claim(1, noop)})
+		if f := <-b.store.ends; f.State != job.StateSucceeded {
+			t.Errorf("%s", f.State)
+		}
+	})
+}
+
+func TestRetryPolicy(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.hook["a"] = func(context.Context, task.Run) (task.Output, error) {
+			return nil, &job.Failure{Code: "UNAVAILABLE", Reason: "AWAY"}
+		}
+		c := claim(1, oneHook)
+		c.Policies.Retry = &job.RetryPolicy{Count: 1, MinBackoff: time.Minute, MaxBackoff: time.Hour}
+		b.Submit([]store.Claimed{c})
+		if f := <-b.store.ends; f.State != job.StateQueued || f.RetryAt.Sub(f.FinishedAt) != time.Minute {
+			t.Errorf("%s, next attempt after %v", f.State, f.RetryAt.Sub(f.FinishedAt))
+		}
+		c.Attempt = 2
+		b.Submit([]store.Claimed{c})
+		if f := <-b.store.ends; f.State != job.StateFailed || !f.RetryAt.IsZero() {
+			t.Errorf("%s, next attempt %v", f.State, f.RetryAt)
+		}
+	})
+}
+
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		later := claim(3, noop)
+		later.NotBefore = time.Now().Add(time.Hour)
+		short := claim(2, `{"tasks":[{"name":"a","type":"util.sleep","args":{"duration":"5s"}}]}`)
+		b.Submit([]store.Claimed{claim(1, longTask), short, later})
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		b.Drain(ctx, time.Second)
+		ends := map[int64]job.State{}
+		for range len(b.store.ends) {
+			f := <-b.store.ends
+			ends[f.ExecutionID] = f.State
+		}
+		want := map[int64]job.State{1: job.StateWorkerLost, 2: job.StateSucceeded}
+		if diff := cmp.Diff(want, ends); diff != "" {
+			t.Errorf("ends (-want +got):\n%s", diff)
+		}
+		if len(b.store.released) != 1 || b.store.released[0].ExecutionID != 3 {
+			t.Errorf("released: %+v", b.store.released)
+		}
+		if b.Free() != 0 {
+			t.Errorf("%d places free after a drain", b.Free())
+		}
+	})
+}
+
+func TestAdoptedEnd(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		running := []job.TaskRecord{{Name: "a", State: job.TaskRunning}}
+		cancelled := store.Lost{Claimed: claim(2, noop), State: job.StateCancelling}
+		b.Adopt([]store.Lost{{Claimed: claim(1, noop), State: job.StateRunning, StartedAt: time.Now(), Tasks: running}, cancelled})
+		if f := <-b.store.ends; f.State != job.StateWorkerLost || f.Error.Reason != job.ReasonWorkerLost || f.Tasks[0].State != job.TaskFailed {
+			t.Errorf("%+v", f)
+		}
+		if f := <-b.store.ends; f.State != job.StateCancelled {
+			t.Errorf("%+v", f)
+		}
+		synctest.Wait()
+		if b.Free() != 10 {
+			t.Errorf("%d places free", b.Free())
+		}
+	})
+}
