@@ -16,7 +16,7 @@ func (s *Schedule) Describe() string {
 	case Interval:
 		return everyMinutes(s.interval / 60)
 	default:
-		return s.describeCron() + " " + s.zone.name
+		return s.describeCron()
 	}
 }
 
@@ -36,31 +36,32 @@ func everyMinutes(n int64) string {
 func (s *Schedule) describeCron() string {
 	c := &s.times
 	days, ok := c.describeDays()
-	if !ok {
-		return s.quote()
+	if ok && bits.OnesCount32(c.hours) == 1 && bits.OnesCount64(c.minutes) == 1 {
+		return fmt.Sprintf("%s at %02d:%02d %s", days, bits.TrailingZeros32(c.hours), bits.TrailingZeros64(c.minutes), s.zone.name)
 	}
-	if bits.OnesCount32(c.hours) == 1 && bits.OnesCount64(c.minutes) == 1 {
-		return fmt.Sprintf("%s at %02d:%02d", days, bits.TrailingZeros32(c.hours), bits.TrailingZeros64(c.minutes))
+	words := fmt.Sprintf("cron %q", strings.TrimSpace(s.expr))
+	if days == "every day" && c.hours == 1<<24-1 {
+		words = c.describeMinutes(words)
 	}
-	if days != "every day" || c.hours != 1<<24-1 {
-		return s.quote()
-	}
-	if bits.OnesCount64(c.minutes) == 1 {
+	return words + " in " + s.zone.name
+}
+
+// describeMinutes words one minute of the hour, or minutes at equal distances
+// all the way round it.
+func (c *cronTimes) describeMinutes(otherwise string) string {
+	n := bits.OnesCount64(c.minutes)
+	if n == 1 {
 		return fmt.Sprintf("every hour at minute %d", bits.TrailingZeros64(c.minutes))
 	}
-	// Minutes at equal distances all the way round the hour.
-	n := bits.OnesCount64(c.minutes)
 	var even uint64
 	for m := 0; 60%n == 0 && m < 60; m += 60 / n {
 		even |= 1 << m
 	}
 	if c.minutes != even {
-		return s.quote()
+		return otherwise
 	}
 	return everyMinutes(int64(60 / n))
 }
-
-func (s *Schedule) quote() string { return fmt.Sprintf("cron %q", strings.TrimSpace(s.expr)) }
 
 // describeDays words the plain cases: all days, some weekdays, one date.
 func (c *cronTimes) describeDays() (string, bool) {

@@ -65,6 +65,9 @@ func TestNextAcrossClockChanges(t *testing.T) {
 		{"Pacific/Apia", "0 12 * * *", none, "2011-12-29T00:00:00Z", []string{"2011-12-29T22:00:00Z", "2011-12-30T22:00:00Z"}},
 		{"Pacific/Apia", "0 * 30 12 *", none, "2011-12-01T00:00:00Z", []string{"2012-12-29T10:00:00Z"}},
 
+		// Exactly three hours, the longest jump that is made up: 2009-10-18 02:00 +08 -> 05:00 +11.
+		{"Antarctica/Casey", "30 3 * * *", none, "2009-10-17T00:00:00Z", []string{"2009-10-17T18:00:00Z", "2009-10-18T16:30:00Z"}},
+
 		// Midnight does not exist.
 		{"Africa/Cairo", "0 17 * * FRI", none, "2025-04-24T00:00:00Z", []string{"2025-04-25T14:00:00Z", "2025-05-02T14:00:00Z"}},
 		{"Africa/Cairo", "0 0 * * FRI", none, "2025-04-24T00:00:00Z", []string{"2025-04-24T22:00:00Z", "2025-05-01T21:00:00Z"}},
@@ -100,6 +103,24 @@ func TestNextAcrossClockChanges(t *testing.T) {
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s %q gap %d overlap %d after %s (-want +got):\n%s", tt.zone, tt.expr, spec.DSTGap, spec.DSTOverlap, tt.after, diff)
 		}
+	}
+}
+
+// A made-up run obeys the window like any other slot.
+func TestMadeUpRunInWindow(t *testing.T) {
+	t.Parallel()
+	jump := at(t, "2025-03-09T07:00:00Z")
+	spec := Spec{Cron: "30 2 * * *", TimeZone: "America/New_York", End: jump}
+	if slot, ok := mustCompile(t, spec).Next(jump.Add(-time.Hour)); ok {
+		t.Errorf("a run at the end, which is exclusive: %v", slot)
+	}
+	spec.End, spec.Start = time.Time{}, jump
+	if slot, ok := mustCompile(t, spec).Next(jump.AddDate(-1, 0, 0)); !ok || slot != jump {
+		t.Errorf("no run at the start, which is inclusive, but %v", slot)
+	}
+	spec.Start = jump.Add(time.Nanosecond)
+	if slot, ok := mustCompile(t, spec).Next(jump.AddDate(-1, 0, 0)); !ok || slot == jump {
+		t.Errorf("a run before the start: %v", slot)
 	}
 }
 
