@@ -70,11 +70,11 @@ var (
 SELECT x.* FROM unnest($1::bigint[]) AS u(id) CROSS JOIN LATERAL (` + bothTables("job_id = u.id", "ORDER BY id DESC LIMIT $2") + `) x
 ORDER BY x.job_id, x.id DESC`
 	latestSQLite = `
-SELECT ` + activeColumns + ` FROM json_each($1) u CROSS JOIN active_executions x
-WHERE x.id IN (SELECT n.id FROM active_executions n WHERE n.job_id = u.value ORDER BY n.id DESC LIMIT $2)
+SELECT ` + activeColumns + ` FROM (SELECT x.* FROM json_each($1) u CROSS JOIN active_executions x
+  WHERE x.id IN (SELECT n.id FROM active_executions n WHERE n.job_id = u.value ORDER BY n.id DESC LIMIT $2))
 UNION ALL
-SELECT ` + historyColumns + ` FROM json_each($1) u CROSS JOIN executions x
-WHERE x.id IN (SELECT n.id FROM executions n WHERE n.job_id = u.value ORDER BY n.id DESC LIMIT $2)
+SELECT ` + historyColumns + ` FROM (SELECT x.* FROM json_each($1) u CROSS JOIN executions x
+  WHERE x.id IN (SELECT n.id FROM executions n WHERE n.job_id = u.value ORDER BY n.id DESC LIMIT $2))
 ORDER BY job_id, id DESC`
 )
 

@@ -23,9 +23,10 @@ SELECT j.id, j.instance_id, j.name, j.description, j.workflow, j.labels, j.versi
 FROM jobs j JOIN schedules s ON s.id = j.id
 `
 
-// aheadOf are rows that a replica claimed by schedule and has not started; with
-// scheduled_for in the future they were claimed ahead of their time.
-const aheadOf = `"trigger" = 'SCHEDULE' AND owner <> 0 AND started_at = 0 AND attempt <= 1`
+// aheadOf are rows made by the schedule that no replica has started; with
+// scheduled_for in the future they were claimed ahead of their time. Whether
+// they still have their owner makes no difference.
+const aheadOf = `"trigger" = 'SCHEDULE' AND started_at = 0 AND attempt <= 1`
 
 // Job implements store.Jobs.
 func (s *Store) Job(ctx context.Context, id int64) (j job.Job, err error) {

@@ -60,8 +60,8 @@ func (s *Store) enqueue(ctx context.Context, tx *ent.Tx, row *ent.Schedule, m st
 // makeRoom applies the overlap policy to the executions that are due and have
 // not ended. What was claimed ahead of its time is taken back by now.
 func (s *Store) makeRoom(ctx context.Context, tx *ent.Tx, row *ent.Schedule, policy job.OverlapPolicy, m store.Manual) error {
-	// One between two attempts is due although its next attempt is not.
-	due := entactive.Or(entactive.NotBeforeLTE(micros(m.Now)), entactive.FirstStartedAtGT(0), entactive.StartedAtGT(0))
+	// All but what is claimed ahead of its time under ALLOW.
+	due := entactive.Or(entactive.TriggerNEQ(string(job.TriggerSchedule)), entactive.ScheduledForLTE(micros(m.Now)))
 	others := tx.ActiveExecution.Query().Where(entactive.JobID(row.ID)).Order(ent.Asc(entactive.FieldID))
 	switch policy {
 	case job.OverlapSkip:

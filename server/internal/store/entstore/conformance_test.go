@@ -1,0 +1,117 @@
+package entstore
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pointscene/carillon/server/internal/pgtest"
+	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/store/storetest"
+)
+
+func TestSQLite(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) store.Store { return openMigrated(t, sqliteURL(t)) })
+}
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	databases := databasePool{parent: t}
+	databases.give(databases.take()) // skips here where there is no server
+	storetest.Run(t, func(t *testing.T) store.Store {
+		url := databases.take()
+		t.Cleanup(func() { // after the store is closed
+			empty(t, url)
+			databases.give(url)
+		})
+		return openStore(t, url)
+	})
+}
+
+// databasePool hands migrated databases from test to test: to make one takes
+// longer than most tests.
+type databasePool struct {
+	parent *testing.T
+	mu     sync.Mutex
+	free   []string
+}
+
+func (p *databasePool) take() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.free) - 1; last >= 0 {
+		url := p.free[last]
+		p.free = p.free[:last]
+		return url
+	}
+	url := pgtest.Open(p.parent)
+	s, err := Open(context.Background(), Options{URL: url})
+	if err != nil {
+		p.parent.Fatal(err)
+	}
+	if _, err := s.Migrate(context.Background()); err != nil {
+		p.parent.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		p.parent.Fatal(err)
+	}
+	return url
+}
+
+func (p *databasePool) give(url string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = append(p.free, url)
+}
+
+// empty removes all rows.
+func empty(t *testing.T, url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, `DO $$ BEGIN EXECUTE (
+		SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ') || ' RESTART IDENTITY'
+		FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_revisions'); END $$`)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sqliteURL(t *testing.T) string {
+	return "file:" + filepath.Join(t.TempDir(), "carillon.db")
+}
+
+// openStore opens a database for the time of a test. Many tests share the
+// machine, so the timeout is generous.
+func openStore(t *testing.T, url string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Options{URL: url, Timeout: time.Minute, MaxConns: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func openMigrated(t *testing.T, url string) *Store {
+	t.Helper()
+	s := openStore(t, url)
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

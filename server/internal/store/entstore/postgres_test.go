@@ -1,0 +1,115 @@
+package entstore
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/pgtest"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// A batch that waits for a row sees the row as it was before the wait unless
+// it looks again: these tests hold a row while the batch runs.
+func TestBatchesSeeWhatTheyWaitedFor(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2031, 1, 2, 3, 4, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		write func(context.Context, *Store, store.Claimed) error
+		check func(*testing.T, *Store, store.Claimed)
+	}{
+		"finish": {
+			write: func(ctx context.Context, s *Store, c store.Claimed) error {
+				_, err := s.Finish(ctx, []store.Finish{{ExecutionID: c.ExecutionID, Fence: c.Fence, State: job.StateSucceeded, StartedAt: now, FinishedAt: now}})
+				return err
+			},
+			check: func(t *testing.T, s *Store, c store.Claimed) {
+				list, err := s.ExecutionsOfJob(t.Context(), c.JobID, store.Page{Limit: 10})
+				if err != nil || len(list) != 1 || list[0].State != job.StateSucceeded {
+					t.Errorf("executions %+v, error %v; want one that succeeded", list, err)
+				}
+			},
+		},
+		"progress": {
+			write: func(ctx context.Context, s *Store, c store.Claimed) error {
+				_, _, err := s.Progress(ctx, []store.Progress{{ExecutionID: c.ExecutionID, Fence: c.Fence, StartedAt: now, LogBytes: 9}})
+				return err
+			},
+			check: func(t *testing.T, s *Store, c store.Claimed) {
+				e, err := s.Execution(t.Context(), c.ExecutionID)
+				if err != nil || e.State != job.StateCancelling || e.LogBytes != 9 {
+					t.Errorf("execution %+v, error %v; want it CANCELLING with 9 bytes of log", e, err)
+				}
+			},
+		},
+		"retry": {
+			write: func(ctx context.Context, s *Store, c store.Claimed) error {
+				_, err := s.Finish(ctx, []store.Finish{{
+					ExecutionID: c.ExecutionID, Fence: c.Fence, State: job.StateQueued, StartedAt: now, FinishedAt: now, RetryAt: now.Add(time.Hour),
+				}})
+				return err
+			},
+			check: func(t *testing.T, s *Store, c store.Claimed) {
+				list, err := s.ExecutionsOfJob(t.Context(), c.JobID, store.Page{Limit: 10})
+				if err != nil || len(list) != 1 || list[0].State != job.StateCancelled {
+					t.Errorf("executions %+v, error %v; want one that is cancelled", list, err)
+				}
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openMigrated(t, pgtest.Open(t))
+			c := claimOne(t, s, now)
+			tx, err := s.pool.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.Exec(t.Context(), "UPDATE active_executions SET state = 'CANCELLING' WHERE id = $1", c.ExecutionID); err != nil {
+				t.Fatal(err)
+			}
+			written := make(chan error, 1)
+			go func() { written <- test.write(t.Context(), s, c) }()
+			waitForLock(t, s)
+			if err := tx.Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-written; err != nil {
+				t.Fatal(err)
+			}
+			test.check(t, s, c)
+		})
+	}
+}
+
+// claimOne makes a job and claims an execution of it.
+func claimOne(t *testing.T, s *Store, now time.Time) store.Claimed {
+	t.Helper()
+	in, err := s.CreateInstance(t.Context(), job.Instance{}, 0, store.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.CreateJob(t.Context(), job.Job{InstanceID: in.ID, Active: true, Workflow: []byte("{}"), NextRun: now}, store.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claimed, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: 1, Now: now, Ahead: now, Limit: 1}, func(d store.Due) store.Decision {
+		return store.Decision{Starts: []store.Start{{ScheduledFor: now, NotBefore: now}}}
+	})
+	if err != nil || len(claimed) != 1 {
+		t.Fatalf("claimed %v, error %v", claimed, err)
+	}
+	return claimed[0]
+}
+
+// waitForLock returns when some statement waits for a lock.
+func waitForLock(t *testing.T, s *Store) {
+	t.Helper()
+	for waiting := 0; waiting == 0; {
+		err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

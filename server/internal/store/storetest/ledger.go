@@ -1,0 +1,111 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// skips reads the whole ledger of a job without ids.
+func skips(t *testing.T, s store.Store, jobID int64) []job.Skip {
+	t.Helper()
+	list := must(s.SkipsBetween(t.Context(), jobID, noon.Add(-1000*time.Hour), noon.Add(1000*time.Hour), 1000))(t)
+	for i := range list {
+		list[i].ID = 0
+	}
+	return list
+}
+
+// skip adds to a job's ledger by an update.
+func skip(t *testing.T, s store.Store, jobID int64, added ...job.Skip) {
+	t.Helper()
+	_ = must(s.UpdateJob(t.Context(), jobID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+		j.Description += "."
+		return true, added, nil
+	}))(t)
+}
+
+// minute is the n-th minute after noon.
+func minute(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
+
+var ledgerTests = tests{
+	"consecutive skips of one reason and blocker fold": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		row := func(reason string, first, last int, count, by int64) job.Skip {
+			return job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: reason, First: minute(first), Last: minute(last), Count: count, BlockedBy: by}
+		}
+		skip(t, s, j.ID, row(job.SkipPaused, 1, 3, 3, 0), row(job.SkipPaused, 4, 4, 1, 0))
+		skip(t, s, j.ID, row(job.SkipPaused, 5, 9, 5, 0))
+		skip(t, s, j.ID, row(job.SkipOverlap, 10, 10, 1, 8), row(job.SkipOverlap, 11, 11, 1, 8), row(job.SkipOverlap, 12, 12, 1, 9))
+		skip(t, s, j.ID, row(job.SkipPaused, 13, 13, 1, 0))
+		same(t, "ledger", skips(t, s, j.ID), []job.Skip{
+			row(job.SkipPaused, 1, 9, 9, 0),
+			row(job.SkipOverlap, 10, 11, 2, 8),
+			row(job.SkipOverlap, 12, 12, 1, 9),
+			row(job.SkipPaused, 13, 13, 1, 0),
+		})
+	},
+	"an execution between them parts them": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		missed := func(n int) job.Skip {
+			return job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipMissed, First: minute(n), Last: minute(n), Count: 1}
+		}
+		skip(t, s, j.ID, missed(-2))
+		claimOne(t, s, noon, 0)
+		skip(t, s, j.ID, missed(2))
+		same(t, "ledger", skips(t, s, j.ID), []job.Skip{missed(-2), missed(2)})
+	},
+	"skips of a claim fold with those of an update": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		missed := func(first, last int, count int64) job.Skip {
+			return job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipMissed, First: minute(first), Last: minute(last), Count: count}
+		}
+		skip(t, s, j.ID, missed(-2, -1, 2))
+		_, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: owner, Now: noon, Ahead: noon, Limit: 10}, func(store.Due) store.Decision {
+			return store.Decision{Skips: []job.Skip{missed(0, 0, 1)}, Next: minute(60)}
+		})
+		ok(t, err)
+		skip(t, s, j.ID, missed(1, 1, 1))
+		same(t, "ledger", skips(t, s, j.ID), []job.Skip{missed(-2, 1, 4)})
+	},
+	"ledgers of jobs are apart": func(t *testing.T, s store.Store) {
+		a, b := newJob(t, s), newJob(t, s)
+		paused := job.Skip{Reason: job.SkipPaused, First: noon, Last: noon, Count: 1}
+		skip(t, s, a.ID, paused)
+		skip(t, s, b.ID, paused)
+		for _, j := range []job.Job{a, b} {
+			paused.JobID, paused.InstanceID = j.ID, j.InstanceID
+			same(t, "ledger", skips(t, s, j.ID), []job.Skip{paused})
+		}
+	},
+	"SkipsBetween answers rows that touch the range": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		var rows []job.Skip
+		for n := range 4 { // minutes 0-5, 10-15, 20-25, 30-35
+			rows = append(rows, job.Skip{
+				JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipOverlap, BlockedBy: int64(n + 1),
+				First: minute(10 * n), Last: minute(10*n + 5), Count: 6,
+			})
+		}
+		skip(t, s, j.ID, rows...)
+		for _, test := range []struct {
+			from, to, limit int
+			want            []job.Skip
+		}{
+			{-10, 100, 10, rows},
+			{-10, 100, 2, rows[:2]},
+			{5, 20, 10, rows[:2]}, // the end of the first, not the start of the third
+			{6, 10, 10, nil},
+			{12, 13, 10, rows[1:2]},
+			{35, 36, 10, rows[3:]},
+		} {
+			got := must(s.SkipsBetween(t.Context(), j.ID, minute(test.from), minute(test.to), test.limit))(t)
+			for i := range got {
+				got[i].ID = 0
+			}
+			same(t, "rows", got, test.want)
+		}
+	},
+}

@@ -1,0 +1,120 @@
+package storetest
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+var updateTests = tests{
+	"a change is stored as the next version": func(t *testing.T, s store.Store) {
+		j := newJob(t, s, func(j *job.Job) { j.Labels = map[string]string{"a": "b"} })
+		r := newResource(t, s, j.InstanceID)
+		want := j
+		want.Name, want.Description, want.Workflow = "New", "text", json.RawMessage(`{}`)
+		want.Schedule = job.Schedule{Type: job.CronBased, Cron: "* * * * *", TimeZone: "Asia/Tokyo"}
+		want.Policies.Overlap = job.OverlapAllow
+		want.Labels, want.ResourceIDs = nil, []int64{r.ID}
+		want.Active, want.NextRun, want.PausedAt = false, time.Time{}, noon
+		changed := must(s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+			*j = want
+			return true, nil, nil
+		}))(t)
+		want.Version, want.UpdatedAt = 2, noon
+		same(t, "changed", changed, want)
+		same(t, "read", must(s.Job(t.Context(), j.ID))(t), want)
+	},
+	"no change writes nothing": func(t *testing.T, s store.Store) {
+		r := newResource(t, s, newInstance(t, s).ID)
+		draft := hourly(r.InstanceID)
+		draft.Labels, draft.ResourceIDs = map[string]string{"a": "b"}, []int64{r.ID}
+		j := must(s.CreateJob(t.Context(), draft, noRequest))(t)
+		failure := &job.AbortedError{Message: "etag"}
+		for _, wanted := range []error{nil, failure} {
+			got, err := s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+				j.Name = "New"
+				j.Labels["a"], j.ResourceIDs[0] = "c", 99
+				return false, []job.Skip{{Reason: job.SkipPaused, First: noon, Last: noon, Count: 1}}, wanted
+			})
+			if !errors.Is(err, wanted) {
+				t.Fatalf("got error %v, want %v", err, wanted)
+			}
+			if wanted == nil {
+				same(t, "answer", got, j)
+			}
+			same(t, "read", must(s.Job(t.Context(), j.ID))(t), j)
+		}
+		same(t, "ledger", skips(t, s, j.ID), []job.Skip(nil))
+	},
+	"resources are bound and let go": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		a, b, foreign := newResource(t, s, j.InstanceID), newResource(t, s, j.InstanceID), newResource(t, s, newInstance(t, s).ID)
+		use := func(ids ...int64) error {
+			_, err := s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+				j.ResourceIDs = ids
+				return true, nil, nil
+			})
+			return err
+		}
+		ok(t, use(a.ID, b.ID))
+		ok(t, use(b.ID))
+		ok(t, s.DeleteResource(t.Context(), a.ID))
+		refused(t, s.DeleteResource(t.Context(), b.ID), "RESOURCE_IN_USE")
+		refused(t, use(foreign.ID), "RESOURCE_GONE")
+		refused(t, use(a.ID), "RESOURCE_GONE")
+		same(t, "resources", must(s.Job(t.Context(), j.ID))(t).ResourceIDs, []int64{b.ID})
+		ok(t, use())
+		ok(t, s.DeleteResource(t.Context(), b.ID))
+	},
+	"what was claimed ahead is withdrawn and due again": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		before := noon.Add(-500 * time.Millisecond)
+		old := claimOne(t, s, before, time.Second)
+		signals := listen(t, s)
+		changed := must(s.UpdateJob(t.Context(), j.ID, before, rename("New")))(t)
+		same(t, "next run", changed.NextRun, noon)
+		expect(t, signals, store.Signal{Kind: store.SignalWithdraw, ID: j.ID})
+		if still := must(s.StillClaimed(t.Context(), []store.Claimed{old}))(t); len(still) != 0 {
+			t.Errorf("still claimed: %v", still)
+		}
+		fresh := claimOne(t, s, before, time.Second)
+		if fresh.JobVersion != 2 || fresh.ScheduledFor != noon || fresh.Fence <= old.Fence {
+			t.Errorf("claimed again as %+v", fresh)
+		}
+		finish(t, s, fresh, job.StateSucceeded, noon, noon)
+		same(t, "executions", idsOf(must(s.ExecutionsOfJob(t.Context(), j.ID, firstPage))(t)), []int64{fresh.ExecutionID})
+	},
+	"a pause withdraws too": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		before := noon.Add(-500 * time.Millisecond)
+		claimOne(t, s, before, time.Second)
+		_ = must(s.UpdateJob(t.Context(), j.ID, before, func(j *job.Job) (bool, []job.Skip, error) {
+			j.Active, j.NextRun, j.PausedAt = false, time.Time{}, before
+			return true, nil, nil
+		}))(t)
+		same(t, "executions", idsOf(must(s.ExecutionsOfJob(t.Context(), j.ID, firstPage))(t)), []int64(nil))
+		if claimed := claimDue(t, s, noon.Add(time.Hour), 0); len(claimed) != 0 {
+			t.Errorf("claimed %v", claimed)
+		}
+	},
+	"what is due, started or by hand stays": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		due := claimOne(t, s, noon, 0)
+		manual := enqueue(t, s, j.ID, noon.Add(time.Hour)) // by a clock that goes ahead
+		_ = must(s.UpdateJob(t.Context(), j.ID, noon, rename("New")))(t)
+		same(t, "executions", idsOf(must(s.ExecutionsOfJob(t.Context(), j.ID, firstPage))(t)), []int64{manual.ID, due.ExecutionID})
+		start(t, s, due, noon)
+		_ = must(s.UpdateJob(t.Context(), j.ID, noon.Add(-time.Minute), rename("Newer")))(t)
+		same(t, "executions", idsOf(must(s.ExecutionsOfJob(t.Context(), j.ID, firstPage))(t)), []int64{manual.ID, due.ExecutionID})
+	},
+	"a next run that is near wakes tickers up": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		signals := listen(t, s)
+		_ = must(s.UpdateJob(t.Context(), j.ID, noon.Add(-time.Second), rename("New")))(t)
+		expect(t, signals, store.Signal{Kind: store.SignalDue})
+	},
+}
