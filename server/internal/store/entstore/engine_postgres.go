@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -326,15 +327,18 @@ WITH locked AS MATERIALIZED (
   SELECT a.row FROM unnest($1::bigint[], $2::bigint[]) AS u(id, fence)
   CROSS JOIN LATERAL (SELECT x.ctid AS row FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence FOR UPDATE) a
 )
-UPDATE active_executions a SET owner = 0, attempt = a.attempt - 1, fence = 0 FROM locked l WHERE a.ctid = l.row`
+UPDATE active_executions a SET owner = 0, attempt = a.attempt - 1, fence = 0 FROM locked l WHERE a.ctid = l.row
+RETURNING a.id`
 
 func (s *Store) pgRelease(ctx context.Context, claimed []store.Claimed) error {
-	ids, fences := make([]int64, len(claimed)), make([]int64, len(claimed))
-	for i, c := range claimed {
-		ids[i], fences[i] = c.ExecutionID, c.Fence
-	}
 	return convert("release executions", s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, pgRelease, ids, fences)
+		_, err := pgTwice(claimed, func(c store.Claimed) int64 { return c.ExecutionID }, func(part []store.Claimed) (map[int64]bool, error) {
+			ids, fences := make([]int64, len(part)), make([]int64, len(part))
+			for i, c := range part {
+				ids[i], fences[i] = c.ExecutionID, c.Fence
+			}
+			return pgIDs(ctx, tx, pgRelease, ids, fences)
+		})
 		if err == nil {
 			_, err = tx.Exec(ctx, "SELECT pg_notify($1, 'due:0')", channel)
 		}
@@ -347,18 +351,17 @@ WITH input AS (
   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[])
     AS u(id, fence, state, error, tasks, started_at, finished_at, log_bytes)
 ), locked AS MATERIALIZED (
-  SELECT a.row, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.created_at, a.attempt,
-         i.id, i.fence, i.state, i.error, i.tasks, i.started_at, i.finished_at, i.log_bytes
-  FROM input i CROSS JOIN LATERAL (
-    SELECT x.ctid AS row, x.job_id, x.instance_id, x.trigger, x.trigger_id, x.scheduled_for, x.created_at, x.attempt
-    FROM active_executions x WHERE x.id = i.id AND x.fence = i.fence FOR UPDATE) a
+  SELECT a.row, i.* FROM input i CROSS JOIN LATERAL (
+    SELECT x.ctid AS row FROM active_executions x WHERE x.id = i.id AND x.fence = i.fence FOR UPDATE) a
 ), gone AS (
   DELETE FROM active_executions a USING locked l WHERE a.ctid = l.row
+  RETURNING a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.created_at, l.started_at, l.finished_at,
+    l.state, a.attempt, a.fence, l.error, l.tasks, l.log_bytes
 )
 INSERT INTO executions (id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, finished_at,
   state, attempt, fence, error, tasks, log_bytes)
 SELECT id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, finished_at,
-  state, attempt, fence, error, tasks, log_bytes FROM locked
+  state, attempt, fence, error, tasks, log_bytes FROM gone
 RETURNING id`
 
 const pgRetry = `
@@ -381,8 +384,10 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 		stale = nil
 		final, retries := splitFinish(ends)
 		if len(retries) > 0 {
-			f := finishColumns(retries)
-			kept, err := pgIDs(ctx, tx, pgRetry, f.id, f.fence, f.failure, f.tasks, f.started, f.retryAt, f.logBytes)
+			kept, err := pgTwice(retries, finishID, func(part []store.Finish) (map[int64]bool, error) {
+				f := finishColumns(part)
+				return pgIDs(ctx, tx, pgRetry, f.id, f.fence, f.failure, f.tasks, f.started, f.retryAt, f.logBytes)
+			})
 			if err != nil {
 				return err
 			}
@@ -391,8 +396,10 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 		if len(final) == 0 {
 			return nil
 		}
-		f := finishColumns(final)
-		written, err := pgIDs(ctx, tx, pgFinish, f.id, f.fence, f.state, f.failure, f.tasks, f.started, f.finished, f.logBytes)
+		written, err := pgTwice(final, finishID, func(part []store.Finish) (map[int64]bool, error) {
+			f := finishColumns(part)
+			return pgIDs(ctx, tx, pgFinish, f.id, f.fence, f.state, f.failure, f.tasks, f.started, f.finished, f.logBytes)
+		})
 		if err != nil {
 			return err
 		}
@@ -404,6 +411,26 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 		return nil
 	})
 	return stale, convert("finish executions", err)
+}
+
+func finishID(end store.Finish) int64 { return end.ExecutionID }
+
+// pgTwice runs a statement for rows, and again for those that it did not
+// write: one that it had to wait for is locked then, but its new version is
+// not in the snapshot that the statement began with. What is missing after the
+// second look has another fence.
+func pgTwice[T, V any](rows []T, id func(T) int64, run func([]T) (map[int64]V, error)) (map[int64]V, error) {
+	written, err := run(rows)
+	if err != nil || len(written) == len(rows) {
+		return written, err
+	}
+	missed := slices.DeleteFunc(slices.Clone(rows), func(row T) bool {
+		_, ok := written[id(row)]
+		return ok
+	})
+	more, err := run(missed)
+	maps.Copy(written, more)
+	return written, err
 }
 
 func pgIDs(ctx context.Context, tx pgx.Tx, statement string, args ...any) (map[int64]bool, error) {
@@ -430,16 +457,20 @@ FROM locked l WHERE a.ctid = l.row
 RETURNING a.id, a.state`
 
 func (s *Store) pgProgress(ctx context.Context, reports []store.Progress) (map[int64]job.State, error) {
-	states := make(map[int64]job.State, len(reports))
-	c := progressColumns(reports)
-	err := s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		found, err := tx.Query(ctx, pgProgress, c.id, c.fence, c.started, c.tasks, c.logBytes)
-		if err != nil {
-			return err
-		}
-		var id int64
-		var state string
-		_, err = pgx.ForEachRow(found, []any{&id, &state}, func() error { states[id] = job.State(state); return nil })
+	var states map[int64]job.State
+	err := s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		states, err = pgTwice(reports, func(r store.Progress) int64 { return r.ExecutionID }, func(part []store.Progress) (map[int64]job.State, error) {
+			c := progressColumns(part)
+			found, err := tx.Query(ctx, pgProgress, c.id, c.fence, c.started, c.tasks, c.logBytes)
+			if err != nil {
+				return nil, err
+			}
+			states := make(map[int64]job.State, len(part))
+			var id int64
+			var state string
+			_, err = pgx.ForEachRow(found, []any{&id, &state}, func() error { states[id] = job.State(state); return nil })
+			return states, err
+		})
 		return err
 	})
 	return states, convert("report progress", err)
