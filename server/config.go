@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -64,8 +65,10 @@ type Config struct {
 	Concurrency int
 	// LogFormat is text or json, LogLevel debug, info, warn or error.
 	LogFormat, LogLevel string
-	// Demo seeds an empty database.
+	// Demo seeds an empty database and tells how to call it.
 	Demo bool
+	// Out is where the demo tells that; nil means the standard output.
+	Out io.Writer
 	// Version is the program's.
 	Version string
 	// Log is where the process logs to; nil means the standard error.
@@ -109,6 +112,9 @@ func (c *Config) Validate() error {
 		if u, err := url.Parse(c.PublicURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 			wrong("public-url", "must be an http or https address without query, such as https://carillon.example.com")
 		}
+	}
+	if c.Demo && c.LocalRemoteRoot == "" {
+		wrong("demo", "needs --local-remote-root, a folder for the files that the demo job syncs")
 	}
 	if c.HistoryRetention < time.Hour {
 		wrong("history-retention", "%s is too short; at least 1h", c.HistoryRetention)

@@ -17,17 +17,13 @@ func serveCommand() *cobra.Command {
 		Short: "run the service",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.Out = cmd.OutOrStdout()
 			if err := c.Validate(); err != nil {
 				return usageError{err}
 			}
 			s, err := server.New(cmd.Context(), c)
 			if err != nil {
 				return err
-			}
-			if c.Demo {
-				if err := s.PrintDemo(cmd.OutOrStdout()); err != nil {
-					return err
-				}
 			}
 			return s.Run(cmd.Context())
 		},

@@ -125,6 +125,13 @@ func (e *Executor) Free() int {
 	return e.o.Places - e.taken
 }
 
+// Taken is how many executions were submitted and their end is not stored.
+func (e *Executor) Taken() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.taken
+}
+
 // Room is closed when places have become free since the call.
 func (e *Executor) Room() <-chan struct{} {
 	e.mu.Lock()

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
@@ -82,7 +83,7 @@ func (k *Keeper) ID() int64 {
 func (k *Keeper) Now() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.base.Add(k.o.Now().Sub(k.at)).UTC()
+	return job.Time(k.base.Add(k.o.Now().Sub(k.at)))
 }
 
 // Register takes the first lease and buries the replicas known to be dead.

@@ -1,0 +1,181 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/configs"
+	"github.com/pointscene/carillon/server/internal/egress"
+	"github.com/pointscene/carillon/server/internal/executor"
+	"github.com/pointscene/carillon/server/internal/lease"
+	"github.com/pointscene/carillon/server/internal/remote"
+	"github.com/pointscene/carillon/server/internal/retention"
+	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/task/httprequest"
+	"github.com/pointscene/carillon/server/internal/task/syncfiles"
+	"github.com/pointscene/carillon/server/internal/task/util"
+	"github.com/pointscene/carillon/server/internal/telemetry"
+	"github.com/pointscene/carillon/server/internal/ticker"
+)
+
+const (
+	// lookEvery is the longest time between looks for work; lookAhead is how
+	// long before its time a slot is claimed.
+	lookEvery = 250 * time.Millisecond
+	lookAhead = 500 * time.Millisecond
+	// claimBatch is how many executions one transaction claims at most.
+	claimBatch = 1000
+	// reportAfter is how long an execution runs before its start is reported.
+	reportAfter = 100 * time.Millisecond
+	// pruneEvery is the time between two rounds of retention.
+	pruneEvery = 10 * time.Minute
+	// storeEndsFor is how long a stop waits for the database to take the ends.
+	storeEndsFor = 5 * time.Second
+)
+
+// openEngine makes the task types and whatever runs executions; nothing runs
+// before start.
+func (s *Server) openEngine(ctx context.Context) error {
+	if err := s.openTypes(ctx); err != nil {
+		return err
+	}
+	s.authorizer = auth.NewAuthorizer(s.store)
+	s.configs = configs.New(s.store, s.authorizer, s.keyring, remote.ParseConfig, now)
+	o := lease.DefaultOptions()
+	host, _ := os.Hostname() // only a name for people
+	o.Name = fmt.Sprintf("%s/%d", host, os.Getpid())
+	o.Now, o.Log = time.Now, s.log
+	o.Adopt = func(lost []store.Lost) { s.executor.Adopt(lost) }
+	o.Lost = func(cause error) { s.executor.AbandonAll(cause) }
+	s.lease = lease.New(s.store, o)
+	metrics := telemetry.NewEngine(s.registry, func() int { return s.executor.Taken() })
+	s.executor = executor.New(executor.Options{
+		Store: s.store, Types: s.types, Logs: s.logs,
+		Configs: func(instanceID int64, mask func(...string)) task.Configs {
+			return maskedConfigs{s.configs.For(instanceID), mask}
+		},
+		CheckResources: s.checkResources,
+		Now:            s.lease.Now, Places: s.c.Concurrency, ReportAfter: reportAfter, Metrics: metrics, Log: s.log,
+	})
+	tick := ticker.Options{
+		Store: s.store, Lease: s.lease, Schedules: s.c.has(RoleTicker),
+		Every: lookEvery, Ahead: lookAhead, Batch: min(claimBatch, s.c.Concurrency), Metrics: metrics, Log: s.log,
+	}
+	if s.c.has(RoleExecutor) {
+		tick.Places = s.executor
+	}
+	s.ticker = ticker.New(tick)
+	s.pruner = &retention.Pruner{Store: s.store, Logs: s.logs, Keep: s.c.HistoryRetention, Every: pruneEvery, Now: s.lease.Now, Log: s.log}
+	return nil
+}
+
+// openTypes makes the registry of task types, whose outgoing calls all go
+// through one guard.
+func (s *Server) openTypes(context.Context) error {
+	allow, err := egress.ParsePrefixes(s.c.EgressAllow)
+	if err != nil {
+		return fmt.Errorf("--egress-allow: %w", err)
+	}
+	guard := egress.New(egress.Options{Allow: allow})
+	if s.c.LocalRemoteRoot != "" {
+		if err := os.MkdirAll(s.c.LocalRemoteRoot, 0o750); err != nil {
+			return fmt.Errorf("--local-remote-root: %w", err)
+		}
+	}
+	remotes, err := remote.New(remote.Options{Dial: guard.DialContext, LocalRoot: s.c.LocalRemoteRoot, Log: s.log})
+	if err != nil {
+		return fmt.Errorf("--local-remote-root: %w", err)
+	}
+	s.later("remotes", func(context.Context) error { return remotes.Close() })
+	types := []task.Type{httprequest.New(guard.Client()), util.Sleep{}, util.Noop{}}
+	s.types = task.NewRegistry(append(types, syncfiles.Types(remotes)...)...)
+	return nil
+}
+
+// runsJobs tells whether this process claims anything.
+func (s *Server) runsJobs() bool { return s.c.has(RoleTicker) || s.c.has(RoleExecutor) }
+
+// startEngine registers the replica and starts the loops.
+func (s *Server) startEngine(ctx context.Context, failed chan<- error) {
+	if s.store == nil {
+		return
+	}
+	if s.c.has(RoleAPI) {
+		s.engine.Go(func() { s.pruner.Run(ctx) })
+	}
+	if !s.runsJobs() {
+		return
+	}
+	s.executor.Start()
+	if err := s.lease.Register(ctx); err != nil {
+		// The keeper tries again with every heartbeat.
+		s.log.Warn("can't register as a replica; trying again", "error", err)
+	}
+	s.engine.Go(func() { s.lease.Run(ctx) })
+	s.engine.Go(func() { _ = s.store.Listen(ctx, s.handle) }) // it ends with ctx
+	claiming, stopClaims := context.WithCancel(ctx)
+	s.stopClaims = stopClaims
+	s.claims.Go(func() { s.ticker.Run(claiming) })
+}
+
+// handle acts on a signal from this or another replica.
+func (s *Server) handle(sig store.Signal) {
+	switch sig.Kind {
+	case store.SignalDue:
+		s.ticker.Wake()
+	case store.SignalCancel:
+		s.executor.Cancel(sig.ID)
+	case store.SignalWithdraw:
+		s.executor.Withdraw(sig.ID)
+	}
+}
+
+// stopEngine ends the claims, lets executions end, and gives the lease up.
+func (s *Server) stopEngine() {
+	if s.stopClaims == nil {
+		return
+	}
+	s.stopClaims()
+	s.claims.Wait()
+	drain, cancel := context.WithTimeout(context.Background(), s.c.DrainTimeout)
+	defer cancel()
+	s.executor.Drain(drain, storeEndsFor)
+	leaving, cancel := context.WithTimeout(context.Background(), storeEndsFor)
+	defer cancel()
+	if err := s.lease.Leave(leaving); err != nil {
+		s.log.Warn("can't give the lease up; it ends by itself", "error", err)
+	}
+}
+
+// checkResources refuses a workflow that names resources outside its instance:
+// what was checked when it was stored is checked again when it runs.
+func (s *Server) checkResources(ctx context.Context, instanceID int64, refs []task.ResourceRef) error {
+	return s.jobs.CheckResources(ctx, instanceID, refs)
+}
+
+// maskedConfigs hides the secrets of what it opens from the execution's log.
+type maskedConfigs struct {
+	task.Configs
+	mask func(...string)
+}
+
+// Remote implements task.Configs.
+func (m maskedConfigs) Remote(ctx context.Context, resourceID, name string) (task.RemoteConfig, error) {
+	opened, err := m.Configs.Remote(ctx, resourceID, name)
+	for key, value := range opened.Options {
+		if remote.IsSecret(opened.Type, key) {
+			m.mask(value)
+		}
+	}
+	if save := opened.Save; save != nil {
+		opened.Save = func(ctx context.Context, key, value string) error {
+			m.mask(value)
+			return save(ctx, key, value)
+		}
+	}
+	return opened, err
+}

@@ -1,0 +1,167 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pointscene/carillon/facade"
+)
+
+// listen opens the doors that this process has, without serving.
+func (s *Server) listen() error {
+	for _, door := range []struct {
+		flag, addr string
+		wanted     bool
+		into       *net.Listener
+	}{
+		{"grpc-addr", s.c.GRPCAddr, s.c.has(RoleAPI), &s.doors.grpc},
+		{"http-addr", s.c.HTTPAddr, s.c.has(RoleFacade), &s.doors.http},
+		{"admin-addr", s.c.AdminAddr, true, &s.doors.admin},
+	} {
+		if !door.wanted {
+			continue
+		}
+		listener, err := net.Listen("tcp", door.addr)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", door.flag, err)
+		}
+		*door.into = listener
+		s.later(door.flag, func(context.Context) error {
+			if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	s.doors.publicURL = strings.TrimSuffix(s.c.PublicURL, "/")
+	if s.doors.publicURL == "" {
+		s.doors.publicURL = "http://" + s.httpAddr()
+	}
+	return nil
+}
+
+// httpAddr is where the HTTP door is, as far as this process knows.
+func (s *Server) httpAddr() string {
+	if s.doors.http != nil {
+		return s.doors.http.Addr().String()
+	}
+	return s.c.HTTPAddr
+}
+
+// Addresses tells where the doors are; those that this process lacks are empty.
+type Addresses struct {
+	GRPC  string `json:"grpc,omitempty"`
+	HTTP  string `json:"http,omitempty"`
+	Admin string `json:"admin,omitempty"`
+}
+
+// Addresses returns where the doors are.
+func (s *Server) Addresses() Addresses {
+	text := func(l net.Listener) string {
+		if l == nil {
+			return ""
+		}
+		return l.Addr().String()
+	}
+	return Addresses{GRPC: text(s.doors.grpc), HTTP: text(s.doors.http), Admin: text(s.doors.admin)}
+}
+
+// writeAddresses leaves the addresses for scripts, whole or not at all.
+func (s *Server) writeAddresses() error {
+	text, err := json.Marshal(s.Addresses())
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	file := filepath.Join(s.c.DataDir, "addresses.json")
+	if err := os.WriteFile(file+".new", append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	return os.Rename(file+".new", file)
+}
+
+func (s *Server) announce() {
+	a := s.Addresses()
+	s.log.Info("serving", "version", s.c.Version, "grpc", a.GRPC, "http", a.HTTP, "admin", a.Admin, "public", s.doors.publicURL)
+}
+
+// serveHTTP prepares the HTTP and admin doors.
+func (s *Server) serveHTTP() error {
+	if s.doors.http != nil {
+		conn, err := s.dial()
+		if err != nil {
+			return err
+		}
+		handler, err := facade.New(conn, facade.Options{PublicURL: s.doors.publicURL, Log: s.log})
+		if err != nil {
+			return err
+		}
+		s.http = s.httpServer("HTTP server", handler)
+	}
+	s.admin = s.httpServer("admin server", s.adminHandler())
+	return nil
+}
+
+// httpServer is a server whose slow clients can't hold it: headers and idle
+// connections have limits, bodies are bounded by the handlers.
+func (s *Server) httpServer(name string, handler http.Handler) *http.Server {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	s.later(name, func(ctx context.Context) error {
+		if err := server.Shutdown(ctx); err != nil {
+			return errors.Join(err, server.Close())
+		}
+		return nil
+	})
+	return server
+}
+
+// adminHandler is for operators on the same machine.
+func (s *Server) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{Registry: s.registry}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	if s.store != nil {
+		if err := s.store.Ping(r.Context()); err != nil {
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+	}
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// start starts whatever this process has.
+func (s *Server) start(ctx context.Context, failed chan<- error) {
+	s.startServices(ctx, failed)
+	s.startEngine(ctx, failed)
+	serve := func(name string, server *http.Server, listener net.Listener) {
+		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serve %s: %w", name, err)
+		}
+	}
+	if s.http != nil {
+		go serve("HTTP", s.http, s.doors.http)
+	}
+	go serve("admin", s.admin, s.doors.admin)
+}

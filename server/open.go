@@ -1,0 +1,142 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
+
+	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/executionlog"
+	"github.com/pointscene/carillon/server/internal/seal"
+	"github.com/pointscene/carillon/server/internal/store/entstore"
+)
+
+// openDataDir makes the data folder and takes it for this process.
+func (s *Server) openDataDir(context.Context) error {
+	if err := os.MkdirAll(s.c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	lock := flock.New(filepath.Join(s.c.DataDir, "lock"))
+	taken, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("--data-dir: lock %s: %w", s.c.DataDir, err)
+	}
+	if !taken {
+		return fmt.Errorf("--data-dir: %s belongs to another running carillon; give each process its own", s.c.DataDir)
+	}
+	s.later("data folder", func(context.Context) error { return lock.Close() })
+	return nil
+}
+
+// openStore opens the database and sees that its tables fit this program.
+func (s *Server) openStore(ctx context.Context) error {
+	var err error
+	s.store, err = entstore.Open(ctx, entstore.Options{URL: s.c.databaseURL(), Log: s.log})
+	if err != nil {
+		return fmt.Errorf("--database-url: %w", err)
+	}
+	s.later("database", func(context.Context) error { return s.store.Close() })
+	if s.c.migrate() {
+		applied, err := s.store.Migrate(ctx)
+		if len(applied) > 0 {
+			s.log.Info("migrated the database", "applied", applied)
+		}
+		return err
+	}
+	pending, err := s.store.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	if len(pending) > 0 {
+		return fmt.Errorf("the database lacks migrations (%s): run `carillon migrate`, or serve with --migrate", strings.Join(pending, ", "))
+	}
+	return nil
+}
+
+// openKeys opens the keyset and the signing keys, and makes both on the first
+// start.
+func (s *Server) openKeys(ctx context.Context) error {
+	ring, err := openKeyring(ctx, &s.c, s.store, true)
+	if err != nil {
+		return err
+	}
+	s.log.Warn("the keyset lies unwrapped in a file: whoever reads it and the database reads every stored credential", "keyset", s.c.keyset())
+	s.keyring = ring
+	s.keys = auth.NewKeys(s.store, ring, now)
+	if err := s.keys.EnsureKeys(ctx); err != nil {
+		return err
+	}
+	s.issuer = auth.NewIssuer(s.keys, s.identity(), now)
+	return nil
+}
+
+// openKeyring opens the keyset; it makes a new one only if nothing was sealed
+// with an older one, and only if mayCreate.
+func openKeyring(ctx context.Context, c *Config, store *entstore.Store, mayCreate bool) (*seal.Keyring, error) {
+	used, err := store.SealedKeyIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	options := seal.Options{}
+	if mayCreate {
+		options.MayCreate = func(context.Context) (bool, error) { return len(used) == 0, nil }
+	}
+	ring, err := seal.LoadOrCreate(ctx, c.keyset(), options)
+	if err != nil {
+		return nil, err
+	}
+	return ring, ring.Require(used...)
+}
+
+// identity is what tokens of this server carry.
+func (s *Server) identity() auth.Identity {
+	return auth.Identity{Issuer: s.doors.publicURL, Audience: audience}
+}
+
+// audience is the same for every server: a token is bound to its database by
+// the key that signed it.
+const audience = "carillon"
+
+func (s *Server) openLogs(ctx context.Context) error {
+	address, err := s.c.logStore()
+	if err != nil {
+		return fmt.Errorf("--log-store: %w", err)
+	}
+	s.logs, err = executionlog.Open(ctx, address, executionlog.Options{
+		OnFailure: func(err error) { s.log.Error("the log store failed; lines may be missing", "error", err) },
+	})
+	if err != nil {
+		return fmt.Errorf("--log-store: %w", err)
+	}
+	s.later("log store", func(context.Context) error { return s.logs.Close() })
+	return nil
+}
+
+// Migrate brings the tables up to date and tells what it did.
+func Migrate(ctx context.Context, c Config) (applied []string, err error) {
+	err = withStore(ctx, c, func(store *entstore.Store) error {
+		applied, err = store.Migrate(ctx)
+		return err
+	})
+	return applied, err
+}
+
+// withStore opens the database for one command.
+func withStore(ctx context.Context, c Config, do func(*entstore.Store) error) (err error) {
+	if c.sqlite() {
+		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+			return fmt.Errorf("--data-dir: %w", err)
+		}
+	}
+	store, err := entstore.Open(ctx, entstore.Options{URL: c.databaseURL()})
+	if err != nil {
+		return fmt.Errorf("--database-url: %w", err)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return do(store)
+}

@@ -1,0 +1,193 @@
+// Package server is the whole service as a Go value: [New] opens everything in
+// order, [Server.Run] serves until its context ends and then lets go in
+// reverse. It is the only package outside of server/internal with an API.
+//
+// Rules:
+//   - Whatever can be refused is refused by New, before a door opens: a wrong
+//     setting, an old or newer database, a keyset that does not fit.
+//   - The doors open last and close first. The facade reaches the services only
+//     through a gRPC connection, also inside one process, so that every caller
+//     passes the same checks.
+//   - A stop ends the claims first, then waits for executions, then for calls.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/configs"
+	"github.com/pointscene/carillon/server/internal/executionlog"
+	"github.com/pointscene/carillon/server/internal/executor"
+	"github.com/pointscene/carillon/server/internal/jobs"
+	"github.com/pointscene/carillon/server/internal/lease"
+	"github.com/pointscene/carillon/server/internal/retention"
+	"github.com/pointscene/carillon/server/internal/seal"
+	"github.com/pointscene/carillon/server/internal/store/entstore"
+	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/telemetry"
+	"github.com/pointscene/carillon/server/internal/ticker"
+)
+
+// Server is one process of the service.
+type Server struct {
+	c        Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+	doors    doors
+	// closers let go of what New opened, the last first.
+	closers []func(context.Context) error
+
+	// The rest is nil in a process with only the facade.
+	store      *entstore.Store
+	keyring    *seal.Keyring
+	keys       *auth.Keys
+	issuer     *auth.Issuer
+	logs       *executionlog.Store
+	lease      *lease.Keeper
+	ticker     *ticker.Ticker
+	pruner     *retention.Pruner
+	executor   *executor.Executor
+	types      *task.Registry
+	authorizer *auth.Authorizer
+	configs    *configs.Service
+	jobs       *jobs.Service
+	grpc       *grpc.Server
+	health     *health.Server
+	// stopClaims ends the ticker; claims and engine are its and the other
+	// loops.
+	stopClaims     context.CancelFunc
+	claims, engine sync.WaitGroup
+	// http is nil without the facade.
+	http, admin *http.Server
+	// local is the listener by which this process reaches its own services.
+	local *bufconn.Listener
+}
+
+// doors are the listeners and the addresses that they got.
+type doors struct {
+	grpc, http, admin net.Listener
+	publicURL         string
+}
+
+// New opens the database and everything else and listens, but serves nothing
+// before Run. On an error nothing is left open.
+func New(ctx context.Context, c Config) (s *Server, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	log := c.Log
+	if log == nil {
+		if log, err = telemetry.NewLogger(os.Stderr, c.LogFormat, c.LogLevel); err != nil {
+			return nil, err
+		}
+	}
+	build := telemetry.NewBuild(c.Version)
+	s = &Server{c: c, log: log, registry: telemetry.NewRegistry(build)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	flush, err := telemetry.StartTraces(ctx, build)
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, flush)
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	if !c.facadeOnly() {
+		if err := s.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.serveHTTP(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// open opens what needs the database.
+func (s *Server) open(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{s.openDataDir, s.openStore, s.openKeys, s.openLogs, s.openEngine, s.openServices} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then stops in order. It returns nil after a clean
+// stop.
+func (s *Server) Run(ctx context.Context) error {
+	failed := make(chan error, 8)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	s.start(serving, failed)
+	if err := s.writeAddresses(); err != nil {
+		failed <- err
+	}
+	s.announce()
+	if s.c.Demo {
+		go s.demo(serving)
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping", "drain", s.c.DrainTimeout)
+	case err = <-failed:
+		s.log.Error("stopping because a part failed", "error", err)
+	}
+	return errors.Join(err, s.shutdown(stop))
+}
+
+// stopTimeout bounds what is left to do after executions had their time.
+const stopTimeout = 10 * time.Second
+
+// shutdown stops claims, drains executions, closes the doors, and lets go.
+func (s *Server) shutdown(stop context.CancelFunc) error {
+	if s.health != nil {
+		s.health.Shutdown()
+	}
+	s.stopEngine()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	stop()
+	s.engine.Wait()
+	return s.close(ctx)
+}
+
+func (s *Server) close(ctx context.Context) error {
+	var problems []error
+	for _, closer := range slices.Backward(s.closers) {
+		if err := closer(ctx); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	s.closers = nil
+	return errors.Join(problems...)
+}
+
+// later adds something to let go of.
+func (s *Server) later(what string, closer func(context.Context) error) {
+	s.closers = append(s.closers, func(ctx context.Context) error {
+		if err := closer(ctx); err != nil {
+			return fmt.Errorf("close %s: %w", what, err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,125 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/executions"
+	"github.com/pointscene/carillon/server/internal/instances"
+	"github.com/pointscene/carillon/server/internal/jobs"
+	"github.com/pointscene/carillon/server/internal/rpc"
+	"github.com/pointscene/carillon/server/internal/rpc/interceptor"
+)
+
+// openServices makes the gRPC server with every service.
+func (s *Server) openServices(context.Context) error {
+	s.jobs = jobs.New(s.store, s.authorizer, s.types, s.lease.Now)
+	chain, err := interceptor.New(interceptor.Options{
+		Verifier:   auth.NewVerifier(s.keys, s.store, s.identity(), now),
+		Authorizer: s.authorizer,
+		Owners:     s.store,
+		Log:        s.log,
+		Metrics:    s.registry,
+		Now:        time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	s.health = health.NewServer()
+	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
+	s.grpc = rpc.NewServer(rpc.Deps{
+		Jobs:      s.jobs,
+		Instances: instances.New(s.store, s.authorizer),
+		Configs:   s.configs,
+		Executions: executions.New(executions.Options{
+			Store: s.store, Authorizer: s.authorizer, Logs: s.logs,
+			Links: auth.NewLinkSigner(s.keys, now), PublicURL: s.doors.publicURL, Now: now,
+		}),
+		Exchanger: auth.NewExchanger(s.store, s.store, s.issuer, now),
+		Keys:      s.keys,
+		Issuer:    s.identity().Issuer,
+		Chain:     chain,
+		Health:    s.health,
+	})
+	s.local = bufconn.Listen(1 << 20)
+	s.later("gRPC server", s.stopGRPC)
+	return nil
+}
+
+// stopGRPC waits for calls as long as ctx lets it.
+func (s *Server) stopGRPC(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { s.grpc.GracefulStop(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+	}
+	return nil
+}
+
+// startServices serves gRPC to the outside and to this process.
+func (s *Server) startServices(ctx context.Context, failed chan<- error) {
+	if s.grpc == nil {
+		return
+	}
+	listeners := []net.Listener{s.local}
+	if s.c.has(RoleAPI) {
+		listeners = append(listeners, s.doors.grpc)
+	}
+	for _, listener := range listeners {
+		go func() {
+			if err := s.grpc.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+				failed <- fmt.Errorf("serve gRPC: %w", err)
+			}
+		}()
+	}
+	go s.watchDatabase(ctx)
+}
+
+// watchDatabase tells health checks whether the database answers.
+func (s *Server) watchDatabase(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		status := healthv1.HealthCheckResponse_SERVING
+		if err := s.store.Ping(ctx); err != nil {
+			status = healthv1.HealthCheckResponse_NOT_SERVING
+		}
+		s.health.SetServingStatus("", status)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// dial connects the facade with the services: in this process, or those of
+// --api-addr.
+func (s *Server) dial() (*grpc.ClientConn, error) {
+	target, options := s.c.APIAddr, []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
+	if s.local != nil {
+		target = "passthrough:///in-process"
+		options = append(options, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return s.local.DialContext(ctx)
+		}))
+	}
+	conn, err := grpc.NewClient(target, options...)
+	if err != nil {
+		return nil, fmt.Errorf("--api-addr: %w", err)
+	}
+	s.later("connection to the services", func(context.Context) error { return conn.Close() })
+	return conn, nil
+}
