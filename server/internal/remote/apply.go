@@ -34,7 +34,7 @@ func (e *engine) foretell(p *plan) {
 		}
 		e.event(c.event(c.src.Size()))
 	}
-	for _, file := range append(p.first, p.deletes...) {
+	for _, file := range slices.Concat(p.first, p.deletes) {
 		e.event(FileEvent{Action: Deleted, Path: file.Remote(), Size: file.Size()})
 	}
 }

@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -84,7 +85,7 @@ func setupAllowing(t *testing.T, networks ...string) *bundle {
 
 var sessions atomic.Int64
 
-func (b *bundle) session(t *testing.T, ctx context.Context) *Session {
+func (b *bundle) session(ctx context.Context, t *testing.T) *Session {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s := b.Begin(ctx, SessionOptions{ID: fmt.Sprintf("%s-%d", t.Name(), sessions.Add(1)), Log: log})
@@ -108,7 +109,7 @@ func mustOpen(t *testing.T, s *Session, cfg task.RemoteConfig, path string) *Rem
 // syncLocal syncs between two folders of the local root.
 func (b *bundle) syncLocal(t *testing.T, from, to string, change func(*Request)) (Result, []FileEvent, error) {
 	t.Helper()
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	return b.sync(t, s, mustOpen(t, s, local("a"), from), mustOpen(t, s, local("b"), to), change)
 }
 
@@ -175,7 +176,7 @@ func reason(err error) string {
 	if err == nil {
 		return ""
 	}
-	if f, ok := err.(*job.Failure); ok {
+	if f, ok := errors.AsType[*job.Failure](err); ok {
 		return f.Reason
 	}
 	return err.Error()

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -104,7 +105,7 @@ func TestLogsDoNotMix(t *testing.T) {
 func TestLinesWithoutASessionAreMasked(t *testing.T) {
 	t.Parallel()
 	b := setupTest(t)
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	s.mask.add("SECRETVALUE/+1")
 	fs.Errorf("object SECRETVALUE/+1", "token SECRETVALUE%%2F%%2B1 at https://h/p?sig=%s", "abc")
 	text := b.log.String()
@@ -151,7 +152,7 @@ func TestSecretsStayInside(t *testing.T) {
 		return true
 	}
 	server.intercept.Store(&echo)
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	_, events, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, server.config("cloud", testKey, testSecret), "/bkt/x"), nil)
 	wantReason(t, err, ReasonFilesFailed)
 	for what, text := range map[string]string{"error": err.Error(), "events": fmt.Sprint(events), "log": b.log.String()} {
@@ -183,17 +184,19 @@ func TestCancelWhileTheServerIsSilent(t *testing.T) {
 	server.intercept.Store(&hang)
 	why := errors.New("stopped by a person")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	s := b.session(t, ctx)
+	s := b.session(ctx, t)
 	from, to := mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, server.config("cloud", testKey, testSecret), "/bkt/x")
-	go func() { <-reached; cancel(why) }()
-	var cancelled time.Time
-	stop := context.AfterFunc(ctx, func() { cancelled = time.Now() })
-	defer stop()
+	cancelled := make(chan time.Time, 1)
+	go func() {
+		<-reached
+		cancelled <- time.Now()
+		cancel(why)
+	}()
 	_, _, err := b.sync(t, s, from, to, nil)
 	if !errors.Is(err, why) {
 		t.Fatalf("ended with %v, want the cause", err)
 	}
-	if took := time.Since(cancelled); took > 2*time.Second {
+	if took := time.Since(<-cancelled); took > 2*time.Second {
 		t.Errorf("took %v to return", took)
 	}
 	server.read(t, "bkt").equal(t, files{})
@@ -217,7 +220,7 @@ func TestPassingFaultsAreTriedAgain(t *testing.T) {
 		return true
 	}
 	server.intercept.Store(&flaky)
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	result, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, server.config("cloud", testKey, testSecret), "/bkt/x"), nil)
 	if err != nil || result.Copied != 2 || result.Failed != 0 {
 		t.Fatalf("%+v, %v; want both copied at the second try", result, err)
@@ -228,7 +231,7 @@ func TestSessionLeavesNoCountersBehind(t *testing.T) {
 	t.Parallel()
 	b := setupTest(t)
 	files{"a": "1"}.write(t, b.root+"/src")
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	if _, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, local("b"), "/dst"), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +303,7 @@ func child(t *testing.T) {
 	b := setupTest(t)
 	server := startS3(t, testKey, testSecret, "bkt")
 	files{"a": "1"}.write(t, b.root+"/src")
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	if _, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, server.config("cloud", testKey, testSecret), "/bkt/x"), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -318,5 +321,28 @@ func child(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Close()
+	connectionsAreGone(t, b, server)
 	fmt.Println("child is done")
+}
+
+// connectionsAreGone runs sessions until one that leaves something behind
+// would show.
+func connectionsAreGone(t *testing.T, b *bundle, server *s3Server) {
+	before := runtime.NumGoroutine()
+	for range 20 {
+		s := b.session(t.Context(), t)
+		_, _, err := b.sync(t, s, mustOpen(t, s, server.config("cloud", testKey, testSecret), "/bkt/x"), mustOpen(t, s, local("b"), "/dst"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for runtime.NumGoroutine() > before+10 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, there were %d", runtime.NumGoroutine(), before)
+		}
+		runtime.Gosched()
+	}
 }

@@ -100,7 +100,7 @@ func (g *google) remember(_ context.Context, key, value string) error {
 		AccessToken string `json:"access_token"`
 	}
 	if err := json.Unmarshal([]byte(value), &token); err != nil || key != "token" {
-		return fmt.Errorf("saved %s: %v", key, err)
+		return fmt.Errorf("saved %s: %w", key, err)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

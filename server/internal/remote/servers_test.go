@@ -180,12 +180,12 @@ func (s *sftpServer) serve(raw net.Conn) {
 		go func() {
 			for request := range requests {
 				isSFTP := request.Type == "subsystem" && strings.HasSuffix(string(request.Payload), "sftp")
-				request.Reply(isSFTP, nil)
+				_ = request.Reply(isSFTP, nil)
 				if isSFTP {
 					go func() {
 						server, err := sftp.NewServer(channel)
 						if err == nil {
-							server.Serve()
+							_ = server.Serve()
 						}
 						channel.Close()
 					}()

@@ -62,8 +62,7 @@ func New(o Options) (*Remotes, error) {
 	}
 	gate, err := openGate(o.Dial)
 	if err != nil {
-		r.closeJail()
-		return nil, err
+		return nil, errors.Join(err, r.closeJail())
 	}
 	r.gate = gate
 	if o.Log != nil {
@@ -131,6 +130,7 @@ func (r *Remotes) Begin(ctx context.Context, o SessionOptions) *Session {
 	s := &Session{remotes: r, log: o.Log, id: o.ID}
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	s.tunnel = r.gate.open(ctx, s.dialFailed)
+	s.mask.add(s.tunnel.password)
 	ctx, ci := fs.AddConfig(ctx)
 	ci.HTTPProxy = s.tunnel.url()
 	ci.BindAddr = loopback

@@ -39,6 +39,7 @@ const (
 
 // Request says what to make alike.
 type Request struct {
+	// Source and Dest were opened by this session.
 	Source, Dest *Remote
 	Mode         Mode
 	// Include and Exclude are rclone's filter patterns; see CheckFilter.
@@ -239,8 +240,8 @@ func (e *engine) verdict(err error) error {
 	switch {
 	case e.result.Failed > 0:
 		nothing := ""
-		if e.Mode == Mirror {
-			nothing = ", so not all that is gone at the source was deleted"
+		if e.Mode == Mirror && e.result.Deleted == 0 {
+			nothing = ", so nothing was deleted"
 		}
 		return &job.Failure{Code: "UNKNOWN", Reason: ReasonFilesFailed,
 			Message: fmt.Sprintf("%d files failed%s; the first: %q: %s", e.result.Failed, nothing, e.first.Path, e.first.Reason)}

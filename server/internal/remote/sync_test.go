@@ -327,7 +327,7 @@ func TestOverlapIsRefused(t *testing.T) {
 	for _, test := range tests {
 		b := setupTest(t)
 		files{"f": "1"}.write(t, b.root+test.from)
-		s := b.session(t, t.Context())
+		s := b.session(t.Context(), t)
 		_, _, err := b.sync(t, s, mustOpen(t, s, local(test.name), test.from), mustOpen(t, s, local(test.other), test.to), nil)
 		want := ""
 		if test.overlap {
@@ -345,7 +345,7 @@ func TestCancelledSessionIsNeverASuccess(t *testing.T) {
 	files{"a": "1"}.write(t, b.root+"/src")
 	why := errors.New("stopped by a person")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	s := b.session(t, ctx)
+	s := b.session(ctx, t)
 	from, to := mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, local("b"), "/dst")
 	cancel(why)
 	_, _, err := b.sync(t, s, from, to, nil)
@@ -371,7 +371,7 @@ func TestCancelBetweenFiles(t *testing.T) {
 	files{"kept": "1"}.write(t, b.root+"/src")
 	why := errors.New("stopped")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	s := b.session(t, ctx)
+	s := b.session(ctx, t)
 	copied := 0
 	result, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, local("b"), "/dst"), func(r *Request) {
 		r.OnFile = func(FileEvent) {

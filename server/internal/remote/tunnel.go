@@ -36,13 +36,12 @@ type gate struct {
 	tunnels map[string]*tunnel
 }
 
-// tunnel is one session's use of the gate. When its context ends, or it is
-// closed, all of its connections end with it.
+// tunnel is one session's use of the gate. All of its connections end with the
+// session's context.
 type tunnel struct {
 	gate           *gate
 	ctx            context.Context
 	user, password string
-	stop           func() bool
 	// failed is told why a connection could not be made.
 	failed func(error)
 
@@ -85,7 +84,7 @@ func (g *gate) open(ctx context.Context, failed func(error)) *tunnel {
 		g.tunnels[t.user] = t
 	}
 	g.mu.Unlock()
-	t.stop = context.AfterFunc(ctx, t.close)
+	context.AfterFunc(ctx, t.close)
 	return t
 }
 
@@ -101,9 +100,6 @@ func (t *tunnel) url() string {
 }
 
 func (t *tunnel) close() {
-	if t.stop != nil {
-		t.stop()
-	}
 	t.gate.mu.Lock()
 	delete(t.gate.tunnels, t.user)
 	t.gate.mu.Unlock()
@@ -166,7 +162,7 @@ const (
 
 func (g *gate) handle(conn net.Conn) {
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(greetTimeout))
+	_ = conn.SetDeadline(time.Now().Add(greetTimeout))
 	t, err := g.login(conn)
 	if err != nil {
 		return
@@ -175,7 +171,7 @@ func (g *gate) handle(conn net.Conn) {
 	defer t.release(conn)
 	address, err := readRequest(conn)
 	if err != nil {
-		reply(conn, replyBadWord)
+		_ = reply(conn, replyBadWord)
 		return
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, dialTimeout)
@@ -183,12 +179,12 @@ func (g *gate) handle(conn net.Conn) {
 	out, err := g.dial(ctx, "tcp", address)
 	if err != nil {
 		t.failed(err)
-		reply(conn, replyNotFound)
+		_ = reply(conn, replyNotFound)
 		return
 	}
 	t.hold(out)
 	defer t.release(out)
-	conn.SetDeadline(time.Time{})
+	_ = conn.SetDeadline(time.Time{})
 	if err := reply(conn, replyOK); err != nil {
 		return
 	}
@@ -222,7 +218,7 @@ func (g *gate) login(conn net.Conn) (*tunnel, error) {
 	t := g.tunnels[string(user)]
 	g.mu.Unlock()
 	if t == nil || subtle.ConstantTimeCompare(password, []byte(t.password)) != 1 {
-		conn.Write([]byte{loginVersion, replyDenied})
+		_, _ = conn.Write([]byte{loginVersion, replyDenied})
 		return nil, errors.New("wrong password")
 	}
 	_, err = conn.Write([]byte{loginVersion, replyOK})

@@ -36,12 +36,12 @@ func TestGateWantsThePasswordOfAnOpenSession(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
 	target, gate := server.Listener.Addr().String(), b.gate.listener.Addr().String()
-	s := b.session(t, t.Context())
-	other := b.session(t, t.Context())
-	gone := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
+	other := b.session(t.Context(), t)
+	gone := b.session(t.Context(), t)
 	gone.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	cancelled := b.session(t, ctx)
+	cancelled := b.session(ctx, t)
 	cancel()
 	<-cancelled.ctx.Done()
 
@@ -71,7 +71,7 @@ func TestGateWantsThePasswordOfAnOpenSession(t *testing.T) {
 func TestGateRefusesWhatIsNoConnect(t *testing.T) {
 	t.Parallel()
 	b := setupTest(t)
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	login := "\x05\x01\x02\x01" + string(rune(len(s.tunnel.user))) + s.tunnel.user + string(rune(len(s.tunnel.password))) + s.tunnel.password
 	for name, talk := range map[string]string{
 		"http":            "GET / HTTP/1.1\r\n\r\n",
@@ -111,7 +111,7 @@ func TestConnectionsEndWithTheirSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { silent.Close() })
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	conn, err := dialThrough(b.gate.listener.Addr().String(), s.tunnel.user, s.tunnel.password, silent.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func TestLibraryWithoutASessionReachesNothing(t *testing.T) {
 		t.Errorf("the global proxy is %q", global.HTTPProxy)
 	}
 	// The same client with a session does.
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	resp, err := fshttp.NewClient(s.ctx).Get(server.URL)
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ func TestS3ThereAndBack(t *testing.T) {
 	server := startS3(t, testKey, testSecret, "bkt")
 	src := files{"a": "1", "sub/b ü.txt": "22", "sub/deep/c": strings.Repeat("3", 10000)}
 	src.write(t, b.root+"/src")
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	cloud := server.config("cloud", testKey, testSecret)
 	up := func() (Result, []FileEvent, error) {
 		return b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, cloud, "/bkt/backup"), nil)
@@ -60,7 +60,7 @@ func TestRefusedCredentialsTouchNoNeighbours(t *testing.T) {
 	for _, bad := range []task.RemoteConfig{
 		server.config("cloud", testKey, "wrong"), server.config("cloud", "AKIDUNKNOWN", testSecret),
 	} {
-		s := b.session(t, t.Context())
+		s := b.session(t.Context(), t)
 		_, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, bad, "/bkt/backup"),
 			func(r *Request) { r.MaxDelete = DeleteLimit{Amount: 100, Percent: true} })
 		wantReason(t, err, ReasonRemoteRefused)
@@ -80,7 +80,7 @@ func TestPathThatIsAFileIsRefused(t *testing.T) {
 		cfg  task.RemoteConfig
 		path string
 	}{{davConfig(server.URL, testSecret), "/f"}, {sshServer.remote(testSecret), dir + "/f"}} {
-		s := b.session(t, t.Context())
+		s := b.session(t.Context(), t)
 		to, err := s.Open(target.cfg, target.path)
 		if err == nil {
 			_, _, err = b.sync(t, s, mustOpen(t, s, local("a"), "/src"), to, nil)
@@ -109,7 +109,7 @@ func TestMissingPlacesOnS3(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := b.session(t, t.Context())
+			s := b.session(t.Context(), t)
 			from, err := test.from(s)
 			if err != nil {
 				t.Fatal(err)
@@ -143,7 +143,7 @@ func TestHostileNames(t *testing.T) {
 		cfg  task.RemoteConfig
 		root string
 	}{{local("a"), b.root}, {davConfig(dav.URL, testSecret), dir}} {
-		s := b.session(t, t.Context())
+		s := b.session(t.Context(), t)
 		result, _, err := b.sync(t, s, mustOpen(t, s, server.config("cloud", testKey, testSecret), "/bkt/s"),
 			mustOpen(t, s, target.cfg, "/in/dst"), nil)
 		wantReason(t, err, ReasonFilesFailed)
@@ -165,7 +165,7 @@ func TestWebDAVThereAndBack(t *testing.T) {
 	server := startWebDAV(t, dir)
 	src := files{"a": "1", "sub/b": "22"}
 	src.write(t, b.root+"/src")
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	dav := davConfig(server.URL, testSecret)
 	if _, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, dav, "/x/dst"), nil); err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestWebDAVThereAndBack(t *testing.T) {
 		t.Error("no connection went through the gate")
 	}
 
-	s = b.session(t, t.Context())
+	s = b.session(t.Context(), t)
 	_, _, err := b.sync(t, s, mustOpen(t, s, davConfig(server.URL, "wrong"), "/x/dst"), mustOpen(t, s, local("a"), "/src"), nil)
 	wantReason(t, err, ReasonRemoteRefused)
 	read(t, b.root+"/src").equal(t, src)
@@ -195,7 +195,7 @@ func TestSFTPThereAndBack(t *testing.T) {
 	server := startSFTP(t)
 	src := files{"a": "1", "sub/b": "22"}
 	src.write(t, b.root+"/src")
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	var kept saver
 	cfg := server.remote(testSecret)
 	cfg.Save = kept.save
@@ -212,7 +212,7 @@ func TestSFTPThereAndBack(t *testing.T) {
 
 	// From now on only that key will do.
 	cfg.Options["host_keys"] = strings.TrimPrefix(kept.saved[0], "host_keys=")
-	s = b.session(t, t.Context())
+	s = b.session(t.Context(), t)
 	if _, _, err := b.sync(t, s, mustOpen(t, s, cfg, dir+"/dst"), mustOpen(t, s, local("a"), "/back"), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -222,14 +222,14 @@ func TestSFTPThereAndBack(t *testing.T) {
 	if _, err := s.Open(impostor, dir+"/dst"); err == nil || !strings.Contains(err.Error(), "host key mismatch") {
 		t.Errorf("another host key: %v, want a mismatch", err)
 	}
-	_, err := b.session(t, t.Context()).Open(server.remote("wrong"), dir)
+	_, err := b.session(t.Context(), t).Open(server.remote("wrong"), dir)
 	wantReason(t, err, ReasonRemoteRefused)
 }
 
 func TestTypesThatAreNotThere(t *testing.T) {
 	t.Parallel()
 	b := setupTest(t)
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	for _, typ := range []string{"acc", "crypt", "alias", ""} {
 		_, err := s.Open(task.RemoteConfig{Name: "x", Type: typ}, "/a")
 		wantReason(t, err, ReasonTypeUnavailable)
@@ -239,7 +239,7 @@ func TestTypesThatAreNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer off.Close()
-	session := off.Begin(t.Context(), SessionOptions{ID: t.Name(), Log: b.session(t, t.Context()).log})
+	session := off.Begin(t.Context(), SessionOptions{ID: t.Name(), Log: b.session(t.Context(), t).log})
 	defer session.Close()
 	_, err = session.Open(local("a"), "/a")
 	wantReason(t, err, ReasonTypeUnavailable)
@@ -271,7 +271,7 @@ func TestStoredOptionsAreCheckedAgain(t *testing.T) {
 	b := setupTest(t)
 	cfg := startS3(t, testKey, testSecret, "bkt").config("cloud", testKey, testSecret)
 	cfg.Options["env_auth"] = "true"
-	if _, err := b.session(t, t.Context()).Open(cfg, "/bkt"); err == nil || !strings.Contains(err.Error(), "env_auth") {
+	if _, err := b.session(t.Context(), t).Open(cfg, "/bkt"); err == nil || !strings.Contains(err.Error(), "env_auth") {
 		t.Errorf("opened with env_auth: %v", err)
 	}
 }
@@ -293,7 +293,7 @@ func TestEgressIsGuarded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := b.session(t, t.Context())
+			s := b.session(t.Context(), t)
 			began := time.Now()
 			to, err := s.Open(cfg, "/bkt/x")
 			if err == nil {
@@ -318,7 +318,7 @@ func TestRedirectsAreGuarded(t *testing.T) {
 	server := httptest.NewServer(http.RedirectHandler("http://10.1.2.3/latest/meta-data", http.StatusTemporaryRedirect))
 	t.Cleanup(server.Close)
 	files{"a": "1"}.write(t, b.root+"/src")
-	s := b.session(t, t.Context())
+	s := b.session(t.Context(), t)
 	_, _, err := b.sync(t, s, mustOpen(t, s, davConfig(server.URL, testSecret), "/x"), mustOpen(t, s, local("a"), "/src"), nil)
 	wantReason(t, err, egress.ReasonDenied)
 }
@@ -330,7 +330,7 @@ func TestUnreachableServer(t *testing.T) {
 	server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s := b.session(t, ctx)
+	s := b.session(ctx, t)
 	files{"a": "1"}.write(t, b.root+"/src")
 	_, _, err := b.sync(t, s, mustOpen(t, s, davConfig(server.URL, testSecret), "/x"), mustOpen(t, s, local("a"), "/src"), nil)
 	wantReason(t, err, ReasonRemoteFailed)

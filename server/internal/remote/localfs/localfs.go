@@ -71,7 +71,7 @@ func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
 	if err != nil {
 		return nil, notFound(err, fs.ErrorDirNotFound)
 	}
-	defer opened.Close()
+	defer func() { _ = opened.Close() }()
 	if info, err := opened.Stat(); err != nil || !info.IsDir() {
 		return nil, errors.Join(err, fs.ErrorIsFile)
 	}

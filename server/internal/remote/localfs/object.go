@@ -103,8 +103,7 @@ func (o *Object) Open(_ context.Context, options ...fs.OpenOption) (io.ReadClose
 		return &hashingFile{File: file, object: o, hasher: hasher}, nil
 	}
 	if _, err := file.Seek(offset, io.SeekStart); err != nil {
-		file.Close()
-		return nil, err
+		return nil, errors.Join(err, file.Close())
 	}
 	return readers.NewLimitedReadCloser(file, limit), nil
 }

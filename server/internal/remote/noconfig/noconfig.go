@@ -23,11 +23,11 @@ func init() {
 		}
 		for i := range len(entry) {
 			if entry[i] == '=' {
-				os.Unsetenv(entry[:i])
+				_ = os.Unsetenv(entry[:i])
 				break
 			}
 		}
 	}
 	// The library's own word for "keep the configuration in memory".
-	os.Setenv("RCLONE_CONFIG", "/notfound")
+	_ = os.Setenv("RCLONE_CONFIG", "/notfound")
 }
