@@ -96,4 +96,4 @@ $(THIRD_PARTY): go.mod server/internal/tools/protodeps/main.go
 
 .PHONY: $(TOOLS)/withpg
 $(TOOLS)/withpg:
-	go build -o $@ ./server/internal/pgtest/cmd/withpg
+	go build -o $@ ./tests/pgtest/cmd/withpg

@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pointscene/carillon/server/internal/pgtest"
+	"github.com/pointscene/carillon/tests/pgtest"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/store/storetest"
 )

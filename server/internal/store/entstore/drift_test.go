@@ -14,7 +14,7 @@ import (
 	"entgo.io/ent/dialect/sql/schema"
 
 	"github.com/pointscene/carillon/ent/migrate"
-	"github.com/pointscene/carillon/server/internal/pgtest"
+	"github.com/pointscene/carillon/tests/pgtest"
 )
 
 // newMigration writes migrations instead of comparing:

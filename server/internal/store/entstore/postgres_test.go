@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
-	"github.com/pointscene/carillon/server/internal/pgtest"
+	"github.com/pointscene/carillon/tests/pgtest"
 	"github.com/pointscene/carillon/server/internal/store"
 )
 

@@ -18,7 +18,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/pointscene/carillon/server/internal/pgtest"
+	"github.com/pointscene/carillon/tests/pgtest"
 )
 
 func main() {
