@@ -11,7 +11,10 @@
 //     time is a *job.UnavailableError, and then it is unknown whether the
 //     call happened; every call is safe to repeat or says otherwise.
 //   - Database wording never leaves: other errors name the operation.
-//   - Times come back in UTC with microseconds, as they were given.
+//   - Times come back in UTC with microseconds, as they were given. A creation
+//     without CreatedAt gets the present.
+//   - A now that is passed in is the database's time to within seconds.
+//   - Text is UTF-8 without NUL: the doors refuse anything else.
 //   - Lists go from the newest to the oldest by id and are continued by the
 //     last id that was seen (keyset paging); they never count.
 package store
@@ -37,8 +40,9 @@ type Page struct {
 
 // Request makes a creation idempotent for 24 hours: a second call with the
 // same Key answers what the first one made, as long as Digest is the same; a
-// different one is an *job.InvalidError for requestId. The zero Request is not
-// remembered.
+// different one is an *job.InvalidError for requestId, and when what the first
+// one made has been deleted since, it is a *job.PreconditionError
+// (REQUESTED_OBJECT_DELETED). The zero Request is not remembered.
 type Request struct {
 	// Key binds caller, method, parent and the request's id.
 	Key string
@@ -127,7 +131,8 @@ type Configs interface {
 
 // Jobs keeps jobs with their schedule state.
 type Jobs interface {
-	// CreateJob stores j with its NextRun and answers it with id and times.
+	// CreateJob stores j with its NextRun, as version 1, and answers it with id
+	// and times.
 	// The resources in ResourceIDs must be of its instance, else it is a
 	// *job.PreconditionError (RESOURCE_GONE): they were checked before, so this
 	// is a lost race.
@@ -159,11 +164,16 @@ type Executions interface {
 	LatestOfJobs(ctx context.Context, jobIDs []int64, limit int) (map[int64][]job.Execution, error)
 	// EnqueueManual records an execution by hand, to be claimed at once.
 	// Under OverlapSkip it is a *job.PreconditionError (OVERLAP, with the
-	// blocking execution) while another execution of the job is due and has
-	// not ended. Under BUFFER_ONE the same holds while one waits already.
+	// blocking execution as executionId) while another execution of the job is
+	// due and has not ended. Under BUFFER_ONE the same holds while one waits
+	// already; under BUFFER_ALL it is an *job.ExhaustedError (QUOTA) while
+	// job.MaxBuffered wait. CANCEL_OTHER asks those that have started to end.
+	// Unless the job's own policy is ALLOW, its executions that were claimed
+	// ahead are withdrawn: at their time the overlap is decided anew.
 	EnqueueManual(ctx context.Context, m Manual) (job.Execution, error)
 	// CancelExecution ends a waiting execution at once and asks a started one
-	// to end; one that has ended is a *job.PreconditionError (ALREADY_ENDED).
+	// to end, again without effect; one that has ended is a
+	// *job.PreconditionError (ALREADY_ENDED).
 	CancelExecution(ctx context.Context, id int64, now time.Time, why job.Failure) (job.Execution, error)
 	// ScheduledBetween lists executions by schedule of a job whose
 	// ScheduledFor lies in [from, to), oldest first, at most limit.
@@ -173,7 +183,8 @@ type Executions interface {
 	SkipsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Skip, error)
 	// PruneHistory deletes up to limit executions that ended before cutoff, and
 	// ledger rows as old, and answers the executions for their logs. It is
-	// called again until it answers none.
+	// called again until it answers none. What ran while thousands of later
+	// ones began and ended may stay until the next time.
 	PruneHistory(ctx context.Context, cutoff time.Time, limit int) ([]job.Execution, error)
 }
 

@@ -9,9 +9,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pointscene/carillon/tests/pgtest"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/store/storetest"
+	"github.com/pointscene/carillon/tests/pgtest"
 )
 
 func TestSQLite(t *testing.T) {

@@ -4,10 +4,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/pointscene/carillon/tests/pgtest"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
 	"github.com/pointscene/carillon/server/internal/store/storetest"
+	"github.com/pointscene/carillon/tests/pgtest"
 )
 
 func TestEngineSQLite(t *testing.T) {

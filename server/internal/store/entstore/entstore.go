@@ -3,7 +3,8 @@
 //
 // Rules:
 //   - Rows become job values in mapping.go and nowhere else.
-//   - What runs once per request goes through ent; what runs for every
+//   - What runs once per request goes through ent, or is one statement for
+//     both databases where ent would need several; what runs for every
 //     execution is hand-written SQL in engine_postgres.go and
 //     engine_sqlite.go, a statement per batch.
 //   - SQLite has one writer: every transaction begins IMMEDIATE on one
@@ -83,7 +84,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	case strings.HasPrefix(o.URL, "file:"):
 		return openSQLite(ctx, o)
 	default:
-		return nil, errors.New("the database URL must begin with postgres:// or file:")
+		return nil, errors.New("the database URL must begin with postgres:// or, for SQLite, with file: and a path")
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
-	"github.com/pointscene/carillon/tests/pgtest"
 	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/tests/pgtest"
 )
 
 // A batch that waits for a row sees the row as it was before the wait unless
