@@ -1,0 +1,76 @@
+package door
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// WriteError answers err as {"error": {"code", "status", "message", "details"}}
+// and logs what the caller is not told.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	fault := FaultOf(err)
+	LogHidden(r.Context(), fault, err)
+	SetErrorHeaders(w, r, fault)
+	WriteJSON(w, fault.HTTP, map[string]any{"error": errorBody(fault)})
+}
+
+// ErrorLine is err as one line of a stream that has begun already.
+func ErrorLine(r *http.Request, err error) []byte {
+	fault := FaultOf(err)
+	LogHidden(r.Context(), fault, err)
+	line, _ := json.Marshal(map[string]any{"error": errorBody(fault)})
+	return line
+}
+
+func errorBody(f *Fault) map[string]any {
+	details := []json.RawMessage{}
+	for _, d := range f.Status.Proto().GetDetails() {
+		// A detail of a type that this program doesn't know says nothing.
+		if text, err := protojson.Marshal(d); err == nil {
+			details = append(details, text)
+		}
+	}
+	return map[string]any{"code": f.HTTP, "status": f.Code(), "message": f.Status.Message(), "details": details}
+}
+
+// SetErrorHeaders sets the headers that go with a fault, whatever its body.
+func SetErrorHeaders(w http.ResponseWriter, r *http.Request, f *Fault) {
+	if wait := f.RetryAfter(); wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	}
+	if f.HTTP == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") == "" {
+		challenge := `Bearer realm="carillon"`
+		if r.Header.Get("Authorization") != "" {
+			challenge += `, error="invalid_token"`
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+}
+
+// LogHidden logs an error whose cause the caller isn't told.
+func LogHidden(ctx context.Context, f *Fault, err error) {
+	switch f.Status.Code() {
+	case codes.Internal, codes.Unknown, codes.DataLoss, codes.Unavailable, codes.Unimplemented:
+		Logger(ctx).LogAttrs(ctx, slog.LevelError, "request failed", slog.Any("error", err))
+	}
+}
+
+// WriteJSON answers v. Encoding fails only for types that no caller passes.
+func WriteJSON(w http.ResponseWriter, httpStatus int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(httpStatus)
+	_, _ = w.Write(body) // the client is gone, which nobody can be told
+}

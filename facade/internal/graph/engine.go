@@ -1,0 +1,159 @@
+package graph
+
+import (
+	"context"
+	"maps"
+	"strings"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/executor"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+	"github.com/vektah/gqlparser/v2/parser"
+	"github.com/vektah/gqlparser/v2/validator"
+	"github.com/vektah/gqlparser/v2/validator/rules"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/pointscene/carillon/facade/internal/door"
+	"github.com/pointscene/carillon/facade/internal/graph/exec"
+	"github.com/pointscene/carillon/facade/internal/graph/model"
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+)
+
+// engine is gqlgen's executor behind the limits. It is a
+// graphql.GraphExecutor, as gqlgen's transports take it.
+type engine struct {
+	*executor.Executor
+	schema *ast.Schema
+	rules  *rules.Rules
+	access *door.Access
+}
+
+func newEngine(resolvers exec.ResolverRoot, access *door.Access) *engine {
+	schema := *exec.NewExecutableSchema(exec.Config{}).Schema()
+	schema.Directives = maps.Clone(schema.Directives)
+	// Incremental delivery needs a transport that answers in parts.
+	delete(schema.Directives, "defer")
+	executable := exec.NewExecutableSchema(exec.Config{Schema: &schema, Resolvers: resolvers})
+	e := &engine{Executor: executor.New(executable), schema: &schema, rules: rules.NewDefaultRules(), access: access}
+	e.SetQueryCache(prepared{})
+	e.SetErrorPresenter(e.present)
+	e.SetRecoverFunc(func(ctx context.Context, value any) error {
+		door.LogPanic(ctx, value)
+		return door.Refuse(codes.Internal, "INTERNAL", "internal error")
+	})
+	return e
+}
+
+// CreateOperationContext checks a request and makes it ready to be executed.
+func (e *engine) CreateOperationContext(ctx context.Context, params *graphql.RawParams) (*graphql.OperationContext, gqlerror.List) {
+	document, errs := e.prepare(ctx, params)
+	if len(errs) > 0 {
+		return &graphql.OperationContext{}, errs
+	}
+	operation, errs := e.Executor.CreateOperationContext(context.WithValue(ctx, preparedKey{}, document), params)
+	if len(errs) > 0 {
+		// They are about variables: the document is valid and has the operation.
+		return operation, e.beforeAll(ctx, document, params, variableErrors(document, errs))
+	}
+	operation.DisableIntrospection = false
+	if fault := checkCost(operation.Operation, operation.Variables); fault != nil {
+		return operation, gqlerror.List{refusal(fault, nil)}
+	}
+	return operation, nil
+}
+
+// prepare parses and validates a document.
+func (e *engine) prepare(ctx context.Context, params *graphql.RawParams) (*ast.QueryDocument, gqlerror.List) {
+	if fault := checkTokens(params.Query); fault != nil {
+		return nil, gqlerror.List{refusal(fault, nil)}
+	}
+	document, err := parser.ParseQuery(&ast.Source{Input: params.Query})
+	if err != nil {
+		return nil, gqlerror.List{syntaxError(err)}
+	}
+	if fault := checkSize(document); fault != nil {
+		return nil, gqlerror.List{refusal(fault, nil)}
+	}
+	if fault := checkLiterals(document); fault != nil {
+		return nil, e.beforeAll(ctx, document, params, gqlerror.List{refusal(fault, nil)})
+	}
+	if errs := validator.ValidateWithRules(e.schema, document, e.rules); len(errs) > 0 {
+		return nil, validationErrors(document, errs)
+	}
+	if document.Operations.ForName(params.OperationName) == nil {
+		return nil, gqlerror.List{invalidDocument("operationName must be that of one of the document's operations", nil)}
+	}
+	return document, nil
+}
+
+// beforeAll replaces errors about values by what the service says of the
+// caller, if that comes first.
+func (e *engine) beforeAll(ctx context.Context, document *ast.QueryDocument, params *graphql.RawParams, errs gqlerror.List) gqlerror.List {
+	operation := document.Operations.ForName(params.OperationName)
+	if operation == nil {
+		return errs
+	}
+	for _, selection := range operation.SelectionSet {
+		if field, ok := selection.(*ast.Field); ok {
+			if fault := e.before(ctx, field, params.Variables, nil); fault != nil {
+				return gqlerror.List{refusal(fault, nil)}
+			}
+		}
+	}
+	return errs
+}
+
+// objects are the arguments that name what an operation acts on, the innermost
+// first.
+var objects = []struct {
+	argument string
+	kind     carillonv1.AccessObject_Kind
+}{
+	{"jobId", carillonv1.AccessObject_JOB},
+	{"id", carillonv1.AccessObject_JOB},
+	{"jobHistoryId", carillonv1.AccessObject_EXECUTION},
+	{"resourceId", carillonv1.AccessObject_RESOURCE},
+	{"instanceId", carillonv1.AccessObject_INSTANCE},
+}
+
+// before returns what the service says of the caller of a root field, if it
+// comes before fault, and fault otherwise.
+func (e *engine) before(ctx context.Context, root *ast.Field, variables map[string]any, fault *door.Fault) *door.Fault {
+	if strings.HasPrefix(root.Name, "__") {
+		return fault
+	}
+	kind, id := carillonv1.AccessObject_KIND_UNSPECIFIED, ""
+	for _, object := range objects {
+		argument := root.Arguments.ForName(object.argument)
+		if argument == nil {
+			continue
+		}
+		value, err := argument.Value.Value(variables)
+		if err != nil {
+			continue
+		}
+		if id, err = model.UnmarshalID(value); err == nil && id != "" {
+			kind = object.kind
+			break
+		}
+	}
+	if first := e.access.Verdict(ctx, kind, id); first != nil {
+		return door.FaultOf(first)
+	}
+	return fault
+}
+
+type preparedKey struct{}
+
+// prepared hands gqlgen the document that prepare made, in the place of a
+// cache: else it would parse and validate a second time.
+type prepared struct{}
+
+func (prepared) Get(ctx context.Context, _ string) (*ast.QueryDocument, bool) {
+	document, ok := ctx.Value(preparedKey{}).(*ast.QueryDocument)
+	return document, ok
+}
+
+func (prepared) Add(context.Context, string, *ast.QueryDocument) {}

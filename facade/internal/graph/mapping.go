@@ -1,0 +1,111 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/pointscene/carillon/facade/internal/door"
+	"github.com/pointscene/carillon/facade/internal/graph/model"
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+)
+
+func optionalText(s *string) *wrapperspb.StringValue {
+	if s == nil {
+		return nil
+	}
+	return wrapperspb.String(*s)
+}
+
+func optionalInt(n *int32) *wrapperspb.Int32Value {
+	if n == nil {
+		return nil
+	}
+	return wrapperspb.Int32(*n)
+}
+
+func toRetryPolicy(in *model.RetryPolicyInput) *carillonv1.RetryPolicy {
+	if in == nil {
+		return nil
+	}
+	return &carillonv1.RetryPolicy{
+		RetryCount:       deref(in.RetryCount),
+		MinBackoff:       in.MinBackoff,
+		MaxBackoff:       in.MaxBackoff,
+		MaxDoublings:     in.MaxDoublings,
+		MaxRetryDuration: in.MaxRetryDuration,
+	}
+}
+
+// present is the mask of the fields that are given. Without any, it names one
+// that can't change: an empty mask would stand for every field with a value.
+func present(given map[string]bool) *fieldmaskpb.FieldMask {
+	mask := &fieldmaskpb.FieldMask{}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if given[name] {
+			mask.Paths = append(mask.Paths, name)
+		}
+	}
+	if len(mask.Paths) == 0 {
+		mask.Paths = []string{"id"}
+	}
+	return mask
+}
+
+func execution(e *carillonv1.Execution, err error) (*model.ScheduledJobHistory, error) {
+	return answered(&model.ScheduledJobHistory{Execution: e}, err)
+}
+
+func history(answer *carillonv1.ListExecutionsResponse, err error) (*model.InstanceJobHistory, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := &model.InstanceJobHistory{Items: []*model.ScheduledJobHistory{}}
+	for _, e := range answer.GetExecutions() {
+		out.Items = append(out.Items, &model.ScheduledJobHistory{Execution: e})
+	}
+	out.Cursor, out.HasNextPage = next(answer.GetNextPageToken())
+	return out, nil
+}
+
+// readLog reads a page of a log: a stream that is left as soon as one line more
+// than the page was read.
+func (r *resolver) readLog(ctx context.Context, id string, page *model.Page) (*model.LogPage, error) {
+	size, cursor := pageOf(page)
+	switch {
+	case size < 0:
+		return nil, door.Invalid(door.Violation{Field: "page.first", Reason: "OUT_OF_RANGE", Description: "must not be negative"})
+	case size == 0:
+		size = defaultPage
+	}
+	size = min(size, maxPage)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := r.executions.TailLog(ctx, &carillonv1.TailLogRequest{ExecutionId: id, Cursor: cursor})
+	if err != nil {
+		return nil, err
+	}
+	out := &model.LogPage{Items: []*model.LogLine{}}
+	if cursor != "" {
+		out.Cursor = &cursor // where to go on when nothing came since
+	}
+	for {
+		line, err := stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			return out, nil
+		case err != nil:
+			return nil, err
+		case len(out.Items) == int(size):
+			out.HasNextPage = true
+			return out, nil
+		}
+		out.Items = append(out.Items, &model.LogLine{TailLogResponse: line})
+		out.Cursor = &line.Cursor
+	}
+}

@@ -1,0 +1,212 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pointscene/carillon/facade/internal/door"
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+)
+
+const (
+	// patience is how long a stream's first message may take before the answer
+	// begins without it: an error until then gets a status of its own.
+	patience = time.Second
+	// heartbeat keeps proxies from ending an event stream that has nothing to
+	// tell.
+	heartbeat = 15 * time.Second
+)
+
+// tailLog answers a log as lines of JSON, or as server-sent events by Accept.
+// An error after the first byte is the last line, or an event named error.
+func (h *Handler) tailLog(w http.ResponseWriter, r *http.Request, params map[string]string) {
+	query := r.URL.Query()
+	follow, _ := strconv.ParseBool(query.Get("follow")) // it was checked
+	ask := &carillonv1.TailLogRequest{ExecutionId: params["execution_id"], Follow: follow, Cursor: query.Get("cursor")}
+	out := output{w: w, r: r, frames: lines{}}
+	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		out.frames = events{}
+		// A client that reconnects has read further than its address says.
+		if last := r.Header.Get("Last-Event-ID"); last != "" {
+			ask.Cursor, out.resumed = last, true
+		}
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	stream, err := h.executions.TailLog(ctx, ask)
+	if err != nil {
+		door.WriteError(w, r, err)
+		return
+	}
+	out.copy(receive(ctx, stream))
+}
+
+// received is what a stream gave: a message or its end.
+type received struct {
+	line *carillonv1.TailLogResponse
+	err  error
+}
+
+// receive reads stream until it or ctx ends.
+func receive(ctx context.Context, stream grpc.ServerStreamingClient[carillonv1.TailLogResponse]) <-chan received {
+	next := make(chan received)
+	go func() {
+		for {
+			line, err := stream.Recv()
+			select {
+			case next <- received{line, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return next
+}
+
+// output is a stream on its way to a client.
+type output struct {
+	w      http.ResponseWriter
+	r      *http.Request
+	frames frames
+	// resumed says that the client was here before.
+	resumed bool
+	begun   bool
+}
+
+func (o *output) copy(next <-chan received) {
+	wait := time.NewTimer(patience)
+	defer wait.Stop()
+	for {
+		select {
+		case got := <-next:
+			switch {
+			case got.err != nil:
+				o.end(got.err)
+				return
+			case !o.send(o.frames.line(got.line)):
+				return // the client is gone
+			}
+		case <-wait.C:
+			if !o.send(o.frames.idle()) {
+				return
+			}
+		case <-o.r.Context().Done():
+			return
+		}
+		wait.Reset(heartbeat)
+	}
+}
+
+// send writes and flushes; it reports whether the client is still there.
+func (o *output) send(frame []byte) bool {
+	if !o.begun {
+		o.begun = true
+		o.w.Header().Set("Content-Type", o.frames.contentType())
+		o.w.WriteHeader(http.StatusOK)
+	}
+	if _, err := o.w.Write(frame); err != nil {
+		return false
+	}
+	return http.NewResponseController(o.w).Flush() == nil
+}
+
+func (o *output) end(err error) {
+	switch ended := errors.Is(err, io.EOF); {
+	case ended && o.resumed && !o.begun:
+		// Tells the client that there is nothing to reconnect for.
+		o.w.WriteHeader(http.StatusNoContent)
+	case ended:
+		o.send(o.frames.end())
+	case o.begun:
+		o.send(o.frames.failed(door.ErrorLine(o.r, err)))
+	default:
+		door.WriteError(o.w, o.r, err)
+	}
+}
+
+// frames is how a stream looks.
+type frames interface {
+	contentType() string
+	line(*carillonv1.TailLogResponse) []byte
+	idle() []byte
+	end() []byte
+	failed(fault []byte) []byte
+}
+
+// lines is application/x-ndjson.
+type lines struct{}
+
+func (lines) contentType() string                          { return "application/x-ndjson" }
+func (lines) line(line *carillonv1.TailLogResponse) []byte { return append(encode(line), '\n') }
+func (lines) idle() []byte                                 { return nil }
+func (lines) end() []byte                                  { return nil }
+func (lines) failed(fault []byte) []byte                   { return append(fault, '\n') }
+
+// events are server-sent events; an id is the cursor to go on from.
+type events struct{}
+
+func (events) contentType() string { return "text/event-stream" }
+func (events) line(line *carillonv1.TailLogResponse) []byte {
+	return fmt.Appendf(nil, "id: %s\ndata: %s\n\n", line.GetCursor(), encode(line))
+}
+func (events) idle() []byte { return []byte(":\n\n") }
+func (events) end() []byte  { return []byte("event: end\ndata: {}\n\n") }
+func (events) failed(fault []byte) []byte {
+	return fmt.Appendf(nil, "event: error\ndata: %s\n\n", fault)
+}
+
+// encode writes a message on one line; the service sends valid text only.
+func encode(message proto.Message) []byte {
+	text, _ := answers.Marshal(message)
+	return text
+}
+
+// SignedLog answers a whole log to the holder of a signed link, /logs/{id}
+// with the query parameters expires, key_id and signature.
+func (h *Handler) SignedLog(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	expires, _ := strconv.ParseInt(query.Get("expires"), 10, 64) // 0 has expired
+	id := r.PathValue("execution_id")
+	if !keepable(id + query.Get("key_id") + query.Get("signature")) {
+		door.WriteError(w, r, door.NoSuchRoute())
+		return
+	}
+	ctx, err := door.Outgoing(r)
+	if err != nil {
+		door.WriteError(w, r, err)
+		return
+	}
+	stream, err := h.executions.DownloadLog(ctx, &carillonv1.DownloadLogRequest{
+		ExecutionId: id, Expires: expires, KeyId: query.Get("key_id"), Signature: query.Get("signature"),
+	})
+	var piece *carillonv1.DownloadLogResponse
+	if err == nil {
+		piece, err = stream.Recv()
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		door.WriteError(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Disposition", `attachment; filename="execution.log"`)
+	for ; err == nil; piece, err = stream.Recv() {
+		if _, err := w.Write(piece.GetData()); err != nil {
+			return // the client is gone
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		_, _ = w.Write(append(door.ErrorLine(r, err), '\n')) // so that half a log is no whole one
+	}
+}

@@ -1,0 +1,126 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/pointscene/carillon/facade/internal/door"
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+)
+
+// maxDuration ends a call to a service that does not answer; the service's own
+// limit is shorter.
+const maxDuration = 35 * time.Second
+
+// answers is how messages are written, in streams too.
+var answers = protojson.MarshalOptions{EmitUnpopulated: true}
+
+// Handler serves /v1/, and signed links by [Handler.SignedLog].
+type Handler struct {
+	routes     *routes
+	access     *door.Access
+	executions carillonv1.ExecutionServiceClient
+	mux        *runtime.ServeMux
+}
+
+// New returns a handler that calls the service over conn.
+func New(conn grpc.ClientConnInterface) (*Handler, error) {
+	all, err := newRoutes()
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{routes: all, access: door.NewAccess(conn), executions: carillonv1.NewExecutionServiceClient(conn)}
+	h.mux = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{MarshalOptions: answers}),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithIncomingHeaderMatcher(none),
+		runtime.WithOutgoingHeaderMatcher(none),
+		runtime.WithOutgoingTrailerMatcher(none),
+		runtime.WithMetadata(prepared),
+		runtime.WithMiddlewares(h.checked),
+		runtime.WithErrorHandler(writeError),
+		runtime.WithRoutingErrorHandler(h.notRouted),
+	)
+	ctx := context.Background() // the clients outlive every request
+	err = errors.Join(
+		carillonv1.RegisterJobServiceHandlerClient(ctx, h.mux, carillonv1.NewJobServiceClient(conn)),
+		carillonv1.RegisterExecutionServiceHandlerClient(ctx, h.mux, h.executions),
+		carillonv1.RegisterInstanceServiceHandlerClient(ctx, h.mux, carillonv1.NewInstanceServiceClient(conn)),
+		carillonv1.RegisterConfigServiceHandlerClient(ctx, h.mux, carillonv1.NewConfigServiceClient(conn)),
+		// Registered later, it comes before the gateway's own.
+		h.mux.HandlePath(http.MethodGet, "/v1/executions/{execution_id}/log", h.tailLog),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("register the routes: %w", err)
+	}
+	return h, nil
+}
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// checked is the step between routing and the gateway's handlers.
+func (h *Handler) checked(next runtime.HandlerFunc) runtime.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
+		pattern, _ := runtime.HTTPPattern(r.Context())
+		route := h.routes.byID[r.Method+" "+pattern.String()]
+		if route == nil {
+			door.WriteError(w, r, fmt.Errorf("the gateway has a route that the protos lack: %s", pattern))
+			return
+		}
+		ctx, err := door.Outgoing(r)
+		if err != nil {
+			door.WriteError(w, r, err)
+			return
+		}
+		if !route.method.IsStreamingServer() {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, maxDuration)
+			defer cancel()
+		}
+		checked, err := route.check(w, r, params)
+		if err != nil {
+			if first := h.access.Verdict(ctx, route.kind, params[route.object]); first != nil {
+				err = first
+			}
+			door.WriteError(w, r, err)
+			return
+		}
+		checked = checked.WithContext(ctx)
+		checked.Header = http.Header{}
+		for _, name := range []string{"Accept", "Authorization", "Last-Event-Id"} {
+			// The gateway also reads headers that callers must not set: Grpc-Timeout.
+			checked.Header[name] = r.Header[name]
+		}
+		next(w, checked, params)
+	}
+}
+
+// none is a matcher that lets no header pass: door.Outgoing decides.
+func none(string) (string, bool) { return "", false }
+
+// prepared hands the gateway the metadata that checked put into the context.
+func prepared(ctx context.Context, _ *http.Request) metadata.MD {
+	md, _ := metadata.FromOutgoingContext(ctx)
+	return md
+}
+
+func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	door.WriteError(w, r, err)
+}
+
+func (h *Handler) notRouted(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, _ int) {
+	if allow := h.routes.allowed(r.URL.Path); allow != "" {
+		door.WriteError(w, r, door.MethodNotAllowed(w, allow))
+		return
+	}
+	door.WriteError(w, r, door.NoSuchRoute())
+}
