@@ -25,13 +25,15 @@ func (s *instanceServer) CreateClient(ctx context.Context, in *carillonv1.Create
 
 func (s *instanceServer) ListClients(ctx context.Context, in *carillonv1.ListClientsRequest) (*carillonv1.ListClientsResponse, error) {
 	q := query{carillonv1.InstanceService_ListClients_FullMethodName}
-	rows, next, err := list(q, in.GetPageSize(), in.GetPageToken(),
-		func(page store.Page) ([]job.Client, error) { return s.instances.ListClients(ctx, page) },
-		func(c job.Client) int64 { return c.ID })
+	page, next, err := list(q, in.GetPageSize(), in.GetPageToken(), rows[job.Client, *carillonv1.Client]{
+		read:    func(page store.Page) ([]job.Client, error) { return s.instances.ListClients(ctx, page) },
+		id:      func(c job.Client) int64 { return c.ID },
+		message: always(clientMessage),
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &carillonv1.ListClientsResponse{Clients: mapAll(rows, clientMessage), NextPageToken: next}, nil
+	return &carillonv1.ListClientsResponse{Clients: page, NextPageToken: next}, nil
 }
 
 func (s *instanceServer) DeleteClient(ctx context.Context, in *carillonv1.DeleteClientRequest) (*carillonv1.DeleteClientResponse, error) {

@@ -20,7 +20,7 @@ func (s *configServer) AddConfig(ctx context.Context, in *carillonv1.AddConfigRe
 	if err != nil {
 		return nil, err
 	}
-	if err := s.configs.Add(ctx, id, in.GetConfig().AsMap()); err != nil {
+	if err := s.configs.Add(ctx, id, object(in.GetConfig())); err != nil {
 		return nil, err
 	}
 	return &carillonv1.AddConfigResponse{Success: true}, nil

@@ -3,6 +3,7 @@ package rpc
 import (
 	"time"
 
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -61,4 +62,27 @@ func mapAll[A, B any](list []A, one func(A) B) []B {
 		out[i] = one(a)
 	}
 	return out
+}
+
+// object is a document as decoded JSON. Unlike Struct.AsMap it leaves NaN and
+// infinities as the numbers that they are, to be refused.
+func object(in *structpb.Struct) map[string]any {
+	out := make(map[string]any, len(in.GetFields()))
+	for key, value := range in.GetFields() {
+		out[key] = decoded(value)
+	}
+	return out
+}
+
+func decoded(in *structpb.Value) any {
+	switch kind := in.GetKind().(type) {
+	case *structpb.Value_StructValue:
+		return object(kind.StructValue)
+	case *structpb.Value_ListValue:
+		return mapAll(kind.ListValue.GetValues(), decoded)
+	case *structpb.Value_NumberValue:
+		return kind.NumberValue
+	default:
+		return in.AsInterface()
+	}
 }

@@ -37,21 +37,15 @@ func (s *executionServer) ListExecutions(ctx context.Context, in *carillonv1.Lis
 		return nil, err
 	}
 	q := query{carillonv1.ExecutionService_ListExecutions_FullMethodName, kind.Format(id)}
-	rows, next, err := list(q, in.GetPageSize(), in.GetPageToken(),
-		func(page store.Page) ([]job.Execution, error) { return read(ctx, id, page) },
-		func(e job.Execution) int64 { return e.ID })
+	page, next, err := list(q, in.GetPageSize(), in.GetPageToken(), rows[job.Execution, *carillonv1.Execution]{
+		read:    func(page store.Page) ([]job.Execution, error) { return read(ctx, id, page) },
+		id:      func(e job.Execution) int64 { return e.ID },
+		message: func(e job.Execution) (*carillonv1.Execution, error) { return executionMessage(ctx, s.executions, e) },
+	})
 	if err != nil {
 		return nil, err
 	}
-	out := &carillonv1.ListExecutionsResponse{NextPageToken: next}
-	for _, e := range rows {
-		one, err := executionMessage(ctx, s.executions, e)
-		if err != nil {
-			return nil, err
-		}
-		out.Executions = append(out.Executions, one)
-	}
-	return out, nil
+	return &carillonv1.ListExecutionsResponse{Executions: page, NextPageToken: next}, nil
 }
 
 // defaultLatest is how many executions of each job are answered unless the

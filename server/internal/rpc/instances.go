@@ -43,13 +43,15 @@ func (s *instanceServer) GetInstance(ctx context.Context, in *carillonv1.GetInst
 
 func (s *instanceServer) ListInstances(ctx context.Context, in *carillonv1.ListInstancesRequest) (*carillonv1.ListInstancesResponse, error) {
 	q := query{carillonv1.InstanceService_ListInstances_FullMethodName}
-	rows, next, err := list(q, in.GetPageSize(), in.GetPageToken(),
-		func(page store.Page) ([]job.Instance, error) { return s.instances.List(ctx, page) },
-		func(i job.Instance) int64 { return i.ID })
+	page, next, err := list(q, in.GetPageSize(), in.GetPageToken(), rows[job.Instance, *carillonv1.Instance]{
+		read:    func(page store.Page) ([]job.Instance, error) { return s.instances.List(ctx, page) },
+		id:      func(i job.Instance) int64 { return i.ID },
+		message: always(instanceMessage),
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &carillonv1.ListInstancesResponse{Instances: mapAll(rows, instanceMessage), NextPageToken: next}, nil
+	return &carillonv1.ListInstancesResponse{Instances: page, NextPageToken: next}, nil
 }
 
 func (s *instanceServer) DeleteInstance(ctx context.Context, in *carillonv1.DeleteInstanceRequest) (*carillonv1.DeleteInstanceResponse, error) {
@@ -98,13 +100,15 @@ func (s *instanceServer) ListResources(ctx context.Context, in *carillonv1.ListR
 		return nil, err
 	}
 	q := query{carillonv1.InstanceService_ListResources_FullMethodName, job.KindInstance.Format(instance)}
-	rows, next, err := list(q, in.GetPageSize(), in.GetPageToken(),
-		func(page store.Page) ([]job.Resource, error) { return s.instances.ListResources(ctx, instance, page) },
-		func(r job.Resource) int64 { return r.ID })
+	page, next, err := list(q, in.GetPageSize(), in.GetPageToken(), rows[job.Resource, *carillonv1.Resource]{
+		read:    func(page store.Page) ([]job.Resource, error) { return s.instances.ListResources(ctx, instance, page) },
+		id:      func(r job.Resource) int64 { return r.ID },
+		message: always(resourceMessage),
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &carillonv1.ListResourcesResponse{Resources: mapAll(rows, resourceMessage), NextPageToken: next}, nil
+	return &carillonv1.ListResourcesResponse{Resources: page, NextPageToken: next}, nil
 }
 
 func (s *instanceServer) DeleteResource(ctx context.Context, in *carillonv1.DeleteResourceRequest) (*carillonv1.DeleteResourceResponse, error) {

@@ -99,7 +99,7 @@ func fieldsOf(in *carillonv1.Job, m mask) jobs.Fields {
 		f.Active = in.Active
 	}
 	if m.about("workflow", true) && in.GetWorkflow() != nil {
-		f.Workflow = in.GetWorkflow().AsMap()
+		f.Workflow = object(in.GetWorkflow())
 	}
 	if m.about("labels", len(in.GetLabels()) > 0) {
 		f.Labels = &in.Labels

@@ -56,21 +56,15 @@ func (s *jobServer) ListJobs(ctx context.Context, in *carillonv1.ListJobsRequest
 		return nil, err
 	}
 	q := query{carillonv1.JobService_ListJobs_FullMethodName, job.KindInstance.Format(instance)}
-	rows, next, err := list(q, in.GetPageSize(), in.GetPageToken(),
-		func(page store.Page) ([]job.Job, error) { return s.jobs.List(ctx, instance, page) },
-		func(j job.Job) int64 { return j.ID })
+	page, next, err := list(q, in.GetPageSize(), in.GetPageToken(), rows[job.Job, *carillonv1.Job]{
+		read:    func(page store.Page) ([]job.Job, error) { return s.jobs.List(ctx, instance, page) },
+		id:      func(j job.Job) int64 { return j.ID },
+		message: func(j job.Job) (*carillonv1.Job, error) { return jobMessage(j, s.jobs.Warnings(j)) },
+	})
 	if err != nil {
 		return nil, err
 	}
-	out := &carillonv1.ListJobsResponse{NextPageToken: next}
-	for _, j := range rows {
-		one, err := jobMessage(j, s.jobs.Warnings(j))
-		if err != nil {
-			return nil, err
-		}
-		out.Jobs = append(out.Jobs, one)
-	}
-	return out, nil
+	return &carillonv1.ListJobsResponse{Jobs: page, NextPageToken: next}, nil
 }
 
 func (s *jobServer) UpdateJob(ctx context.Context, in *carillonv1.UpdateJobRequest) (*carillonv1.Job, error) {

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -65,9 +67,20 @@ type position struct {
 	Before int64 `json:"b"`
 }
 
-// list answers one page of rows and the token of the next one, empty on the
-// last page.
-func list[T any](q query, size int32, token string, read func(store.Page) ([]T, error), id func(T) int64) (rows []T, next string, err error) {
+// maxAnswer bounds a page in bytes: clients of gRPC take 4 MiB unless they are
+// told otherwise.
+const maxAnswer = 3 << 20
+
+// rows is how a list reads its rows and answers them.
+type rows[T any, M proto.Message] struct {
+	read    func(store.Page) ([]T, error)
+	id      func(T) int64
+	message func(T) (M, error)
+}
+
+// list answers one page and the token of the next one, empty on the last page.
+// A page may be shorter than was asked for.
+func list[T any, M proto.Message](q query, size int32, token string, r rows[T, M]) (page []M, next string, err error) {
 	var at position
 	if token != "" {
 		if err := q.parse(token, &at); err != nil {
@@ -76,11 +89,28 @@ func list[T any](q query, size int32, token string, read func(store.Page) ([]T, 
 	}
 	limit := pageSize(size)
 	// One row more than asked for tells whether there is a next page.
-	rows, err = read(store.Page{Before: at.Before, Limit: limit + 1})
-	if err != nil || len(rows) <= limit {
-		return rows, "", err
+	found, err := r.read(store.Page{Before: at.Before, Limit: limit + 1})
+	if err != nil {
+		return nil, "", err
 	}
-	rows = rows[:limit]
-	next, err = q.token(position{Before: id(rows[limit-1])})
-	return rows, next, err
+	bytes := 0
+	for _, row := range found {
+		message, err := r.message(row)
+		if err != nil {
+			return nil, "", err
+		}
+		bytes += proto.Size(message)
+		if len(page) == limit || bytes > maxAnswer && len(page) > 0 {
+			next, err = q.token(at)
+			return page, next, err
+		}
+		page = append(page, message)
+		at.Before = r.id(row)
+	}
+	return page, "", nil
+}
+
+// always makes a mapping that can't fail one that could.
+func always[T, M any](one func(T) M) func(T) (M, error) {
+	return func(row T) (M, error) { return one(row), nil }
 }

@@ -67,7 +67,6 @@ type Deps struct {
 // Register adds the services of carillon.v1 to a registrar whose calls pass
 // the interceptors of d.Chain.
 func Register(to grpc.ServiceRegistrar, d Deps) {
-	to = interceptor.Registrar(to)
 	carillonv1.RegisterJobServiceServer(to, &jobServer{jobs: d.Jobs, executions: d.Executions})
 	carillonv1.RegisterExecutionServiceServer(to, &executionServer{executions: d.Executions})
 	carillonv1.RegisterInstanceServiceServer(to, &instanceServer{instances: d.Instances})
@@ -82,6 +81,7 @@ func NewServer(d Deps, extra ...grpc.ServerOption) *grpc.Server {
 		grpc.UnaryInterceptor(d.Chain.Unary),
 		grpc.StreamInterceptor(d.Chain.Stream),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.HealthCheck())))),
+		grpc.ForceServerCodecV2(interceptor.Codec()),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(10 * time.Second),

@@ -88,9 +88,6 @@ func (c *Chain) Unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 		if err != nil {
 			return err
 		}
-		if err := decoded(ctx); err != nil {
-			return err
-		}
 		if err := c.admit(ctx, call, request); err != nil {
 			return err
 		}
@@ -130,7 +127,7 @@ func (s *admitted) Context() context.Context { return s.ctx }
 
 func (s *admitted) RecvMsg(request any) error {
 	if err := s.ServerStream.RecvMsg(request); err != nil {
-		return undecoded(err)
+		return err
 	}
 	return s.chain.admit(s.ctx, s.call, request)
 }
@@ -138,12 +135,12 @@ func (s *admitted) RecvMsg(request any) error {
 // admit decides whether the caller may do this to this object and whether the
 // request is well formed.
 func (c *Chain) admit(ctx context.Context, call *call, request any) error {
-	if call.rule.foreign {
-		return nil
-	}
 	message, ok := request.(proto.Message)
 	if !ok {
 		return fmt.Errorf("request of %s is a %T", call.method, request)
+	}
+	if err := decoded(message.ProtoReflect()); err != nil || call.rule.foreign {
+		return err
 	}
 	if err := c.guard(ctx, call, message.ProtoReflect()); err != nil {
 		return err

@@ -1,64 +1,42 @@
 package interceptor
 
 import (
-	"context"
-	"errors"
-	"io"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/proto" // registers the codec that Codec wraps
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
-// gRPC decodes a unary request before it asks the interceptors, and answers
-// INTERNAL for bytes that are no message. Registrar moves that verdict into
-// the chain: after the token, and as the caller's mistake, which it is.
+// Codec is gRPC's codec for protobuf, except that bytes which are no message
+// don't end the call as INTERNAL before the interceptors see it: the message
+// is marked, and the chain tells of it after the token, as the caller's
+// mistake, which it is. A server whose calls pass a [Chain] must use it.
+func Codec() encoding.CodecV2 { return codec{encoding.GetCodecV2("proto")} }
 
-type decodeKey struct{}
+type codec struct{ encoding.CodecV2 }
 
-// Registrar returns a registrar of services whose undecodable requests are
-// told of by the chain.
-func Registrar(to grpc.ServiceRegistrar) grpc.ServiceRegistrar { return registrar{to} }
-
-type registrar struct{ to grpc.ServiceRegistrar }
-
-func (r registrar) RegisterService(desc *grpc.ServiceDesc, service any) {
-	lenient := *desc
-	lenient.Methods = make([]grpc.MethodDesc, len(desc.Methods))
-	for i, method := range desc.Methods {
-		lenient.Methods[i] = grpc.MethodDesc{MethodName: method.MethodName, Handler: lenientHandler(method.Handler)}
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	err := c.CodecV2.Unmarshal(data, v)
+	message, ok := v.(proto.Message)
+	if err == nil || !ok {
+		return err
 	}
-	r.to.RegisterService(&lenient, service)
-}
-
-func lenientHandler(handler grpc.MethodHandler) grpc.MethodHandler {
-	return func(service any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
-		if interceptor == nil {
-			return handler(service, ctx, decode, nil)
-		}
-		failure := new(error)
-		later := func(request any) error {
-			*failure = decode(request)
-			return nil
-		}
-		return handler(service, context.WithValue(ctx, decodeKey{}, failure), later, interceptor)
-	}
-}
-
-// decoded returns why the request of a unary call could not be decoded.
-func decoded(ctx context.Context) error {
-	if failure, ok := ctx.Value(decodeKey{}).(*error); ok {
-		return undecoded(*failure)
-	}
+	proto.Reset(message)
+	message.ProtoReflect().SetUnknown(malformed)
 	return nil
 }
 
-// undecoded tells a request that is no message from a client that is gone.
-func undecoded(err error) error {
-	if err == nil || errors.Is(err, io.EOF) || status.Code(err) != codes.Internal {
-		return err
+// malformed marks a message by the identity of its bytes, which no sender can
+// forge; what they say is an empty field that no message has.
+var malformed = protoreflect.RawFields{0xfa, 0xff, 0xff, 0xff, 0x0f, 0x00}
+
+// decoded refuses a message that was marked.
+func decoded(message protoreflect.Message) error {
+	if unknown := message.GetUnknown(); len(unknown) == 0 || &unknown[0] != &malformed[0] {
+		return nil
 	}
 	return job.Invalid("", "MALFORMED_REQUEST", "the request is no message of this method; text must be valid UTF-8")
 }
