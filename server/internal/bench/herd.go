@@ -1,0 +1,136 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// figure is what one run cost.
+type figure struct {
+	usage
+	took time.Duration
+}
+
+// series are the runs of one way of doing it.
+type series struct{ runs []figure }
+
+func (s *series) values(of func(figure) float64) []float64 {
+	values := make([]float64, len(s.runs))
+	for i, f := range s.runs {
+		values[i] = of(f)
+	}
+	return values
+}
+
+// herd measures jobs that are all due at once, the engine and raw SQL in
+// turns.
+func (c Config) herd(ctx context.Context, server string, jobs int) error {
+	t := &table{
+		title: fmt.Sprintf("Herd: %d jobs due at once, %s", jobs, databaseName(server)),
+		note:  fmt.Sprintf("Median of %d runs [lowest–highest], in turns. CPU in seconds per 100,000 executions.", c.Rounds),
+		head:  []string{"", "executions/s", "CPU", "of it program", "of it database"},
+	}
+	var engines, raws series
+	for range c.Rounds {
+		raw, err := c.herdOnce(ctx, server, herd{jobs: jobs}, c.runRaw)
+		if err != nil {
+			return fmt.Errorf("raw SQL: %w", err)
+		}
+		engine, err := c.herdOnce(ctx, server, herd{jobs: jobs}, c.runEngine)
+		if err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
+		raws.runs, engines.runs = append(raws.runs, raw), append(engines.runs, engine)
+	}
+	per := 100_000 / float64(jobs)
+	for _, s := range []struct {
+		name string
+		series
+	}{{"engine", engines}, {"raw SQL", raws}} {
+		t.add(s.name,
+			median(s.values(func(f figure) float64 { return float64(jobs) / f.took.Seconds() }), "%.0f"),
+			median(s.values(func(f figure) float64 { return f.total().Seconds() * per }), "%.2f"),
+			median(s.values(func(f figure) float64 { return f.program.Seconds() * per }), "%.2f"),
+			median(s.values(func(f figure) float64 { return f.database.Seconds() * per }), "%.2f"))
+	}
+	ratio := func(of func(figure) float64) string {
+		values := engines.values(of)
+		for i, raw := range raws.values(of) {
+			values[i] /= raw
+		}
+		return median(values, "%.2f")
+	}
+	t.add("engine ÷ raw SQL", ratio(func(f figure) float64 { return 1 / f.took.Seconds() }),
+		ratio(func(f figure) float64 { return f.total().Seconds() }),
+		ratio(func(f figure) float64 { return f.program.Seconds() }),
+		ratio(func(f figure) float64 { return f.database.Seconds() }))
+	return t.write(c.Out)
+}
+
+// herdOnce makes a database with jobs that are due, lets run do them all, and
+// verifies it.
+func (c Config) herdOnce(ctx context.Context, server string, h herd, run func(context.Context, *database, herd) (figure, error)) (f figure, err error) {
+	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	defer cancel()
+	d, err := newDatabase(ctx, server, c.Folder)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = closing(ctx, d, err) }()
+	h.instance, h.first = 1, time.Now().Truncate(time.Minute)
+	if err := errors.Join(d.durable(ctx), d.insert(ctx, h)); err != nil {
+		return f, err
+	}
+	if f, err = run(ctx, d, h); err != nil {
+		return f, err
+	}
+	return f, d.verify(ctx, h)
+}
+
+func (c Config) runRaw(ctx context.Context, d *database, h herd) (f figure, err error) {
+	run, done, err := d.rawSQL(ctx, h)
+	if err != nil {
+		return f, err
+	}
+	if f, err = measure(ctx, d, run); err != nil {
+		return f, err
+	}
+	return f, done()
+}
+
+func (c Config) runEngine(ctx context.Context, d *database, h herd) (f figure, err error) {
+	e, err := openEngine(ctx, d.url, c.Places)
+	if err != nil {
+		return f, err
+	}
+	f, err = measure(ctx, d, func() error {
+		e.start(ctx)
+		return e.await(ctx, h.jobs)
+	})
+	if closed := e.close(); err == nil {
+		err = closed
+	}
+	return f, err
+}
+
+// measure tells what run costs.
+func measure(ctx context.Context, d *database, run func() error) (f figure, err error) {
+	m, err := meterOf(ctx, d)
+	if err != nil {
+		return f, err
+	}
+	before, err := m.read()
+	if err != nil {
+		return f, err
+	}
+	began := time.Now()
+	if err := run(); err != nil {
+		return f, err
+	}
+	f.took = time.Since(began)
+	after, err := m.read()
+	f.usage = after.minus(before)
+	return f, err
+}

@@ -1,0 +1,216 @@
+package bench
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store/entstore"
+)
+
+// rawRow is what the statements need of one job: read, and its outcome made
+// up, before the clock starts.
+type rawRow struct {
+	id, instance, due int64
+	// row is its ctid on PostgreSQL.
+	row   string
+	tasks string
+}
+
+// rawRows reads the jobs in the order in which a claim finds them.
+func (d *database) rawRows(ctx context.Context, h herd) ([]rawRow, error) {
+	query := "SELECT id, instance_id, next_run, '' FROM schedules WHERE next_run > 0 ORDER BY next_run, id"
+	if d.postgres {
+		query = "SELECT id, instance_id, next_run, ctid::text FROM schedules WHERE next_run > 0 ORDER BY next_run, ctid"
+	}
+	found, err := d.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	now := job.Time(time.Now())
+	rows := make([]rawRow, 0, h.jobs)
+	for found.Next() {
+		var r rawRow
+		if err := found.Scan(&r.id, &r.instance, &r.due, &r.row); err != nil {
+			return nil, err
+		}
+		tasks, err := json.Marshal([]job.TaskRecord{{Name: "only", Type: "util.noop", State: job.TaskSucceeded, StartedAt: now, FinishedAt: now}})
+		if err != nil {
+			return nil, err
+		}
+		r.tasks = string(tasks)
+		rows = append(rows, r)
+	}
+	return rows, found.Err()
+}
+
+// day is how far the claim moves a schedule.
+const day = int64(24 * time.Hour / time.Microsecond)
+
+// rawSQL runs the engine's statements for all jobs and returns a function to
+// call when the clock runs.
+func (d *database) rawSQL(ctx context.Context, h herd) (run func() error, done func() error, err error) {
+	rows, err := d.rawRows(ctx, h)
+	if err != nil {
+		return nil, nil, fmt.Errorf("prepare raw SQL: %w", err)
+	}
+	if d.postgres {
+		return d.rawPostgres(ctx, rows)
+	}
+	return d.rawSQLite(ctx, rows)
+}
+
+// rawBatch holds the arguments of one batch on PostgreSQL.
+type rawBatch struct{ lock, behind, move, insert, finish []any }
+
+func rawBatches(rows []rawRow) (batches []rawBatch) {
+	now := time.Now().UnixMicro()
+	for from := 0; from < len(rows); from += claimBatch {
+		part := rows[from:min(from+claimBatch, len(rows))]
+		n := len(part)
+		zero, one, times, ids := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+		jobs, instances, due, next := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+		ctids, tasks, empty, states, waits := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]bool, n)
+		for i, r := range part {
+			one[i], times[i], ids[i] = 1, now, int64(from+i+1)
+			jobs[i], instances[i], due[i], next[i] = r.id, r.instance, r.due, r.due+day
+			ctids[i], tasks[i], states[i] = r.row, r.tasks, string(job.StateSucceeded)
+		}
+		batches = append(batches, rawBatch{
+			lock:   []any{now, n},
+			behind: []any{jobs},
+			move:   []any{ctids, next, one, zero},
+			insert: []any{now, jobs, instances, due, due, waits, one, one, one},
+			finish: []any{ids, one, states, empty, tasks, times, times, zero},
+		})
+	}
+	return batches
+}
+
+func (d *database) rawPostgres(ctx context.Context, rows []rawRow) (run, done func() error, err error) {
+	batches := rawBatches(rows)
+	conn, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		return nil, nil, err
+	}
+	sql := entstore.HotPath
+	run = func() error {
+		for _, b := range batches {
+			err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+				return errors.Join(execute(ctx, tx, sql.PostgresLock, b.lock), execute(ctx, tx, sql.PostgresBehind, b.behind),
+					execute(ctx, tx, sql.PostgresMove, b.move), execute(ctx, tx, sql.PostgresInsert, b.insert))
+			})
+			if err != nil {
+				return err
+			}
+			if err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return execute(ctx, tx, sql.PostgresFinish, b.finish) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return run, func() error { return conn.Close(context.WithoutCancel(ctx)) }, nil
+}
+
+func execute(ctx context.Context, tx pgx.Tx, statement string, args []any) error {
+	_, err := tx.Exec(ctx, statement, args...)
+	return err
+}
+
+func (d *database) rawSQLite(ctx context.Context, rows []rawRow) (run, done func() error, err error) {
+	db, err := sql.Open("sqlite", d.url+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-65536)")
+	if err != nil {
+		return nil, nil, err
+	}
+	db.SetMaxOpenConns(1)
+	statements, err := prepareAll(ctx, db, entstore.HotPath.SQLiteDue, entstore.HotPath.SQLiteMove, entstore.HotPath.SQLiteInsert,
+		entstore.HotPath.SQLiteHistory, entstore.HotPath.SQLiteGone)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	run = func() error {
+		for from := 0; from < len(rows); from += claimBatch {
+			part := rows[from:min(from+claimBatch, len(rows))]
+			if err := rawClaimSQLite(ctx, db, statements, part); err != nil {
+				return err
+			}
+			if err := rawFinishSQLite(ctx, db, statements, part, int64(from)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return run, db.Close, nil
+}
+
+func prepareAll(ctx context.Context, db *sql.DB, texts ...string) ([]*sql.Stmt, error) {
+	statements := make([]*sql.Stmt, len(texts))
+	for i, text := range texts {
+		var err error
+		if statements[i], err = db.PrepareContext(ctx, text); err != nil {
+			return nil, err
+		}
+	}
+	return statements, nil
+}
+
+func rawClaimSQLite(ctx context.Context, db *sql.DB, statements []*sql.Stmt, part []rawRow) error {
+	return inTx(ctx, db, func(tx *sql.Tx) error {
+		now := time.Now().UnixMicro()
+		found, err := tx.StmtContext(ctx, statements[0]).QueryContext(ctx, now, len(part))
+		if err != nil {
+			return err
+		}
+		for found.Next() {
+			continue // what they say is known already
+		}
+		if err := errors.Join(found.Err(), found.Close()); err != nil {
+			return err
+		}
+		move, insert := tx.StmtContext(ctx, statements[1]), tx.StmtContext(ctx, statements[2])
+		for _, r := range part {
+			if _, err := move.ExecContext(ctx, r.due+day, 1, 0, r.id); err != nil {
+				return err
+			}
+			if _, err := insert.ExecContext(ctx, r.id, r.instance, r.due, r.due, false, now, 1, 1, 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func rawFinishSQLite(ctx context.Context, db *sql.DB, statements []*sql.Stmt, part []rawRow, before int64) error {
+	return inTx(ctx, db, func(tx *sql.Tx) error {
+		now := time.Now().UnixMicro()
+		history, gone := tx.StmtContext(ctx, statements[3]), tx.StmtContext(ctx, statements[4])
+		for i, r := range part {
+			id := before + int64(i) + 1
+			if _, err := history.ExecContext(ctx, now, now, string(job.StateSucceeded), "", r.tasks, 0, id, 1); err != nil {
+				return err
+			}
+			if _, err := gone.ExecContext(ctx, id, 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func inTx(ctx context.Context, db *sql.DB, fn func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := fn(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}

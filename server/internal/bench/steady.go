@@ -1,0 +1,132 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+func (c Config) steady(ctx context.Context, server string) error {
+	t := newSteadyTable(c, server, 0)
+	return c.with(ctx, server, func(ctx context.Context, d *database) error {
+		if err := c.steadyLoad(ctx, d, 1, t); err != nil {
+			return err
+		}
+		return t.write(c.Out)
+	})
+}
+
+// scale stores many jobs that are not due, and measures the idle ticker and a
+// steady load beside them.
+func (c Config) scale(ctx context.Context, server string) error {
+	return c.with(ctx, server, func(ctx context.Context, d *database) error {
+		others := herd{instance: 1, jobs: c.Others, first: time.Now().Truncate(time.Minute).Add(12 * time.Hour), gap: 10 * time.Millisecond}
+		if err := d.insert(ctx, others); err != nil {
+			return err
+		}
+		if err := c.idle(ctx, d); err != nil {
+			return err
+		}
+		t := newSteadyTable(c, server, c.Others)
+		if err := c.steadyLoad(ctx, d, 2, t); err != nil {
+			return err
+		}
+		return t.write(c.Out)
+	})
+}
+
+// with runs fn on a new database.
+func (c Config) with(ctx context.Context, server string, fn func(context.Context, *database) error) error {
+	ctx, cancel := context.WithTimeout(ctx, runLimit+2*c.For)
+	defer cancel()
+	d, err := newDatabase(ctx, server, c.Folder)
+	if err != nil {
+		return err
+	}
+	if err := d.durable(ctx); err != nil {
+		return closing(ctx, d, err)
+	}
+	return closing(ctx, d, fn(ctx, d))
+}
+
+func newSteadyTable(c Config, server string, others int) *table {
+	title := fmt.Sprintf("Steady: %d executions/s for %s, %s", c.Rate, c.For, databaseName(server))
+	if others > 0 {
+		title += fmt.Sprintf(", %d other jobs stored", others)
+	}
+	return &table{
+		title: title,
+		note:  "Lateness is from the due time to the start of the task.",
+		head:  []string{"lateness p50", "p99", "max", "CPU of one core", "of it program", "of it database"},
+	}
+}
+
+// steadyLoad has one job after the other due at even distances, for an
+// instance of its own.
+func (c Config) steadyLoad(ctx context.Context, d *database, instance int64, t *table) error {
+	gap := time.Second / time.Duration(c.Rate)
+	h := herd{instance: instance, jobs: int(c.For / gap), first: time.Now().Truncate(time.Second).Add(15 * time.Second), gap: gap}
+	if err := d.insert(ctx, h); err != nil {
+		return err
+	}
+	e, err := openEngine(ctx, d.url, c.Places)
+	if err != nil {
+		return err
+	}
+	e.start(ctx)
+	if time.Until(h.first) < time.Second {
+		return errors.Join(errors.New("the first jobs were due before the replica was ready"), e.close())
+	}
+	pause(ctx, time.Until(h.first)-time.Second)
+	f, err := measure(ctx, d, func() error { return e.await(ctx, h.jobs) })
+	if closed := e.close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	t.add(ms(quantile(e.late, .5)), ms(quantile(e.late, .99)), ms(quantile(e.late, 1)),
+		core(f.total(), f.took), core(f.program, f.took), core(f.database, f.took))
+	return d.verify(ctx, h)
+}
+
+// idle measures a replica that finds nothing due.
+func (c Config) idle(ctx context.Context, d *database) error {
+	e, err := openEngine(ctx, d.url, c.Places)
+	if err != nil {
+		return err
+	}
+	e.start(ctx)
+	pause(ctx, time.Second)
+	f, err := measure(ctx, d, func() error { pause(ctx, c.For); return ctx.Err() })
+	if closed := e.close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	t := &table{
+		title: fmt.Sprintf("Idle: %d jobs stored, none due, for %s, %s", c.Others, c.For, d.name()),
+		note:  "A look is the call that finds nothing due, round trip included. CPU is that of a whole replica: looks, lease, burials.",
+		head:  []string{"looks", "p50", "p99", "max", "CPU of one core", "of it program", "of it database"},
+	}
+	t.add(len(e.looks), ms(quantile(e.looks, .5)), ms(quantile(e.looks, .99)), ms(quantile(e.looks, 1)),
+		core(f.total(), f.took), core(f.program, f.took), core(f.database, f.took))
+	return t.write(c.Out)
+}
+
+// core is processor time as a part of one core.
+func core(used, took time.Duration) string {
+	return fmt.Sprintf("%.2f %%", 100*used.Seconds()/took.Seconds())
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

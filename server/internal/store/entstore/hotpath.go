@@ -1,0 +1,15 @@
+package entstore
+
+// HotPath holds the statements that every execution costs, for the benchmark
+// that runs them with no program around. Each takes the arguments that the
+// store gives it.
+var HotPath = struct {
+	// Of a claim and of a group of ends on PostgreSQL, in this order.
+	PostgresLock, PostgresBehind, PostgresMove, PostgresInsert, PostgresFinish string
+	// The same on SQLite: one for the batch, then two for each row; and two for
+	// each end.
+	SQLiteDue, SQLiteMove, SQLiteInsert, SQLiteHistory, SQLiteGone string
+}{
+	pgLockDue, pgBehindDue, pgMoveSchedules, pgInsertActive, pgFinish,
+	liteDue, liteMove, liteInsertActive, liteHistory, liteGone,
+}
