@@ -307,6 +307,11 @@ func child(t *testing.T) {
 	if _, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, server.config("cloud", testKey, testSecret), "/bkt/x"), nil); err != nil {
 		t.Fatal(err)
 	}
+	// Only some types make the library want to tidy up at a signal.
+	to := mustOpen(t, s, startSFTP(t).remote(testSecret), t.TempDir())
+	if _, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), to, nil); err != nil {
+		t.Fatal(err)
+	}
 	if ci := fs.GetConfig(context.Background()); ci.Transfers == 17 || len(ci.CaCert) > 0 {
 		t.Error("the environment reached the library")
 	}

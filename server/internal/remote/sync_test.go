@@ -217,6 +217,14 @@ func TestDryRunCountsAndChangesNothing(t *testing.T) {
 		t.Errorf("events %v, want 3", events)
 	}
 	read(t, b.root+"/dst").equal(t, dst)
+	at := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	if err := os.Chtimes(b.root+"/dst/same", at, at); err != nil {
+		t.Fatal(err)
+	}
+	result, _, err = b.syncLocal(t, "/src", "/dst", func(r *Request) { r.DryRun = true })
+	if info, _ := os.Stat(b.root + "/dst/same"); err != nil || !info.ModTime().Equal(at) || result.Skipped != 1 {
+		t.Errorf("a dry run set the time of a file: %v, %+v, %v", info.ModTime(), result, err)
+	}
 	if _, _, err := b.syncLocal(t, "/src", "/new", func(r *Request) { r.DryRun = true }); err != nil {
 		t.Fatal(err)
 	}
@@ -356,6 +364,25 @@ func TestCancelledSessionIsNeverASuccess(t *testing.T) {
 		t.Errorf("open after the end: %v, want the cause", err)
 	}
 	read(t, b.root+"/dst").equal(t, files{})
+}
+
+// The end comes with the last file: all is done, and still it is no success.
+func TestCancelAtTheLastFile(t *testing.T) {
+	t.Parallel()
+	for _, dry := range []bool{true, false} {
+		b := setupTest(t)
+		files{"a": "1"}.write(t, b.root+"/src")
+		why := errors.New("stopped")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		s := b.session(ctx, t)
+		result, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, local("b"), "/dst"), func(r *Request) {
+			r.DryRun = dry
+			r.OnFile = func(FileEvent) { cancel(why) }
+		})
+		if !errors.Is(err, why) || result.Copied != 1 {
+			t.Errorf("dry run %v: %+v, %v; want the cause", dry, result, err)
+		}
+	}
 }
 
 func TestCancelBetweenFiles(t *testing.T) {

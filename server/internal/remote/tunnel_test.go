@@ -111,18 +111,23 @@ func TestConnectionsEndWithTheirSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { silent.Close() })
-	s := b.session(t.Context(), t)
-	conn, err := dialThrough(b.gate.listener.Addr().String(), s.tunnel.user, s.tunnel.password, silent.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	s.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Error("the connection outlived its session")
-	} else if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
-		t.Error("the connection outlived its session")
+	for _, how := range []string{"closed", "cancelled"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := b.session(ctx, t)
+		conn, err := dialThrough(b.gate.listener.Addr().String(), s.tunnel.user, s.tunnel.password, silent.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if how == "closed" {
+			s.Close()
+		}
+		cancel()
+		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_, err = conn.Read(make([]byte, 1))
+		if e, ok := errors.AsType[net.Error](err); err == nil || ok && e.Timeout() {
+			t.Errorf("the connection outlived its %s session", how)
+		}
+		conn.Close()
 	}
 }
 

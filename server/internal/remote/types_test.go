@@ -10,7 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rclone/rclone/backend/overview"
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/rclone/rclone/fs/operations"
+
 	"github.com/pointscene/carillon/server/internal/egress"
+	"github.com/pointscene/carillon/server/internal/remote/localfs"
 	"github.com/pointscene/carillon/server/internal/task"
 )
 
@@ -66,6 +72,49 @@ func TestRefusedCredentialsTouchNoNeighbours(t *testing.T) {
 		wantReason(t, err, ReasonRemoteRefused)
 	}
 	server.read(t, "bkt").equal(t, files{"neighbour": "1", "backup/old": "1"})
+}
+
+// parentOpener is a backend that says "it is a file" and opens the folder above.
+const parentOpener = "carillon-test-parent"
+
+func init() {
+	kinds[parentOpener] = kind{backend: parentOpener, keys: map[string]key{}}
+	fs.Register(&fs.RegInfo{Name: parentOpener, Overview: new(overview.BackendConfig),
+		NewFs: func(_ context.Context, name, root string, _ configmap.Mapper) (fs.Fs, error) {
+			jail, err := os.OpenRoot(filepath.Dir(filepath.Clean("/" + root)))
+			if err != nil {
+				return nil, err
+			}
+			return localfs.New(jail, name, ""), fs.ErrorIsFile
+		}})
+}
+
+func TestItIsAFileIsAnError(t *testing.T) {
+	t.Parallel()
+	b := setupTest(t)
+	dir := t.TempDir()
+	files{"neighbour": "1"}.write(t, dir)
+	r, err := b.session(t.Context(), t).Open(task.RemoteConfig{Name: "x", Type: parentOpener}, dir+"/f")
+	wantReason(t, err, ReasonIsFile)
+	if r != nil {
+		t.Errorf("opened %v all the same", r.fs)
+	}
+}
+
+// The library takes remotes of one name for one account.
+func TestNamesTellResourcesApart(t *testing.T) {
+	t.Parallel()
+	b := setupTest(t)
+	server := startS3(t, testKey, testSecret, "bkt")
+	s := b.session(t.Context(), t)
+	mine := mustOpen(t, s, server.config("cloud", testKey, testSecret), "/bkt/a")
+	again := mustOpen(t, s, server.config("cloud", testKey, testSecret), "/bkt/b")
+	foreign := server.config("cloud", testKey, testSecret)
+	foreign.ResourceID = 8
+	theirs := mustOpen(t, s, foreign, "/bkt/a")
+	if !operations.SameConfig(mine.fs, again.fs) || operations.SameConfig(mine.fs, theirs.fs) {
+		t.Errorf("names are %s, %s and %s", mine.fs.Name(), again.fs.Name(), theirs.fs.Name())
+	}
 }
 
 func TestPathThatIsAFileIsRefused(t *testing.T) {
