@@ -1,7 +1,6 @@
 // Package remote reaches the places where files are kept and makes one like
 // another. It is the only package, with its subfolders, that imports rclone,
-// whose Go API is not stable: the version is pinned, and every trap of it that
-// is known has a test here.
+// whose Go API is not stable: keep the version pinned, and a test for each trap.
 //
 // [Remotes] belongs to the process, a [Session] to one use of two remotes, and
 // a [Remote] is an opened folder of a session.
@@ -52,8 +51,9 @@
 //     of a missing or empty source, or with more deletions than allowed, stops
 //     there. A missing folder is one that the remote says is missing: no other
 //     error is taken for it.
-//   - Deletions come last and only if nothing failed. What a filter hides is
-//     not deleted.
+//   - Deletions come last and only if nothing failed; what stands where the
+//     source has a folder or a file of the same name goes first, within the
+//     same limit. What a filter hides is not deleted.
 //   - Names that lead out of their folder are failures, never paths.
 //   - The end of the context is looked at before any result: the library may
 //     call a cancelled sync a success.
