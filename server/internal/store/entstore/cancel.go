@@ -16,13 +16,11 @@ func (s *Store) CancelExecution(ctx context.Context, id int64, now time.Time, wh
 		if e, err = executionByID(ctx, tx, id); err != nil {
 			return err
 		}
-		// The job may be deleted: then there is no schedule row to lock, and
-		// nobody else who would move the execution but its owner.
-		_, err := s.lockJob(ctx, tx, e.JobID)
-		if ent.IsNotFound(err) {
-			err = s.lockActive(ctx, tx, e.JobID)
+		// The job may be deleted: then nobody claims its executions anyway.
+		if _, err := s.lockJob(ctx, tx, e.JobID); err != nil && !ent.IsNotFound(err) {
+			return err
 		}
-		if err != nil {
+		if err := s.lockActive(ctx, tx, "id = $1", id); err != nil {
 			return err
 		}
 		if e, err = executionByID(ctx, tx, id); err != nil {
@@ -47,7 +45,7 @@ func (s *Store) CancelExecution(ctx context.Context, id int64, now time.Time, wh
 }
 
 // archive moves active executions that wait for a replica to the history as
-// cancelled. condition has one parameter, key.
+// cancelled. condition has one parameter, key; the rows are locked.
 func archive(ctx context.Context, tx *ent.Tx, condition string, key int64, now time.Time, why *job.Failure) error {
 	_, err := tx.ExecContext(ctx, `
 INSERT INTO executions (`+historyColumns+`)
@@ -79,8 +77,7 @@ WHERE owner <> 0 AND state <> 'CANCELLING' AND `+condition+` RETURNING id`, key,
 }
 
 // withdraw takes back executions of a job that were claimed ahead of their
-// time, and answers the earliest of their slots, zero for none. The job's rows
-// are locked.
+// time, and answers the earliest of their slots, zero for none.
 func (s *Store) withdraw(ctx context.Context, tx *ent.Tx, jobID int64, now time.Time) (earliest time.Time, err error) {
 	slots, err := collect(ctx, tx, scanID,
 		"DELETE FROM active_executions WHERE job_id = $1 AND scheduled_for > $2 AND "+aheadOf+" RETURNING scheduled_for", jobID, micros(now))
@@ -90,12 +87,13 @@ func (s *Store) withdraw(ctx context.Context, tx *ent.Tx, jobID int64, now time.
 	return timeOf(slices.Min(slots)), s.notify(ctx, tx, store.Signal{Kind: store.SignalWithdraw, ID: jobID})
 }
 
-// lockActive locks the active executions of a job in the order of their ids.
-// On SQLite the transaction has the database to itself.
-func (s *Store) lockActive(ctx context.Context, tx *ent.Tx, jobID int64) error {
+// lockActive locks active executions in the order of their ids, so that no
+// replica reports, ends or gives back one between two statements about them. On
+// SQLite the transaction has the database to itself.
+func (s *Store) lockActive(ctx context.Context, tx *ent.Tx, condition string, args ...any) error {
 	if !s.postgres() {
 		return nil
 	}
-	_, err := collect(ctx, tx, scanID, "SELECT id FROM active_executions WHERE job_id = $1 ORDER BY id FOR UPDATE", jobID)
+	_, err := collect(ctx, tx, scanID, "SELECT id FROM active_executions WHERE "+condition+" ORDER BY id FOR UPDATE", args...)
 	return err
 }

@@ -16,14 +16,14 @@ import (
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) store.Store { return openMigrated(t, sqliteURL(t)) })
+	runAll(t, func(t *testing.T) store.Store { return openMigrated(t, sqliteURL(t)) })
 }
 
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	databases := databasePool{parent: t}
 	databases.give(databases.take()) // skips here where there is no server
-	storetest.Run(t, func(t *testing.T) store.Store {
+	runAll(t, func(t *testing.T) store.Store {
 		url := databases.take()
 		t.Cleanup(func() { // after the store is closed
 			empty(t, url)
@@ -31,6 +31,11 @@ func TestPostgres(t *testing.T) {
 		})
 		return openStore(t, url)
 	})
+}
+
+func runAll(t *testing.T, open storetest.Open) {
+	storetest.Run(t, open)
+	storetest.RunEngine(t, open)
 }
 
 // databasePool hands migrated databases from test to test: to make one takes

@@ -97,6 +97,9 @@ func (s *Store) UpdateJob(ctx context.Context, id int64, now time.Time, change f
 		if err != nil {
 			return err
 		}
+		if err := s.lockActive(ctx, tx, "job_id = $1 AND scheduled_for > $2 AND "+aheadOf, id, micros(now)); err != nil {
+			return err
+		}
 		if result, err = jobByID(ctx, tx, id, now); err != nil {
 			return err
 		}
@@ -163,6 +166,9 @@ func (s *Store) DeleteJob(ctx context.Context, id int64, now time.Time, check fu
 		if err := check(j); err != nil {
 			return err
 		}
+		if err := s.lockActive(ctx, tx, "job_id = $1", id); err != nil {
+			return err
+		}
 		if _, err := s.withdraw(ctx, tx, id, now); err != nil {
 			return err
 		}
@@ -180,16 +186,12 @@ func (s *Store) DeleteJob(ctx context.Context, id int64, now time.Time, check fu
 	})
 }
 
-// lockJob locks the job's schedule row, then its active executions in the
-// order of their ids, so that what is read afterwards stays as it is.
+// lockJob locks the job's schedule row: nobody claims executions of the job or
+// changes it until the transaction ends.
 func (s *Store) lockJob(ctx context.Context, tx *ent.Tx, id int64) (*ent.Schedule, error) {
 	q := tx.Schedule.Query().Where(entschedule.ID(id))
 	if s.postgres() {
 		q.ForUpdate()
 	}
-	row, err := q.Only(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return row, s.lockActive(ctx, tx, id)
+	return q.Only(ctx)
 }

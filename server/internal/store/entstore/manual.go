@@ -76,6 +76,9 @@ func (s *Store) makeRoom(ctx context.Context, tx *ent.Tx, row *ent.Schedule, pol
 		return err
 	case job.OverlapCancelOther:
 		why := &job.Failure{Code: "CANCELLED", Reason: job.ReasonCancelled, Message: "A later execution took its place."}
+		if err := s.lockActive(ctx, tx, "job_id = $1", row.ID); err != nil {
+			return err
+		}
 		if err := archive(ctx, tx, "job_id = $1 AND owner = 0 AND attempt > 0", row.ID, m.Now, why); err != nil {
 			return err
 		}
