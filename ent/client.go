@@ -16,11 +16,13 @@ import (
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"github.com/pointscene/carillon/ent/activeexecution"
+	"github.com/pointscene/carillon/ent/backfill"
 	"github.com/pointscene/carillon/ent/clientinstance"
 	"github.com/pointscene/carillon/ent/execution"
 	"github.com/pointscene/carillon/ent/instance"
 	"github.com/pointscene/carillon/ent/job"
 	"github.com/pointscene/carillon/ent/jobresource"
+	"github.com/pointscene/carillon/ent/occurrencechange"
 	"github.com/pointscene/carillon/ent/replica"
 	"github.com/pointscene/carillon/ent/requestkey"
 	"github.com/pointscene/carillon/ent/resource"
@@ -40,6 +42,8 @@ type Client struct {
 	Schema *migrate.Schema
 	// ActiveExecution is the client for interacting with the ActiveExecution builders.
 	ActiveExecution *ActiveExecutionClient
+	// Backfill is the client for interacting with the Backfill builders.
+	Backfill *BackfillClient
 	// ClientInstance is the client for interacting with the ClientInstance builders.
 	ClientInstance *ClientInstanceClient
 	// Execution is the client for interacting with the Execution builders.
@@ -50,6 +54,8 @@ type Client struct {
 	Job *JobClient
 	// JobResource is the client for interacting with the JobResource builders.
 	JobResource *JobResourceClient
+	// OccurrenceChange is the client for interacting with the OccurrenceChange builders.
+	OccurrenceChange *OccurrenceChangeClient
 	// Replica is the client for interacting with the Replica builders.
 	Replica *ReplicaClient
 	// RequestKey is the client for interacting with the RequestKey builders.
@@ -78,11 +84,13 @@ func NewClient(opts ...Option) *Client {
 func (c *Client) init() {
 	c.Schema = migrate.NewSchema(c.driver)
 	c.ActiveExecution = NewActiveExecutionClient(c.config)
+	c.Backfill = NewBackfillClient(c.config)
 	c.ClientInstance = NewClientInstanceClient(c.config)
 	c.Execution = NewExecutionClient(c.config)
 	c.Instance = NewInstanceClient(c.config)
 	c.Job = NewJobClient(c.config)
 	c.JobResource = NewJobResourceClient(c.config)
+	c.OccurrenceChange = NewOccurrenceChangeClient(c.config)
 	c.Replica = NewReplicaClient(c.config)
 	c.RequestKey = NewRequestKeyClient(c.config)
 	c.Resource = NewResourceClient(c.config)
@@ -181,22 +189,24 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 	cfg := c.config
 	cfg.driver = tx
 	return &Tx{
-		ctx:             ctx,
-		config:          cfg,
-		ActiveExecution: NewActiveExecutionClient(cfg),
-		ClientInstance:  NewClientInstanceClient(cfg),
-		Execution:       NewExecutionClient(cfg),
-		Instance:        NewInstanceClient(cfg),
-		Job:             NewJobClient(cfg),
-		JobResource:     NewJobResourceClient(cfg),
-		Replica:         NewReplicaClient(cfg),
-		RequestKey:      NewRequestKeyClient(cfg),
-		Resource:        NewResourceClient(cfg),
-		ResourceConfig:  NewResourceConfigClient(cfg),
-		Schedule:        NewScheduleClient(cfg),
-		ServiceClient:   NewServiceClientClient(cfg),
-		SigningKey:      NewSigningKeyClient(cfg),
-		Skip:            NewSkipClient(cfg),
+		ctx:              ctx,
+		config:           cfg,
+		ActiveExecution:  NewActiveExecutionClient(cfg),
+		Backfill:         NewBackfillClient(cfg),
+		ClientInstance:   NewClientInstanceClient(cfg),
+		Execution:        NewExecutionClient(cfg),
+		Instance:         NewInstanceClient(cfg),
+		Job:              NewJobClient(cfg),
+		JobResource:      NewJobResourceClient(cfg),
+		OccurrenceChange: NewOccurrenceChangeClient(cfg),
+		Replica:          NewReplicaClient(cfg),
+		RequestKey:       NewRequestKeyClient(cfg),
+		Resource:         NewResourceClient(cfg),
+		ResourceConfig:   NewResourceConfigClient(cfg),
+		Schedule:         NewScheduleClient(cfg),
+		ServiceClient:    NewServiceClientClient(cfg),
+		SigningKey:       NewSigningKeyClient(cfg),
+		Skip:             NewSkipClient(cfg),
 	}, nil
 }
 
@@ -214,22 +224,24 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 	cfg := c.config
 	cfg.driver = &txDriver{tx: tx, drv: c.driver}
 	return &Tx{
-		ctx:             ctx,
-		config:          cfg,
-		ActiveExecution: NewActiveExecutionClient(cfg),
-		ClientInstance:  NewClientInstanceClient(cfg),
-		Execution:       NewExecutionClient(cfg),
-		Instance:        NewInstanceClient(cfg),
-		Job:             NewJobClient(cfg),
-		JobResource:     NewJobResourceClient(cfg),
-		Replica:         NewReplicaClient(cfg),
-		RequestKey:      NewRequestKeyClient(cfg),
-		Resource:        NewResourceClient(cfg),
-		ResourceConfig:  NewResourceConfigClient(cfg),
-		Schedule:        NewScheduleClient(cfg),
-		ServiceClient:   NewServiceClientClient(cfg),
-		SigningKey:      NewSigningKeyClient(cfg),
-		Skip:            NewSkipClient(cfg),
+		ctx:              ctx,
+		config:           cfg,
+		ActiveExecution:  NewActiveExecutionClient(cfg),
+		Backfill:         NewBackfillClient(cfg),
+		ClientInstance:   NewClientInstanceClient(cfg),
+		Execution:        NewExecutionClient(cfg),
+		Instance:         NewInstanceClient(cfg),
+		Job:              NewJobClient(cfg),
+		JobResource:      NewJobResourceClient(cfg),
+		OccurrenceChange: NewOccurrenceChangeClient(cfg),
+		Replica:          NewReplicaClient(cfg),
+		RequestKey:       NewRequestKeyClient(cfg),
+		Resource:         NewResourceClient(cfg),
+		ResourceConfig:   NewResourceConfigClient(cfg),
+		Schedule:         NewScheduleClient(cfg),
+		ServiceClient:    NewServiceClientClient(cfg),
+		SigningKey:       NewSigningKeyClient(cfg),
+		Skip:             NewSkipClient(cfg),
 	}, nil
 }
 
@@ -259,9 +271,9 @@ func (c *Client) Close() error {
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
-		c.ActiveExecution, c.ClientInstance, c.Execution, c.Instance, c.Job,
-		c.JobResource, c.Replica, c.RequestKey, c.Resource, c.ResourceConfig,
-		c.Schedule, c.ServiceClient, c.SigningKey, c.Skip,
+		c.ActiveExecution, c.Backfill, c.ClientInstance, c.Execution, c.Instance, c.Job,
+		c.JobResource, c.OccurrenceChange, c.Replica, c.RequestKey, c.Resource,
+		c.ResourceConfig, c.Schedule, c.ServiceClient, c.SigningKey, c.Skip,
 	} {
 		n.Use(hooks...)
 	}
@@ -271,9 +283,9 @@ func (c *Client) Use(hooks ...Hook) {
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
-		c.ActiveExecution, c.ClientInstance, c.Execution, c.Instance, c.Job,
-		c.JobResource, c.Replica, c.RequestKey, c.Resource, c.ResourceConfig,
-		c.Schedule, c.ServiceClient, c.SigningKey, c.Skip,
+		c.ActiveExecution, c.Backfill, c.ClientInstance, c.Execution, c.Instance, c.Job,
+		c.JobResource, c.OccurrenceChange, c.Replica, c.RequestKey, c.Resource,
+		c.ResourceConfig, c.Schedule, c.ServiceClient, c.SigningKey, c.Skip,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -284,6 +296,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 	switch m := m.(type) {
 	case *ActiveExecutionMutation:
 		return c.ActiveExecution.mutate(ctx, m)
+	case *BackfillMutation:
+		return c.Backfill.mutate(ctx, m)
 	case *ClientInstanceMutation:
 		return c.ClientInstance.mutate(ctx, m)
 	case *ExecutionMutation:
@@ -294,6 +308,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Job.mutate(ctx, m)
 	case *JobResourceMutation:
 		return c.JobResource.mutate(ctx, m)
+	case *OccurrenceChangeMutation:
+		return c.OccurrenceChange.mutate(ctx, m)
 	case *ReplicaMutation:
 		return c.Replica.mutate(ctx, m)
 	case *RequestKeyMutation:
@@ -445,6 +461,139 @@ func (c *ActiveExecutionClient) mutate(ctx context.Context, m *ActiveExecutionMu
 		return (&ActiveExecutionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown ActiveExecution mutation op: %q", m.Op())
+	}
+}
+
+// BackfillClient is a client for the Backfill schema.
+type BackfillClient struct {
+	config
+}
+
+// NewBackfillClient returns a client for the Backfill from the given config.
+func NewBackfillClient(c config) *BackfillClient {
+	return &BackfillClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `backfill.Hooks(f(g(h())))`.
+func (c *BackfillClient) Use(hooks ...Hook) {
+	c.hooks.Backfill = append(c.hooks.Backfill, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `backfill.Intercept(f(g(h())))`.
+func (c *BackfillClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Backfill = append(c.inters.Backfill, interceptors...)
+}
+
+// Create returns a builder for creating a Backfill entity.
+func (c *BackfillClient) Create() *BackfillCreate {
+	mutation := newBackfillMutation(c.config, OpCreate)
+	return &BackfillCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Backfill entities.
+func (c *BackfillClient) CreateBulk(builders ...*BackfillCreate) *BackfillCreateBulk {
+	return &BackfillCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *BackfillClient) MapCreateBulk(slice any, setFunc func(*BackfillCreate, int)) *BackfillCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &BackfillCreateBulk{err: fmt.Errorf("calling to BackfillClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*BackfillCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &BackfillCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Backfill.
+func (c *BackfillClient) Update() *BackfillUpdate {
+	mutation := newBackfillMutation(c.config, OpUpdate)
+	return &BackfillUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *BackfillClient) UpdateOne(_m *Backfill) *BackfillUpdateOne {
+	mutation := newBackfillMutation(c.config, OpUpdateOne, withBackfill(_m))
+	return &BackfillUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *BackfillClient) UpdateOneID(id int64) *BackfillUpdateOne {
+	mutation := newBackfillMutation(c.config, OpUpdateOne, withBackfillID(id))
+	return &BackfillUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Backfill.
+func (c *BackfillClient) Delete() *BackfillDelete {
+	mutation := newBackfillMutation(c.config, OpDelete)
+	return &BackfillDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *BackfillClient) DeleteOne(_m *Backfill) *BackfillDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *BackfillClient) DeleteOneID(id int64) *BackfillDeleteOne {
+	builder := c.Delete().Where(backfill.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &BackfillDeleteOne{builder}
+}
+
+// Query returns a query builder for Backfill.
+func (c *BackfillClient) Query() *BackfillQuery {
+	return &BackfillQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeBackfill},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Backfill entity by its id.
+func (c *BackfillClient) Get(ctx context.Context, id int64) (*Backfill, error) {
+	return c.Query().Where(backfill.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *BackfillClient) GetX(ctx context.Context, id int64) *Backfill {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *BackfillClient) Hooks() []Hook {
+	return c.hooks.Backfill
+}
+
+// Interceptors returns the client interceptors.
+func (c *BackfillClient) Interceptors() []Interceptor {
+	return c.inters.Backfill
+}
+
+func (c *BackfillClient) mutate(ctx context.Context, m *BackfillMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&BackfillCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&BackfillUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&BackfillUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&BackfillDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Backfill mutation op: %q", m.Op())
 	}
 }
 
@@ -1254,6 +1403,139 @@ func (c *JobResourceClient) mutate(ctx context.Context, m *JobResourceMutation) 
 		return (&JobResourceDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown JobResource mutation op: %q", m.Op())
+	}
+}
+
+// OccurrenceChangeClient is a client for the OccurrenceChange schema.
+type OccurrenceChangeClient struct {
+	config
+}
+
+// NewOccurrenceChangeClient returns a client for the OccurrenceChange from the given config.
+func NewOccurrenceChangeClient(c config) *OccurrenceChangeClient {
+	return &OccurrenceChangeClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `occurrencechange.Hooks(f(g(h())))`.
+func (c *OccurrenceChangeClient) Use(hooks ...Hook) {
+	c.hooks.OccurrenceChange = append(c.hooks.OccurrenceChange, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `occurrencechange.Intercept(f(g(h())))`.
+func (c *OccurrenceChangeClient) Intercept(interceptors ...Interceptor) {
+	c.inters.OccurrenceChange = append(c.inters.OccurrenceChange, interceptors...)
+}
+
+// Create returns a builder for creating a OccurrenceChange entity.
+func (c *OccurrenceChangeClient) Create() *OccurrenceChangeCreate {
+	mutation := newOccurrenceChangeMutation(c.config, OpCreate)
+	return &OccurrenceChangeCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of OccurrenceChange entities.
+func (c *OccurrenceChangeClient) CreateBulk(builders ...*OccurrenceChangeCreate) *OccurrenceChangeCreateBulk {
+	return &OccurrenceChangeCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *OccurrenceChangeClient) MapCreateBulk(slice any, setFunc func(*OccurrenceChangeCreate, int)) *OccurrenceChangeCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &OccurrenceChangeCreateBulk{err: fmt.Errorf("calling to OccurrenceChangeClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*OccurrenceChangeCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &OccurrenceChangeCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for OccurrenceChange.
+func (c *OccurrenceChangeClient) Update() *OccurrenceChangeUpdate {
+	mutation := newOccurrenceChangeMutation(c.config, OpUpdate)
+	return &OccurrenceChangeUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *OccurrenceChangeClient) UpdateOne(_m *OccurrenceChange) *OccurrenceChangeUpdateOne {
+	mutation := newOccurrenceChangeMutation(c.config, OpUpdateOne, withOccurrenceChange(_m))
+	return &OccurrenceChangeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *OccurrenceChangeClient) UpdateOneID(id int64) *OccurrenceChangeUpdateOne {
+	mutation := newOccurrenceChangeMutation(c.config, OpUpdateOne, withOccurrenceChangeID(id))
+	return &OccurrenceChangeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for OccurrenceChange.
+func (c *OccurrenceChangeClient) Delete() *OccurrenceChangeDelete {
+	mutation := newOccurrenceChangeMutation(c.config, OpDelete)
+	return &OccurrenceChangeDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *OccurrenceChangeClient) DeleteOne(_m *OccurrenceChange) *OccurrenceChangeDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *OccurrenceChangeClient) DeleteOneID(id int64) *OccurrenceChangeDeleteOne {
+	builder := c.Delete().Where(occurrencechange.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &OccurrenceChangeDeleteOne{builder}
+}
+
+// Query returns a query builder for OccurrenceChange.
+func (c *OccurrenceChangeClient) Query() *OccurrenceChangeQuery {
+	return &OccurrenceChangeQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeOccurrenceChange},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a OccurrenceChange entity by its id.
+func (c *OccurrenceChangeClient) Get(ctx context.Context, id int64) (*OccurrenceChange, error) {
+	return c.Query().Where(occurrencechange.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *OccurrenceChangeClient) GetX(ctx context.Context, id int64) *OccurrenceChange {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *OccurrenceChangeClient) Hooks() []Hook {
+	return c.hooks.OccurrenceChange
+}
+
+// Interceptors returns the client interceptors.
+func (c *OccurrenceChangeClient) Interceptors() []Interceptor {
+	return c.inters.OccurrenceChange
+}
+
+func (c *OccurrenceChangeClient) mutate(ctx context.Context, m *OccurrenceChangeMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&OccurrenceChangeCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&OccurrenceChangeUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&OccurrenceChangeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&OccurrenceChangeDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown OccurrenceChange mutation op: %q", m.Op())
 	}
 }
 
@@ -2404,14 +2686,14 @@ func (c *SkipClient) mutate(ctx context.Context, m *SkipMutation) (Value, error)
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		ActiveExecution, ClientInstance, Execution, Instance, Job, JobResource, Replica,
-		RequestKey, Resource, ResourceConfig, Schedule, ServiceClient, SigningKey,
-		Skip []ent.Hook
+		ActiveExecution, Backfill, ClientInstance, Execution, Instance, Job,
+		JobResource, OccurrenceChange, Replica, RequestKey, Resource, ResourceConfig,
+		Schedule, ServiceClient, SigningKey, Skip []ent.Hook
 	}
 	inters struct {
-		ActiveExecution, ClientInstance, Execution, Instance, Job, JobResource, Replica,
-		RequestKey, Resource, ResourceConfig, Schedule, ServiceClient, SigningKey,
-		Skip []ent.Interceptor
+		ActiveExecution, Backfill, ClientInstance, Execution, Instance, Job,
+		JobResource, OccurrenceChange, Replica, RequestKey, Resource, ResourceConfig,
+		Schedule, ServiceClient, SigningKey, Skip []ent.Interceptor
 	}
 )
 

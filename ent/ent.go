@@ -13,11 +13,13 @@ import (
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"github.com/pointscene/carillon/ent/activeexecution"
+	"github.com/pointscene/carillon/ent/backfill"
 	"github.com/pointscene/carillon/ent/clientinstance"
 	"github.com/pointscene/carillon/ent/execution"
 	"github.com/pointscene/carillon/ent/instance"
 	"github.com/pointscene/carillon/ent/job"
 	"github.com/pointscene/carillon/ent/jobresource"
+	"github.com/pointscene/carillon/ent/occurrencechange"
 	"github.com/pointscene/carillon/ent/replica"
 	"github.com/pointscene/carillon/ent/requestkey"
 	"github.com/pointscene/carillon/ent/resource"
@@ -86,20 +88,22 @@ var (
 func checkColumn(t, c string) error {
 	initCheck.Do(func() {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
-			activeexecution.Table: activeexecution.ValidColumn,
-			clientinstance.Table:  clientinstance.ValidColumn,
-			execution.Table:       execution.ValidColumn,
-			instance.Table:        instance.ValidColumn,
-			job.Table:             job.ValidColumn,
-			jobresource.Table:     jobresource.ValidColumn,
-			replica.Table:         replica.ValidColumn,
-			requestkey.Table:      requestkey.ValidColumn,
-			resource.Table:        resource.ValidColumn,
-			resourceconfig.Table:  resourceconfig.ValidColumn,
-			schedule.Table:        schedule.ValidColumn,
-			serviceclient.Table:   serviceclient.ValidColumn,
-			signingkey.Table:      signingkey.ValidColumn,
-			skip.Table:            skip.ValidColumn,
+			activeexecution.Table:  activeexecution.ValidColumn,
+			backfill.Table:         backfill.ValidColumn,
+			clientinstance.Table:   clientinstance.ValidColumn,
+			execution.Table:        execution.ValidColumn,
+			instance.Table:         instance.ValidColumn,
+			job.Table:              job.ValidColumn,
+			jobresource.Table:      jobresource.ValidColumn,
+			occurrencechange.Table: occurrencechange.ValidColumn,
+			replica.Table:          replica.ValidColumn,
+			requestkey.Table:       requestkey.ValidColumn,
+			resource.Table:         resource.ValidColumn,
+			resourceconfig.Table:   resourceconfig.ValidColumn,
+			schedule.Table:         schedule.ValidColumn,
+			serviceclient.Table:    serviceclient.ValidColumn,
+			signingkey.Table:       signingkey.ValidColumn,
+			skip.Table:             skip.ValidColumn,
 		})
 	})
 	return columnCheck(t, c)

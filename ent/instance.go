@@ -22,6 +22,14 @@ type Instance struct {
 	Description string `json:"description,omitempty"`
 	// CreatedAt holds the value of the "created_at" field.
 	CreatedAt int64 `json:"created_at,omitempty"`
+	// PausedAt holds the value of the "paused_at" field.
+	PausedAt int64 `json:"paused_at,omitempty"`
+	// PausedUntil holds the value of the "paused_until" field.
+	PausedUntil int64 `json:"paused_until,omitempty"`
+	// PauseReason holds the value of the "pause_reason" field.
+	PauseReason string `json:"pause_reason,omitempty"`
+	// PauseActor holds the value of the "pause_actor" field.
+	PauseActor string `json:"pause_actor,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the InstanceQuery when eager-loading is set.
 	Edges        InstanceEdges `json:"edges"`
@@ -73,9 +81,9 @@ func (*Instance) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case instance.FieldID, instance.FieldCreatedAt:
+		case instance.FieldID, instance.FieldCreatedAt, instance.FieldPausedAt, instance.FieldPausedUntil:
 			values[i] = new(sql.NullInt64)
-		case instance.FieldTitle, instance.FieldDescription:
+		case instance.FieldTitle, instance.FieldDescription, instance.FieldPauseReason, instance.FieldPauseActor:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -115,6 +123,30 @@ func (_m *Instance) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field created_at", values[i])
 			} else if value.Valid {
 				_m.CreatedAt = value.Int64
+			}
+		case instance.FieldPausedAt:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field paused_at", values[i])
+			} else if value.Valid {
+				_m.PausedAt = value.Int64
+			}
+		case instance.FieldPausedUntil:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field paused_until", values[i])
+			} else if value.Valid {
+				_m.PausedUntil = value.Int64
+			}
+		case instance.FieldPauseReason:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field pause_reason", values[i])
+			} else if value.Valid {
+				_m.PauseReason = value.String
+			}
+		case instance.FieldPauseActor:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field pause_actor", values[i])
+			} else if value.Valid {
+				_m.PauseActor = value.String
 			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
@@ -175,6 +207,18 @@ func (_m *Instance) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("created_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.CreatedAt))
+	builder.WriteString(", ")
+	builder.WriteString("paused_at=")
+	builder.WriteString(fmt.Sprintf("%v", _m.PausedAt))
+	builder.WriteString(", ")
+	builder.WriteString("paused_until=")
+	builder.WriteString(fmt.Sprintf("%v", _m.PausedUntil))
+	builder.WriteString(", ")
+	builder.WriteString("pause_reason=")
+	builder.WriteString(_m.PauseReason)
+	builder.WriteString(", ")
+	builder.WriteString("pause_actor=")
+	builder.WriteString(_m.PauseActor)
 	builder.WriteByte(')')
 	return builder.String()
 }

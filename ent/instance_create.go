@@ -42,6 +42,62 @@ func (_c *InstanceCreate) SetCreatedAt(v int64) *InstanceCreate {
 	return _c
 }
 
+// SetPausedAt sets the "paused_at" field.
+func (_c *InstanceCreate) SetPausedAt(v int64) *InstanceCreate {
+	_c.mutation.SetPausedAt(v)
+	return _c
+}
+
+// SetNillablePausedAt sets the "paused_at" field if the given value is not nil.
+func (_c *InstanceCreate) SetNillablePausedAt(v *int64) *InstanceCreate {
+	if v != nil {
+		_c.SetPausedAt(*v)
+	}
+	return _c
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (_c *InstanceCreate) SetPausedUntil(v int64) *InstanceCreate {
+	_c.mutation.SetPausedUntil(v)
+	return _c
+}
+
+// SetNillablePausedUntil sets the "paused_until" field if the given value is not nil.
+func (_c *InstanceCreate) SetNillablePausedUntil(v *int64) *InstanceCreate {
+	if v != nil {
+		_c.SetPausedUntil(*v)
+	}
+	return _c
+}
+
+// SetPauseReason sets the "pause_reason" field.
+func (_c *InstanceCreate) SetPauseReason(v string) *InstanceCreate {
+	_c.mutation.SetPauseReason(v)
+	return _c
+}
+
+// SetNillablePauseReason sets the "pause_reason" field if the given value is not nil.
+func (_c *InstanceCreate) SetNillablePauseReason(v *string) *InstanceCreate {
+	if v != nil {
+		_c.SetPauseReason(*v)
+	}
+	return _c
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (_c *InstanceCreate) SetPauseActor(v string) *InstanceCreate {
+	_c.mutation.SetPauseActor(v)
+	return _c
+}
+
+// SetNillablePauseActor sets the "pause_actor" field if the given value is not nil.
+func (_c *InstanceCreate) SetNillablePauseActor(v *string) *InstanceCreate {
+	if v != nil {
+		_c.SetPauseActor(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *InstanceCreate) SetID(v int64) *InstanceCreate {
 	_c.mutation.SetID(v)
@@ -100,6 +156,7 @@ func (_c *InstanceCreate) Mutation() *InstanceMutation {
 
 // Save creates the Instance in the database.
 func (_c *InstanceCreate) Save(ctx context.Context) (*Instance, error) {
+	_c.defaults()
 	return withHooks(ctx, _c.sqlSave, _c.mutation, _c.hooks)
 }
 
@@ -125,6 +182,26 @@ func (_c *InstanceCreate) ExecX(ctx context.Context) {
 	}
 }
 
+// defaults sets the default values of the builder before save.
+func (_c *InstanceCreate) defaults() {
+	if _, ok := _c.mutation.PausedAt(); !ok {
+		v := instance.DefaultPausedAt
+		_c.mutation.SetPausedAt(v)
+	}
+	if _, ok := _c.mutation.PausedUntil(); !ok {
+		v := instance.DefaultPausedUntil
+		_c.mutation.SetPausedUntil(v)
+	}
+	if _, ok := _c.mutation.PauseReason(); !ok {
+		v := instance.DefaultPauseReason
+		_c.mutation.SetPauseReason(v)
+	}
+	if _, ok := _c.mutation.PauseActor(); !ok {
+		v := instance.DefaultPauseActor
+		_c.mutation.SetPauseActor(v)
+	}
+}
+
 // check runs all checks and user-defined validators on the builder.
 func (_c *InstanceCreate) check() error {
 	if _, ok := _c.mutation.Title(); !ok {
@@ -135,6 +212,18 @@ func (_c *InstanceCreate) check() error {
 	}
 	if _, ok := _c.mutation.CreatedAt(); !ok {
 		return &ValidationError{Name: "created_at", err: errors.New(`ent: missing required field "Instance.created_at"`)}
+	}
+	if _, ok := _c.mutation.PausedAt(); !ok {
+		return &ValidationError{Name: "paused_at", err: errors.New(`ent: missing required field "Instance.paused_at"`)}
+	}
+	if _, ok := _c.mutation.PausedUntil(); !ok {
+		return &ValidationError{Name: "paused_until", err: errors.New(`ent: missing required field "Instance.paused_until"`)}
+	}
+	if _, ok := _c.mutation.PauseReason(); !ok {
+		return &ValidationError{Name: "pause_reason", err: errors.New(`ent: missing required field "Instance.pause_reason"`)}
+	}
+	if _, ok := _c.mutation.PauseActor(); !ok {
+		return &ValidationError{Name: "pause_actor", err: errors.New(`ent: missing required field "Instance.pause_actor"`)}
 	}
 	return nil
 }
@@ -180,6 +269,22 @@ func (_c *InstanceCreate) createSpec() (*Instance, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.CreatedAt(); ok {
 		_spec.SetField(instance.FieldCreatedAt, field.TypeInt64, value)
 		_node.CreatedAt = value
+	}
+	if value, ok := _c.mutation.PausedAt(); ok {
+		_spec.SetField(instance.FieldPausedAt, field.TypeInt64, value)
+		_node.PausedAt = value
+	}
+	if value, ok := _c.mutation.PausedUntil(); ok {
+		_spec.SetField(instance.FieldPausedUntil, field.TypeInt64, value)
+		_node.PausedUntil = value
+	}
+	if value, ok := _c.mutation.PauseReason(); ok {
+		_spec.SetField(instance.FieldPauseReason, field.TypeString, value)
+		_node.PauseReason = value
+	}
+	if value, ok := _c.mutation.PauseActor(); ok {
+		_spec.SetField(instance.FieldPauseActor, field.TypeString, value)
+		_node.PauseActor = value
 	}
 	if nodes := _c.mutation.ResourcesIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -323,6 +428,66 @@ func (u *InstanceUpsert) AddCreatedAt(v int64) *InstanceUpsert {
 	return u
 }
 
+// SetPausedAt sets the "paused_at" field.
+func (u *InstanceUpsert) SetPausedAt(v int64) *InstanceUpsert {
+	u.Set(instance.FieldPausedAt, v)
+	return u
+}
+
+// UpdatePausedAt sets the "paused_at" field to the value that was provided on create.
+func (u *InstanceUpsert) UpdatePausedAt() *InstanceUpsert {
+	u.SetExcluded(instance.FieldPausedAt)
+	return u
+}
+
+// AddPausedAt adds v to the "paused_at" field.
+func (u *InstanceUpsert) AddPausedAt(v int64) *InstanceUpsert {
+	u.Add(instance.FieldPausedAt, v)
+	return u
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (u *InstanceUpsert) SetPausedUntil(v int64) *InstanceUpsert {
+	u.Set(instance.FieldPausedUntil, v)
+	return u
+}
+
+// UpdatePausedUntil sets the "paused_until" field to the value that was provided on create.
+func (u *InstanceUpsert) UpdatePausedUntil() *InstanceUpsert {
+	u.SetExcluded(instance.FieldPausedUntil)
+	return u
+}
+
+// AddPausedUntil adds v to the "paused_until" field.
+func (u *InstanceUpsert) AddPausedUntil(v int64) *InstanceUpsert {
+	u.Add(instance.FieldPausedUntil, v)
+	return u
+}
+
+// SetPauseReason sets the "pause_reason" field.
+func (u *InstanceUpsert) SetPauseReason(v string) *InstanceUpsert {
+	u.Set(instance.FieldPauseReason, v)
+	return u
+}
+
+// UpdatePauseReason sets the "pause_reason" field to the value that was provided on create.
+func (u *InstanceUpsert) UpdatePauseReason() *InstanceUpsert {
+	u.SetExcluded(instance.FieldPauseReason)
+	return u
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (u *InstanceUpsert) SetPauseActor(v string) *InstanceUpsert {
+	u.Set(instance.FieldPauseActor, v)
+	return u
+}
+
+// UpdatePauseActor sets the "pause_actor" field to the value that was provided on create.
+func (u *InstanceUpsert) UpdatePauseActor() *InstanceUpsert {
+	u.SetExcluded(instance.FieldPauseActor)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -420,6 +585,76 @@ func (u *InstanceUpsertOne) UpdateCreatedAt() *InstanceUpsertOne {
 	})
 }
 
+// SetPausedAt sets the "paused_at" field.
+func (u *InstanceUpsertOne) SetPausedAt(v int64) *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.SetPausedAt(v)
+	})
+}
+
+// AddPausedAt adds v to the "paused_at" field.
+func (u *InstanceUpsertOne) AddPausedAt(v int64) *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.AddPausedAt(v)
+	})
+}
+
+// UpdatePausedAt sets the "paused_at" field to the value that was provided on create.
+func (u *InstanceUpsertOne) UpdatePausedAt() *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.UpdatePausedAt()
+	})
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (u *InstanceUpsertOne) SetPausedUntil(v int64) *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.SetPausedUntil(v)
+	})
+}
+
+// AddPausedUntil adds v to the "paused_until" field.
+func (u *InstanceUpsertOne) AddPausedUntil(v int64) *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.AddPausedUntil(v)
+	})
+}
+
+// UpdatePausedUntil sets the "paused_until" field to the value that was provided on create.
+func (u *InstanceUpsertOne) UpdatePausedUntil() *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.UpdatePausedUntil()
+	})
+}
+
+// SetPauseReason sets the "pause_reason" field.
+func (u *InstanceUpsertOne) SetPauseReason(v string) *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.SetPauseReason(v)
+	})
+}
+
+// UpdatePauseReason sets the "pause_reason" field to the value that was provided on create.
+func (u *InstanceUpsertOne) UpdatePauseReason() *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.UpdatePauseReason()
+	})
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (u *InstanceUpsertOne) SetPauseActor(v string) *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.SetPauseActor(v)
+	})
+}
+
+// UpdatePauseActor sets the "pause_actor" field to the value that was provided on create.
+func (u *InstanceUpsertOne) UpdatePauseActor() *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.UpdatePauseActor()
+	})
+}
+
 // Exec executes the query.
 func (u *InstanceUpsertOne) Exec(ctx context.Context) error {
 	if len(u.create.conflict) == 0 {
@@ -472,6 +707,7 @@ func (_c *InstanceCreateBulk) Save(ctx context.Context) ([]*Instance, error) {
 	for i := range _c.builders {
 		func(i int, root context.Context) {
 			builder := _c.builders[i]
+			builder.defaults()
 			var mut Mutator = MutateFunc(func(ctx context.Context, m Mutation) (Value, error) {
 				mutation, ok := m.(*InstanceMutation)
 				if !ok {
@@ -679,6 +915,76 @@ func (u *InstanceUpsertBulk) AddCreatedAt(v int64) *InstanceUpsertBulk {
 func (u *InstanceUpsertBulk) UpdateCreatedAt() *InstanceUpsertBulk {
 	return u.Update(func(s *InstanceUpsert) {
 		s.UpdateCreatedAt()
+	})
+}
+
+// SetPausedAt sets the "paused_at" field.
+func (u *InstanceUpsertBulk) SetPausedAt(v int64) *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.SetPausedAt(v)
+	})
+}
+
+// AddPausedAt adds v to the "paused_at" field.
+func (u *InstanceUpsertBulk) AddPausedAt(v int64) *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.AddPausedAt(v)
+	})
+}
+
+// UpdatePausedAt sets the "paused_at" field to the value that was provided on create.
+func (u *InstanceUpsertBulk) UpdatePausedAt() *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.UpdatePausedAt()
+	})
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (u *InstanceUpsertBulk) SetPausedUntil(v int64) *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.SetPausedUntil(v)
+	})
+}
+
+// AddPausedUntil adds v to the "paused_until" field.
+func (u *InstanceUpsertBulk) AddPausedUntil(v int64) *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.AddPausedUntil(v)
+	})
+}
+
+// UpdatePausedUntil sets the "paused_until" field to the value that was provided on create.
+func (u *InstanceUpsertBulk) UpdatePausedUntil() *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.UpdatePausedUntil()
+	})
+}
+
+// SetPauseReason sets the "pause_reason" field.
+func (u *InstanceUpsertBulk) SetPauseReason(v string) *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.SetPauseReason(v)
+	})
+}
+
+// UpdatePauseReason sets the "pause_reason" field to the value that was provided on create.
+func (u *InstanceUpsertBulk) UpdatePauseReason() *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.UpdatePauseReason()
+	})
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (u *InstanceUpsertBulk) SetPauseActor(v string) *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.SetPauseActor(v)
+	})
+}
+
+// UpdatePauseActor sets the "pause_actor" field to the value that was provided on create.
+func (u *InstanceUpsertBulk) UpdatePauseActor() *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.UpdatePauseActor()
 	})
 }
 

@@ -80,6 +80,76 @@ func (_u *InstanceUpdate) AddCreatedAt(v int64) *InstanceUpdate {
 	return _u
 }
 
+// SetPausedAt sets the "paused_at" field.
+func (_u *InstanceUpdate) SetPausedAt(v int64) *InstanceUpdate {
+	_u.mutation.ResetPausedAt()
+	_u.mutation.SetPausedAt(v)
+	return _u
+}
+
+// SetNillablePausedAt sets the "paused_at" field if the given value is not nil.
+func (_u *InstanceUpdate) SetNillablePausedAt(v *int64) *InstanceUpdate {
+	if v != nil {
+		_u.SetPausedAt(*v)
+	}
+	return _u
+}
+
+// AddPausedAt adds value to the "paused_at" field.
+func (_u *InstanceUpdate) AddPausedAt(v int64) *InstanceUpdate {
+	_u.mutation.AddPausedAt(v)
+	return _u
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (_u *InstanceUpdate) SetPausedUntil(v int64) *InstanceUpdate {
+	_u.mutation.ResetPausedUntil()
+	_u.mutation.SetPausedUntil(v)
+	return _u
+}
+
+// SetNillablePausedUntil sets the "paused_until" field if the given value is not nil.
+func (_u *InstanceUpdate) SetNillablePausedUntil(v *int64) *InstanceUpdate {
+	if v != nil {
+		_u.SetPausedUntil(*v)
+	}
+	return _u
+}
+
+// AddPausedUntil adds value to the "paused_until" field.
+func (_u *InstanceUpdate) AddPausedUntil(v int64) *InstanceUpdate {
+	_u.mutation.AddPausedUntil(v)
+	return _u
+}
+
+// SetPauseReason sets the "pause_reason" field.
+func (_u *InstanceUpdate) SetPauseReason(v string) *InstanceUpdate {
+	_u.mutation.SetPauseReason(v)
+	return _u
+}
+
+// SetNillablePauseReason sets the "pause_reason" field if the given value is not nil.
+func (_u *InstanceUpdate) SetNillablePauseReason(v *string) *InstanceUpdate {
+	if v != nil {
+		_u.SetPauseReason(*v)
+	}
+	return _u
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (_u *InstanceUpdate) SetPauseActor(v string) *InstanceUpdate {
+	_u.mutation.SetPauseActor(v)
+	return _u
+}
+
+// SetNillablePauseActor sets the "pause_actor" field if the given value is not nil.
+func (_u *InstanceUpdate) SetNillablePauseActor(v *string) *InstanceUpdate {
+	if v != nil {
+		_u.SetPauseActor(*v)
+	}
+	return _u
+}
+
 // AddResourceIDs adds the "resources" edge to the Resource entity by IDs.
 func (_u *InstanceUpdate) AddResourceIDs(ids ...int64) *InstanceUpdate {
 	_u.mutation.AddResourceIDs(ids...)
@@ -246,6 +316,24 @@ func (_u *InstanceUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.AddedCreatedAt(); ok {
 		_spec.AddField(instance.FieldCreatedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.PausedAt(); ok {
+		_spec.SetField(instance.FieldPausedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedPausedAt(); ok {
+		_spec.AddField(instance.FieldPausedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.PausedUntil(); ok {
+		_spec.SetField(instance.FieldPausedUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedPausedUntil(); ok {
+		_spec.AddField(instance.FieldPausedUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.PauseReason(); ok {
+		_spec.SetField(instance.FieldPauseReason, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.PauseActor(); ok {
+		_spec.SetField(instance.FieldPauseActor, field.TypeString, value)
 	}
 	if _u.mutation.ResourcesCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -453,6 +541,76 @@ func (_u *InstanceUpdateOne) AddCreatedAt(v int64) *InstanceUpdateOne {
 	return _u
 }
 
+// SetPausedAt sets the "paused_at" field.
+func (_u *InstanceUpdateOne) SetPausedAt(v int64) *InstanceUpdateOne {
+	_u.mutation.ResetPausedAt()
+	_u.mutation.SetPausedAt(v)
+	return _u
+}
+
+// SetNillablePausedAt sets the "paused_at" field if the given value is not nil.
+func (_u *InstanceUpdateOne) SetNillablePausedAt(v *int64) *InstanceUpdateOne {
+	if v != nil {
+		_u.SetPausedAt(*v)
+	}
+	return _u
+}
+
+// AddPausedAt adds value to the "paused_at" field.
+func (_u *InstanceUpdateOne) AddPausedAt(v int64) *InstanceUpdateOne {
+	_u.mutation.AddPausedAt(v)
+	return _u
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (_u *InstanceUpdateOne) SetPausedUntil(v int64) *InstanceUpdateOne {
+	_u.mutation.ResetPausedUntil()
+	_u.mutation.SetPausedUntil(v)
+	return _u
+}
+
+// SetNillablePausedUntil sets the "paused_until" field if the given value is not nil.
+func (_u *InstanceUpdateOne) SetNillablePausedUntil(v *int64) *InstanceUpdateOne {
+	if v != nil {
+		_u.SetPausedUntil(*v)
+	}
+	return _u
+}
+
+// AddPausedUntil adds value to the "paused_until" field.
+func (_u *InstanceUpdateOne) AddPausedUntil(v int64) *InstanceUpdateOne {
+	_u.mutation.AddPausedUntil(v)
+	return _u
+}
+
+// SetPauseReason sets the "pause_reason" field.
+func (_u *InstanceUpdateOne) SetPauseReason(v string) *InstanceUpdateOne {
+	_u.mutation.SetPauseReason(v)
+	return _u
+}
+
+// SetNillablePauseReason sets the "pause_reason" field if the given value is not nil.
+func (_u *InstanceUpdateOne) SetNillablePauseReason(v *string) *InstanceUpdateOne {
+	if v != nil {
+		_u.SetPauseReason(*v)
+	}
+	return _u
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (_u *InstanceUpdateOne) SetPauseActor(v string) *InstanceUpdateOne {
+	_u.mutation.SetPauseActor(v)
+	return _u
+}
+
+// SetNillablePauseActor sets the "pause_actor" field if the given value is not nil.
+func (_u *InstanceUpdateOne) SetNillablePauseActor(v *string) *InstanceUpdateOne {
+	if v != nil {
+		_u.SetPauseActor(*v)
+	}
+	return _u
+}
+
 // AddResourceIDs adds the "resources" edge to the Resource entity by IDs.
 func (_u *InstanceUpdateOne) AddResourceIDs(ids ...int64) *InstanceUpdateOne {
 	_u.mutation.AddResourceIDs(ids...)
@@ -649,6 +807,24 @@ func (_u *InstanceUpdateOne) sqlSave(ctx context.Context) (_node *Instance, err 
 	}
 	if value, ok := _u.mutation.AddedCreatedAt(); ok {
 		_spec.AddField(instance.FieldCreatedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.PausedAt(); ok {
+		_spec.SetField(instance.FieldPausedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedPausedAt(); ok {
+		_spec.AddField(instance.FieldPausedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.PausedUntil(); ok {
+		_spec.SetField(instance.FieldPausedUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedPausedUntil(); ok {
+		_spec.AddField(instance.FieldPausedUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.PauseReason(); ok {
+		_spec.SetField(instance.FieldPauseReason, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.PauseActor(); ok {
+		_spec.SetField(instance.FieldPauseActor, field.TypeString, value)
 	}
 	if _u.mutation.ResourcesCleared() {
 		edge := &sqlgraph.EdgeSpec{

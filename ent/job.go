@@ -34,6 +34,10 @@ type Job struct {
 	CreatedAt int64 `json:"created_at,omitempty"`
 	// UpdatedAt holds the value of the "updated_at" field.
 	UpdatedAt int64 `json:"updated_at,omitempty"`
+	// PauseReason holds the value of the "pause_reason" field.
+	PauseReason string `json:"pause_reason,omitempty"`
+	// PauseActor holds the value of the "pause_actor" field.
+	PauseActor string `json:"pause_actor,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the JobQuery when eager-loading is set.
 	Edges        JobEdges `json:"edges"`
@@ -80,7 +84,7 @@ func (*Job) scanValues(columns []string) ([]any, error) {
 			values[i] = new([]byte)
 		case job.FieldID, job.FieldInstanceID, job.FieldVersion, job.FieldCreatedAt, job.FieldUpdatedAt:
 			values[i] = new(sql.NullInt64)
-		case job.FieldName, job.FieldDescription, job.FieldWorkflow:
+		case job.FieldName, job.FieldDescription, job.FieldWorkflow, job.FieldPauseReason, job.FieldPauseActor:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -153,6 +157,18 @@ func (_m *Job) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.UpdatedAt = value.Int64
 			}
+		case job.FieldPauseReason:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field pause_reason", values[i])
+			} else if value.Valid {
+				_m.PauseReason = value.String
+			}
+		case job.FieldPauseActor:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field pause_actor", values[i])
+			} else if value.Valid {
+				_m.PauseActor = value.String
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -222,6 +238,12 @@ func (_m *Job) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("updated_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.UpdatedAt))
+	builder.WriteString(", ")
+	builder.WriteString("pause_reason=")
+	builder.WriteString(_m.PauseReason)
+	builder.WriteString(", ")
+	builder.WriteString("pause_actor=")
+	builder.WriteString(_m.PauseActor)
 	builder.WriteByte(')')
 	return builder.String()
 }

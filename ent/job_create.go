@@ -71,6 +71,34 @@ func (_c *JobCreate) SetUpdatedAt(v int64) *JobCreate {
 	return _c
 }
 
+// SetPauseReason sets the "pause_reason" field.
+func (_c *JobCreate) SetPauseReason(v string) *JobCreate {
+	_c.mutation.SetPauseReason(v)
+	return _c
+}
+
+// SetNillablePauseReason sets the "pause_reason" field if the given value is not nil.
+func (_c *JobCreate) SetNillablePauseReason(v *string) *JobCreate {
+	if v != nil {
+		_c.SetPauseReason(*v)
+	}
+	return _c
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (_c *JobCreate) SetPauseActor(v string) *JobCreate {
+	_c.mutation.SetPauseActor(v)
+	return _c
+}
+
+// SetNillablePauseActor sets the "pause_actor" field if the given value is not nil.
+func (_c *JobCreate) SetNillablePauseActor(v *string) *JobCreate {
+	if v != nil {
+		_c.SetPauseActor(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *JobCreate) SetID(v int64) *JobCreate {
 	_c.mutation.SetID(v)
@@ -104,6 +132,7 @@ func (_c *JobCreate) Mutation() *JobMutation {
 
 // Save creates the Job in the database.
 func (_c *JobCreate) Save(ctx context.Context) (*Job, error) {
+	_c.defaults()
 	return withHooks(ctx, _c.sqlSave, _c.mutation, _c.hooks)
 }
 
@@ -129,6 +158,18 @@ func (_c *JobCreate) ExecX(ctx context.Context) {
 	}
 }
 
+// defaults sets the default values of the builder before save.
+func (_c *JobCreate) defaults() {
+	if _, ok := _c.mutation.PauseReason(); !ok {
+		v := job.DefaultPauseReason
+		_c.mutation.SetPauseReason(v)
+	}
+	if _, ok := _c.mutation.PauseActor(); !ok {
+		v := job.DefaultPauseActor
+		_c.mutation.SetPauseActor(v)
+	}
+}
+
 // check runs all checks and user-defined validators on the builder.
 func (_c *JobCreate) check() error {
 	if _, ok := _c.mutation.InstanceID(); !ok {
@@ -151,6 +192,12 @@ func (_c *JobCreate) check() error {
 	}
 	if _, ok := _c.mutation.UpdatedAt(); !ok {
 		return &ValidationError{Name: "updated_at", err: errors.New(`ent: missing required field "Job.updated_at"`)}
+	}
+	if _, ok := _c.mutation.PauseReason(); !ok {
+		return &ValidationError{Name: "pause_reason", err: errors.New(`ent: missing required field "Job.pause_reason"`)}
+	}
+	if _, ok := _c.mutation.PauseActor(); !ok {
+		return &ValidationError{Name: "pause_actor", err: errors.New(`ent: missing required field "Job.pause_actor"`)}
 	}
 	if len(_c.mutation.InstanceIDs()) == 0 {
 		return &ValidationError{Name: "instance", err: errors.New(`ent: missing required edge "Job.instance"`)}
@@ -215,6 +262,14 @@ func (_c *JobCreate) createSpec() (*Job, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.UpdatedAt(); ok {
 		_spec.SetField(job.FieldUpdatedAt, field.TypeInt64, value)
 		_node.UpdatedAt = value
+	}
+	if value, ok := _c.mutation.PauseReason(); ok {
+		_spec.SetField(job.FieldPauseReason, field.TypeString, value)
+		_node.PauseReason = value
+	}
+	if value, ok := _c.mutation.PauseActor(); ok {
+		_spec.SetField(job.FieldPauseActor, field.TypeString, value)
+		_node.PauseActor = value
 	}
 	if nodes := _c.mutation.InstanceIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -391,6 +446,30 @@ func (u *JobUpsert) AddUpdatedAt(v int64) *JobUpsert {
 	return u
 }
 
+// SetPauseReason sets the "pause_reason" field.
+func (u *JobUpsert) SetPauseReason(v string) *JobUpsert {
+	u.Set(job.FieldPauseReason, v)
+	return u
+}
+
+// UpdatePauseReason sets the "pause_reason" field to the value that was provided on create.
+func (u *JobUpsert) UpdatePauseReason() *JobUpsert {
+	u.SetExcluded(job.FieldPauseReason)
+	return u
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (u *JobUpsert) SetPauseActor(v string) *JobUpsert {
+	u.Set(job.FieldPauseActor, v)
+	return u
+}
+
+// UpdatePauseActor sets the "pause_actor" field to the value that was provided on create.
+func (u *JobUpsert) UpdatePauseActor() *JobUpsert {
+	u.SetExcluded(job.FieldPauseActor)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -550,6 +629,34 @@ func (u *JobUpsertOne) UpdateUpdatedAt() *JobUpsertOne {
 	})
 }
 
+// SetPauseReason sets the "pause_reason" field.
+func (u *JobUpsertOne) SetPauseReason(v string) *JobUpsertOne {
+	return u.Update(func(s *JobUpsert) {
+		s.SetPauseReason(v)
+	})
+}
+
+// UpdatePauseReason sets the "pause_reason" field to the value that was provided on create.
+func (u *JobUpsertOne) UpdatePauseReason() *JobUpsertOne {
+	return u.Update(func(s *JobUpsert) {
+		s.UpdatePauseReason()
+	})
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (u *JobUpsertOne) SetPauseActor(v string) *JobUpsertOne {
+	return u.Update(func(s *JobUpsert) {
+		s.SetPauseActor(v)
+	})
+}
+
+// UpdatePauseActor sets the "pause_actor" field to the value that was provided on create.
+func (u *JobUpsertOne) UpdatePauseActor() *JobUpsertOne {
+	return u.Update(func(s *JobUpsert) {
+		s.UpdatePauseActor()
+	})
+}
+
 // Exec executes the query.
 func (u *JobUpsertOne) Exec(ctx context.Context) error {
 	if len(u.create.conflict) == 0 {
@@ -602,6 +709,7 @@ func (_c *JobCreateBulk) Save(ctx context.Context) ([]*Job, error) {
 	for i := range _c.builders {
 		func(i int, root context.Context) {
 			builder := _c.builders[i]
+			builder.defaults()
 			var mut Mutator = MutateFunc(func(ctx context.Context, m Mutation) (Value, error) {
 				mutation, ok := m.(*JobMutation)
 				if !ok {
@@ -871,6 +979,34 @@ func (u *JobUpsertBulk) AddUpdatedAt(v int64) *JobUpsertBulk {
 func (u *JobUpsertBulk) UpdateUpdatedAt() *JobUpsertBulk {
 	return u.Update(func(s *JobUpsert) {
 		s.UpdateUpdatedAt()
+	})
+}
+
+// SetPauseReason sets the "pause_reason" field.
+func (u *JobUpsertBulk) SetPauseReason(v string) *JobUpsertBulk {
+	return u.Update(func(s *JobUpsert) {
+		s.SetPauseReason(v)
+	})
+}
+
+// UpdatePauseReason sets the "pause_reason" field to the value that was provided on create.
+func (u *JobUpsertBulk) UpdatePauseReason() *JobUpsertBulk {
+	return u.Update(func(s *JobUpsert) {
+		s.UpdatePauseReason()
+	})
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (u *JobUpsertBulk) SetPauseActor(v string) *JobUpsertBulk {
+	return u.Update(func(s *JobUpsert) {
+		s.SetPauseActor(v)
+	})
+}
+
+// UpdatePauseActor sets the "pause_actor" field to the value that was provided on create.
+func (u *JobUpsertBulk) UpdatePauseActor() *JobUpsertBulk {
+	return u.Update(func(s *JobUpsert) {
+		s.UpdatePauseActor()
 	})
 }
 

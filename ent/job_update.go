@@ -125,6 +125,34 @@ func (_u *JobUpdate) AddUpdatedAt(v int64) *JobUpdate {
 	return _u
 }
 
+// SetPauseReason sets the "pause_reason" field.
+func (_u *JobUpdate) SetPauseReason(v string) *JobUpdate {
+	_u.mutation.SetPauseReason(v)
+	return _u
+}
+
+// SetNillablePauseReason sets the "pause_reason" field if the given value is not nil.
+func (_u *JobUpdate) SetNillablePauseReason(v *string) *JobUpdate {
+	if v != nil {
+		_u.SetPauseReason(*v)
+	}
+	return _u
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (_u *JobUpdate) SetPauseActor(v string) *JobUpdate {
+	_u.mutation.SetPauseActor(v)
+	return _u
+}
+
+// SetNillablePauseActor sets the "pause_actor" field if the given value is not nil.
+func (_u *JobUpdate) SetNillablePauseActor(v *string) *JobUpdate {
+	if v != nil {
+		_u.SetPauseActor(*v)
+	}
+	return _u
+}
+
 // AddUseIDs adds the "uses" edge to the JobResource entity by IDs.
 func (_u *JobUpdate) AddUseIDs(ids ...int64) *JobUpdate {
 	_u.mutation.AddUseIDs(ids...)
@@ -245,6 +273,12 @@ func (_u *JobUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.AddedUpdatedAt(); ok {
 		_spec.AddField(job.FieldUpdatedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.PauseReason(); ok {
+		_spec.SetField(job.FieldPauseReason, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.PauseActor(); ok {
+		_spec.SetField(job.FieldPauseActor, field.TypeString, value)
 	}
 	if _u.mutation.UsesCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -409,6 +443,34 @@ func (_u *JobUpdateOne) AddUpdatedAt(v int64) *JobUpdateOne {
 	return _u
 }
 
+// SetPauseReason sets the "pause_reason" field.
+func (_u *JobUpdateOne) SetPauseReason(v string) *JobUpdateOne {
+	_u.mutation.SetPauseReason(v)
+	return _u
+}
+
+// SetNillablePauseReason sets the "pause_reason" field if the given value is not nil.
+func (_u *JobUpdateOne) SetNillablePauseReason(v *string) *JobUpdateOne {
+	if v != nil {
+		_u.SetPauseReason(*v)
+	}
+	return _u
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (_u *JobUpdateOne) SetPauseActor(v string) *JobUpdateOne {
+	_u.mutation.SetPauseActor(v)
+	return _u
+}
+
+// SetNillablePauseActor sets the "pause_actor" field if the given value is not nil.
+func (_u *JobUpdateOne) SetNillablePauseActor(v *string) *JobUpdateOne {
+	if v != nil {
+		_u.SetPauseActor(*v)
+	}
+	return _u
+}
+
 // AddUseIDs adds the "uses" edge to the JobResource entity by IDs.
 func (_u *JobUpdateOne) AddUseIDs(ids ...int64) *JobUpdateOne {
 	_u.mutation.AddUseIDs(ids...)
@@ -559,6 +621,12 @@ func (_u *JobUpdateOne) sqlSave(ctx context.Context) (_node *Job, err error) {
 	}
 	if value, ok := _u.mutation.AddedUpdatedAt(); ok {
 		_spec.AddField(job.FieldUpdatedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.PauseReason(); ok {
+		_spec.SetField(job.FieldPauseReason, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.PauseActor(); ok {
+		_spec.SetField(job.FieldPauseActor, field.TypeString, value)
 	}
 	if _u.mutation.UsesCleared() {
 		edge := &sqlgraph.EdgeSpec{

@@ -11,11 +11,13 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
 	"github.com/pointscene/carillon/ent/activeexecution"
+	"github.com/pointscene/carillon/ent/backfill"
 	"github.com/pointscene/carillon/ent/clientinstance"
 	"github.com/pointscene/carillon/ent/execution"
 	"github.com/pointscene/carillon/ent/instance"
 	"github.com/pointscene/carillon/ent/job"
 	"github.com/pointscene/carillon/ent/jobresource"
+	"github.com/pointscene/carillon/ent/occurrencechange"
 	"github.com/pointscene/carillon/ent/predicate"
 	"github.com/pointscene/carillon/ent/replica"
 	"github.com/pointscene/carillon/ent/requestkey"
@@ -36,20 +38,22 @@ const (
 	OpUpdateOne = ent.OpUpdateOne
 
 	// Node types.
-	TypeActiveExecution = "ActiveExecution"
-	TypeClientInstance  = "ClientInstance"
-	TypeExecution       = "Execution"
-	TypeInstance        = "Instance"
-	TypeJob             = "Job"
-	TypeJobResource     = "JobResource"
-	TypeReplica         = "Replica"
-	TypeRequestKey      = "RequestKey"
-	TypeResource        = "Resource"
-	TypeResourceConfig  = "ResourceConfig"
-	TypeSchedule        = "Schedule"
-	TypeServiceClient   = "ServiceClient"
-	TypeSigningKey      = "SigningKey"
-	TypeSkip            = "Skip"
+	TypeActiveExecution  = "ActiveExecution"
+	TypeBackfill         = "Backfill"
+	TypeClientInstance   = "ClientInstance"
+	TypeExecution        = "Execution"
+	TypeInstance         = "Instance"
+	TypeJob              = "Job"
+	TypeJobResource      = "JobResource"
+	TypeOccurrenceChange = "OccurrenceChange"
+	TypeReplica          = "Replica"
+	TypeRequestKey       = "RequestKey"
+	TypeResource         = "Resource"
+	TypeResourceConfig   = "ResourceConfig"
+	TypeSchedule         = "Schedule"
+	TypeServiceClient    = "ServiceClient"
+	TypeSigningKey       = "SigningKey"
+	TypeSkip             = "Skip"
 )
 
 // ActiveExecutionMutation represents an operation that mutates the ActiveExecution nodes in the graph.
@@ -1612,6 +1616,1265 @@ func (m *ActiveExecutionMutation) ClearEdge(name string) error {
 // It returns an error if the edge is not defined in the schema.
 func (m *ActiveExecutionMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown ActiveExecution edge %s", name)
+}
+
+// BackfillMutation represents an operation that mutates the Backfill nodes in the graph.
+type BackfillMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *int64
+	job_id         *int64
+	addjob_id      *int64
+	instance_id    *int64
+	addinstance_id *int64
+	range_from     *int64
+	addrange_from  *int64
+	range_to       *int64
+	addrange_to    *int64
+	concurrency    *int
+	addconcurrency *int
+	overlap        *string
+	state          *string
+	total          *int
+	addtotal       *int
+	started        *int
+	addstarted     *int
+	cursor         *int64
+	addcursor      *int64
+	created_at     *int64
+	addcreated_at  *int64
+	finished_at    *int64
+	addfinished_at *int64
+	clearedFields  map[string]struct{}
+	done           bool
+	oldValue       func(context.Context) (*Backfill, error)
+	predicates     []predicate.Backfill
+}
+
+var _ ent.Mutation = (*BackfillMutation)(nil)
+
+// backfillOption allows management of the mutation configuration using functional options.
+type backfillOption func(*BackfillMutation)
+
+// newBackfillMutation creates new mutation for the Backfill entity.
+func newBackfillMutation(c config, op Op, opts ...backfillOption) *BackfillMutation {
+	m := &BackfillMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeBackfill,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withBackfillID sets the ID field of the mutation.
+func withBackfillID(id int64) backfillOption {
+	return func(m *BackfillMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Backfill
+		)
+		m.oldValue = func(ctx context.Context) (*Backfill, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Backfill.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withBackfill sets the old Backfill of the mutation.
+func withBackfill(node *Backfill) backfillOption {
+	return func(m *BackfillMutation) {
+		m.oldValue = func(context.Context) (*Backfill, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m BackfillMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m BackfillMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Backfill entities.
+func (m *BackfillMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *BackfillMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *BackfillMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Backfill.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetJobID sets the "job_id" field.
+func (m *BackfillMutation) SetJobID(i int64) {
+	m.job_id = &i
+	m.addjob_id = nil
+}
+
+// JobID returns the value of the "job_id" field in the mutation.
+func (m *BackfillMutation) JobID() (r int64, exists bool) {
+	v := m.job_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldJobID returns the old "job_id" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldJobID(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldJobID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldJobID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldJobID: %w", err)
+	}
+	return oldValue.JobID, nil
+}
+
+// AddJobID adds i to the "job_id" field.
+func (m *BackfillMutation) AddJobID(i int64) {
+	if m.addjob_id != nil {
+		*m.addjob_id += i
+	} else {
+		m.addjob_id = &i
+	}
+}
+
+// AddedJobID returns the value that was added to the "job_id" field in this mutation.
+func (m *BackfillMutation) AddedJobID() (r int64, exists bool) {
+	v := m.addjob_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetJobID resets all changes to the "job_id" field.
+func (m *BackfillMutation) ResetJobID() {
+	m.job_id = nil
+	m.addjob_id = nil
+}
+
+// SetInstanceID sets the "instance_id" field.
+func (m *BackfillMutation) SetInstanceID(i int64) {
+	m.instance_id = &i
+	m.addinstance_id = nil
+}
+
+// InstanceID returns the value of the "instance_id" field in the mutation.
+func (m *BackfillMutation) InstanceID() (r int64, exists bool) {
+	v := m.instance_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInstanceID returns the old "instance_id" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldInstanceID(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInstanceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInstanceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInstanceID: %w", err)
+	}
+	return oldValue.InstanceID, nil
+}
+
+// AddInstanceID adds i to the "instance_id" field.
+func (m *BackfillMutation) AddInstanceID(i int64) {
+	if m.addinstance_id != nil {
+		*m.addinstance_id += i
+	} else {
+		m.addinstance_id = &i
+	}
+}
+
+// AddedInstanceID returns the value that was added to the "instance_id" field in this mutation.
+func (m *BackfillMutation) AddedInstanceID() (r int64, exists bool) {
+	v := m.addinstance_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetInstanceID resets all changes to the "instance_id" field.
+func (m *BackfillMutation) ResetInstanceID() {
+	m.instance_id = nil
+	m.addinstance_id = nil
+}
+
+// SetRangeFrom sets the "range_from" field.
+func (m *BackfillMutation) SetRangeFrom(i int64) {
+	m.range_from = &i
+	m.addrange_from = nil
+}
+
+// RangeFrom returns the value of the "range_from" field in the mutation.
+func (m *BackfillMutation) RangeFrom() (r int64, exists bool) {
+	v := m.range_from
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRangeFrom returns the old "range_from" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldRangeFrom(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRangeFrom is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRangeFrom requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRangeFrom: %w", err)
+	}
+	return oldValue.RangeFrom, nil
+}
+
+// AddRangeFrom adds i to the "range_from" field.
+func (m *BackfillMutation) AddRangeFrom(i int64) {
+	if m.addrange_from != nil {
+		*m.addrange_from += i
+	} else {
+		m.addrange_from = &i
+	}
+}
+
+// AddedRangeFrom returns the value that was added to the "range_from" field in this mutation.
+func (m *BackfillMutation) AddedRangeFrom() (r int64, exists bool) {
+	v := m.addrange_from
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRangeFrom resets all changes to the "range_from" field.
+func (m *BackfillMutation) ResetRangeFrom() {
+	m.range_from = nil
+	m.addrange_from = nil
+}
+
+// SetRangeTo sets the "range_to" field.
+func (m *BackfillMutation) SetRangeTo(i int64) {
+	m.range_to = &i
+	m.addrange_to = nil
+}
+
+// RangeTo returns the value of the "range_to" field in the mutation.
+func (m *BackfillMutation) RangeTo() (r int64, exists bool) {
+	v := m.range_to
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRangeTo returns the old "range_to" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldRangeTo(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRangeTo is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRangeTo requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRangeTo: %w", err)
+	}
+	return oldValue.RangeTo, nil
+}
+
+// AddRangeTo adds i to the "range_to" field.
+func (m *BackfillMutation) AddRangeTo(i int64) {
+	if m.addrange_to != nil {
+		*m.addrange_to += i
+	} else {
+		m.addrange_to = &i
+	}
+}
+
+// AddedRangeTo returns the value that was added to the "range_to" field in this mutation.
+func (m *BackfillMutation) AddedRangeTo() (r int64, exists bool) {
+	v := m.addrange_to
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRangeTo resets all changes to the "range_to" field.
+func (m *BackfillMutation) ResetRangeTo() {
+	m.range_to = nil
+	m.addrange_to = nil
+}
+
+// SetConcurrency sets the "concurrency" field.
+func (m *BackfillMutation) SetConcurrency(i int) {
+	m.concurrency = &i
+	m.addconcurrency = nil
+}
+
+// Concurrency returns the value of the "concurrency" field in the mutation.
+func (m *BackfillMutation) Concurrency() (r int, exists bool) {
+	v := m.concurrency
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldConcurrency returns the old "concurrency" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldConcurrency(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldConcurrency is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldConcurrency requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldConcurrency: %w", err)
+	}
+	return oldValue.Concurrency, nil
+}
+
+// AddConcurrency adds i to the "concurrency" field.
+func (m *BackfillMutation) AddConcurrency(i int) {
+	if m.addconcurrency != nil {
+		*m.addconcurrency += i
+	} else {
+		m.addconcurrency = &i
+	}
+}
+
+// AddedConcurrency returns the value that was added to the "concurrency" field in this mutation.
+func (m *BackfillMutation) AddedConcurrency() (r int, exists bool) {
+	v := m.addconcurrency
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetConcurrency resets all changes to the "concurrency" field.
+func (m *BackfillMutation) ResetConcurrency() {
+	m.concurrency = nil
+	m.addconcurrency = nil
+}
+
+// SetOverlap sets the "overlap" field.
+func (m *BackfillMutation) SetOverlap(s string) {
+	m.overlap = &s
+}
+
+// Overlap returns the value of the "overlap" field in the mutation.
+func (m *BackfillMutation) Overlap() (r string, exists bool) {
+	v := m.overlap
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOverlap returns the old "overlap" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldOverlap(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOverlap is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOverlap requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOverlap: %w", err)
+	}
+	return oldValue.Overlap, nil
+}
+
+// ResetOverlap resets all changes to the "overlap" field.
+func (m *BackfillMutation) ResetOverlap() {
+	m.overlap = nil
+}
+
+// SetState sets the "state" field.
+func (m *BackfillMutation) SetState(s string) {
+	m.state = &s
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *BackfillMutation) State() (r string, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldState(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *BackfillMutation) ResetState() {
+	m.state = nil
+}
+
+// SetTotal sets the "total" field.
+func (m *BackfillMutation) SetTotal(i int) {
+	m.total = &i
+	m.addtotal = nil
+}
+
+// Total returns the value of the "total" field in the mutation.
+func (m *BackfillMutation) Total() (r int, exists bool) {
+	v := m.total
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTotal returns the old "total" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldTotal(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTotal is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTotal requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTotal: %w", err)
+	}
+	return oldValue.Total, nil
+}
+
+// AddTotal adds i to the "total" field.
+func (m *BackfillMutation) AddTotal(i int) {
+	if m.addtotal != nil {
+		*m.addtotal += i
+	} else {
+		m.addtotal = &i
+	}
+}
+
+// AddedTotal returns the value that was added to the "total" field in this mutation.
+func (m *BackfillMutation) AddedTotal() (r int, exists bool) {
+	v := m.addtotal
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetTotal resets all changes to the "total" field.
+func (m *BackfillMutation) ResetTotal() {
+	m.total = nil
+	m.addtotal = nil
+}
+
+// SetStarted sets the "started" field.
+func (m *BackfillMutation) SetStarted(i int) {
+	m.started = &i
+	m.addstarted = nil
+}
+
+// Started returns the value of the "started" field in the mutation.
+func (m *BackfillMutation) Started() (r int, exists bool) {
+	v := m.started
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStarted returns the old "started" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldStarted(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStarted is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStarted requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStarted: %w", err)
+	}
+	return oldValue.Started, nil
+}
+
+// AddStarted adds i to the "started" field.
+func (m *BackfillMutation) AddStarted(i int) {
+	if m.addstarted != nil {
+		*m.addstarted += i
+	} else {
+		m.addstarted = &i
+	}
+}
+
+// AddedStarted returns the value that was added to the "started" field in this mutation.
+func (m *BackfillMutation) AddedStarted() (r int, exists bool) {
+	v := m.addstarted
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetStarted resets all changes to the "started" field.
+func (m *BackfillMutation) ResetStarted() {
+	m.started = nil
+	m.addstarted = nil
+}
+
+// SetCursor sets the "cursor" field.
+func (m *BackfillMutation) SetCursor(i int64) {
+	m.cursor = &i
+	m.addcursor = nil
+}
+
+// Cursor returns the value of the "cursor" field in the mutation.
+func (m *BackfillMutation) Cursor() (r int64, exists bool) {
+	v := m.cursor
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCursor returns the old "cursor" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldCursor(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCursor is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCursor requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCursor: %w", err)
+	}
+	return oldValue.Cursor, nil
+}
+
+// AddCursor adds i to the "cursor" field.
+func (m *BackfillMutation) AddCursor(i int64) {
+	if m.addcursor != nil {
+		*m.addcursor += i
+	} else {
+		m.addcursor = &i
+	}
+}
+
+// AddedCursor returns the value that was added to the "cursor" field in this mutation.
+func (m *BackfillMutation) AddedCursor() (r int64, exists bool) {
+	v := m.addcursor
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetCursor resets all changes to the "cursor" field.
+func (m *BackfillMutation) ResetCursor() {
+	m.cursor = nil
+	m.addcursor = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *BackfillMutation) SetCreatedAt(i int64) {
+	m.created_at = &i
+	m.addcreated_at = nil
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *BackfillMutation) CreatedAt() (r int64, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldCreatedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// AddCreatedAt adds i to the "created_at" field.
+func (m *BackfillMutation) AddCreatedAt(i int64) {
+	if m.addcreated_at != nil {
+		*m.addcreated_at += i
+	} else {
+		m.addcreated_at = &i
+	}
+}
+
+// AddedCreatedAt returns the value that was added to the "created_at" field in this mutation.
+func (m *BackfillMutation) AddedCreatedAt() (r int64, exists bool) {
+	v := m.addcreated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *BackfillMutation) ResetCreatedAt() {
+	m.created_at = nil
+	m.addcreated_at = nil
+}
+
+// SetFinishedAt sets the "finished_at" field.
+func (m *BackfillMutation) SetFinishedAt(i int64) {
+	m.finished_at = &i
+	m.addfinished_at = nil
+}
+
+// FinishedAt returns the value of the "finished_at" field in the mutation.
+func (m *BackfillMutation) FinishedAt() (r int64, exists bool) {
+	v := m.finished_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFinishedAt returns the old "finished_at" field's value of the Backfill entity.
+// If the Backfill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillMutation) OldFinishedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFinishedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFinishedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFinishedAt: %w", err)
+	}
+	return oldValue.FinishedAt, nil
+}
+
+// AddFinishedAt adds i to the "finished_at" field.
+func (m *BackfillMutation) AddFinishedAt(i int64) {
+	if m.addfinished_at != nil {
+		*m.addfinished_at += i
+	} else {
+		m.addfinished_at = &i
+	}
+}
+
+// AddedFinishedAt returns the value that was added to the "finished_at" field in this mutation.
+func (m *BackfillMutation) AddedFinishedAt() (r int64, exists bool) {
+	v := m.addfinished_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetFinishedAt resets all changes to the "finished_at" field.
+func (m *BackfillMutation) ResetFinishedAt() {
+	m.finished_at = nil
+	m.addfinished_at = nil
+}
+
+// Where appends a list predicates to the BackfillMutation builder.
+func (m *BackfillMutation) Where(ps ...predicate.Backfill) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the BackfillMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *BackfillMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Backfill, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *BackfillMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *BackfillMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Backfill).
+func (m *BackfillMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *BackfillMutation) Fields() []string {
+	fields := make([]string, 0, 12)
+	if m.job_id != nil {
+		fields = append(fields, backfill.FieldJobID)
+	}
+	if m.instance_id != nil {
+		fields = append(fields, backfill.FieldInstanceID)
+	}
+	if m.range_from != nil {
+		fields = append(fields, backfill.FieldRangeFrom)
+	}
+	if m.range_to != nil {
+		fields = append(fields, backfill.FieldRangeTo)
+	}
+	if m.concurrency != nil {
+		fields = append(fields, backfill.FieldConcurrency)
+	}
+	if m.overlap != nil {
+		fields = append(fields, backfill.FieldOverlap)
+	}
+	if m.state != nil {
+		fields = append(fields, backfill.FieldState)
+	}
+	if m.total != nil {
+		fields = append(fields, backfill.FieldTotal)
+	}
+	if m.started != nil {
+		fields = append(fields, backfill.FieldStarted)
+	}
+	if m.cursor != nil {
+		fields = append(fields, backfill.FieldCursor)
+	}
+	if m.created_at != nil {
+		fields = append(fields, backfill.FieldCreatedAt)
+	}
+	if m.finished_at != nil {
+		fields = append(fields, backfill.FieldFinishedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *BackfillMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case backfill.FieldJobID:
+		return m.JobID()
+	case backfill.FieldInstanceID:
+		return m.InstanceID()
+	case backfill.FieldRangeFrom:
+		return m.RangeFrom()
+	case backfill.FieldRangeTo:
+		return m.RangeTo()
+	case backfill.FieldConcurrency:
+		return m.Concurrency()
+	case backfill.FieldOverlap:
+		return m.Overlap()
+	case backfill.FieldState:
+		return m.State()
+	case backfill.FieldTotal:
+		return m.Total()
+	case backfill.FieldStarted:
+		return m.Started()
+	case backfill.FieldCursor:
+		return m.Cursor()
+	case backfill.FieldCreatedAt:
+		return m.CreatedAt()
+	case backfill.FieldFinishedAt:
+		return m.FinishedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *BackfillMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case backfill.FieldJobID:
+		return m.OldJobID(ctx)
+	case backfill.FieldInstanceID:
+		return m.OldInstanceID(ctx)
+	case backfill.FieldRangeFrom:
+		return m.OldRangeFrom(ctx)
+	case backfill.FieldRangeTo:
+		return m.OldRangeTo(ctx)
+	case backfill.FieldConcurrency:
+		return m.OldConcurrency(ctx)
+	case backfill.FieldOverlap:
+		return m.OldOverlap(ctx)
+	case backfill.FieldState:
+		return m.OldState(ctx)
+	case backfill.FieldTotal:
+		return m.OldTotal(ctx)
+	case backfill.FieldStarted:
+		return m.OldStarted(ctx)
+	case backfill.FieldCursor:
+		return m.OldCursor(ctx)
+	case backfill.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case backfill.FieldFinishedAt:
+		return m.OldFinishedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown Backfill field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *BackfillMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case backfill.FieldJobID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetJobID(v)
+		return nil
+	case backfill.FieldInstanceID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInstanceID(v)
+		return nil
+	case backfill.FieldRangeFrom:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRangeFrom(v)
+		return nil
+	case backfill.FieldRangeTo:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRangeTo(v)
+		return nil
+	case backfill.FieldConcurrency:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetConcurrency(v)
+		return nil
+	case backfill.FieldOverlap:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOverlap(v)
+		return nil
+	case backfill.FieldState:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case backfill.FieldTotal:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTotal(v)
+		return nil
+	case backfill.FieldStarted:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStarted(v)
+		return nil
+	case backfill.FieldCursor:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCursor(v)
+		return nil
+	case backfill.FieldCreatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case backfill.FieldFinishedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFinishedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Backfill field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *BackfillMutation) AddedFields() []string {
+	var fields []string
+	if m.addjob_id != nil {
+		fields = append(fields, backfill.FieldJobID)
+	}
+	if m.addinstance_id != nil {
+		fields = append(fields, backfill.FieldInstanceID)
+	}
+	if m.addrange_from != nil {
+		fields = append(fields, backfill.FieldRangeFrom)
+	}
+	if m.addrange_to != nil {
+		fields = append(fields, backfill.FieldRangeTo)
+	}
+	if m.addconcurrency != nil {
+		fields = append(fields, backfill.FieldConcurrency)
+	}
+	if m.addtotal != nil {
+		fields = append(fields, backfill.FieldTotal)
+	}
+	if m.addstarted != nil {
+		fields = append(fields, backfill.FieldStarted)
+	}
+	if m.addcursor != nil {
+		fields = append(fields, backfill.FieldCursor)
+	}
+	if m.addcreated_at != nil {
+		fields = append(fields, backfill.FieldCreatedAt)
+	}
+	if m.addfinished_at != nil {
+		fields = append(fields, backfill.FieldFinishedAt)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *BackfillMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case backfill.FieldJobID:
+		return m.AddedJobID()
+	case backfill.FieldInstanceID:
+		return m.AddedInstanceID()
+	case backfill.FieldRangeFrom:
+		return m.AddedRangeFrom()
+	case backfill.FieldRangeTo:
+		return m.AddedRangeTo()
+	case backfill.FieldConcurrency:
+		return m.AddedConcurrency()
+	case backfill.FieldTotal:
+		return m.AddedTotal()
+	case backfill.FieldStarted:
+		return m.AddedStarted()
+	case backfill.FieldCursor:
+		return m.AddedCursor()
+	case backfill.FieldCreatedAt:
+		return m.AddedCreatedAt()
+	case backfill.FieldFinishedAt:
+		return m.AddedFinishedAt()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *BackfillMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case backfill.FieldJobID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddJobID(v)
+		return nil
+	case backfill.FieldInstanceID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddInstanceID(v)
+		return nil
+	case backfill.FieldRangeFrom:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRangeFrom(v)
+		return nil
+	case backfill.FieldRangeTo:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRangeTo(v)
+		return nil
+	case backfill.FieldConcurrency:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddConcurrency(v)
+		return nil
+	case backfill.FieldTotal:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddTotal(v)
+		return nil
+	case backfill.FieldStarted:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddStarted(v)
+		return nil
+	case backfill.FieldCursor:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddCursor(v)
+		return nil
+	case backfill.FieldCreatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddCreatedAt(v)
+		return nil
+	case backfill.FieldFinishedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddFinishedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Backfill numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *BackfillMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *BackfillMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *BackfillMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown Backfill nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *BackfillMutation) ResetField(name string) error {
+	switch name {
+	case backfill.FieldJobID:
+		m.ResetJobID()
+		return nil
+	case backfill.FieldInstanceID:
+		m.ResetInstanceID()
+		return nil
+	case backfill.FieldRangeFrom:
+		m.ResetRangeFrom()
+		return nil
+	case backfill.FieldRangeTo:
+		m.ResetRangeTo()
+		return nil
+	case backfill.FieldConcurrency:
+		m.ResetConcurrency()
+		return nil
+	case backfill.FieldOverlap:
+		m.ResetOverlap()
+		return nil
+	case backfill.FieldState:
+		m.ResetState()
+		return nil
+	case backfill.FieldTotal:
+		m.ResetTotal()
+		return nil
+	case backfill.FieldStarted:
+		m.ResetStarted()
+		return nil
+	case backfill.FieldCursor:
+		m.ResetCursor()
+		return nil
+	case backfill.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case backfill.FieldFinishedAt:
+		m.ResetFinishedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Backfill field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *BackfillMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *BackfillMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *BackfillMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *BackfillMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *BackfillMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *BackfillMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *BackfillMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown Backfill unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *BackfillMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown Backfill edge %s", name)
 }
 
 // ClientInstanceMutation represents an operation that mutates the ClientInstance nodes in the graph.
@@ -3447,6 +4710,12 @@ type InstanceMutation struct {
 	description      *string
 	created_at       *int64
 	addcreated_at    *int64
+	paused_at        *int64
+	addpaused_at     *int64
+	paused_until     *int64
+	addpaused_until  *int64
+	pause_reason     *string
+	pause_actor      *string
 	clearedFields    map[string]struct{}
 	resources        map[int64]struct{}
 	removedresources map[int64]struct{}
@@ -3694,6 +4963,190 @@ func (m *InstanceMutation) ResetCreatedAt() {
 	m.addcreated_at = nil
 }
 
+// SetPausedAt sets the "paused_at" field.
+func (m *InstanceMutation) SetPausedAt(i int64) {
+	m.paused_at = &i
+	m.addpaused_at = nil
+}
+
+// PausedAt returns the value of the "paused_at" field in the mutation.
+func (m *InstanceMutation) PausedAt() (r int64, exists bool) {
+	v := m.paused_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPausedAt returns the old "paused_at" field's value of the Instance entity.
+// If the Instance object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InstanceMutation) OldPausedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPausedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPausedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPausedAt: %w", err)
+	}
+	return oldValue.PausedAt, nil
+}
+
+// AddPausedAt adds i to the "paused_at" field.
+func (m *InstanceMutation) AddPausedAt(i int64) {
+	if m.addpaused_at != nil {
+		*m.addpaused_at += i
+	} else {
+		m.addpaused_at = &i
+	}
+}
+
+// AddedPausedAt returns the value that was added to the "paused_at" field in this mutation.
+func (m *InstanceMutation) AddedPausedAt() (r int64, exists bool) {
+	v := m.addpaused_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPausedAt resets all changes to the "paused_at" field.
+func (m *InstanceMutation) ResetPausedAt() {
+	m.paused_at = nil
+	m.addpaused_at = nil
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (m *InstanceMutation) SetPausedUntil(i int64) {
+	m.paused_until = &i
+	m.addpaused_until = nil
+}
+
+// PausedUntil returns the value of the "paused_until" field in the mutation.
+func (m *InstanceMutation) PausedUntil() (r int64, exists bool) {
+	v := m.paused_until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPausedUntil returns the old "paused_until" field's value of the Instance entity.
+// If the Instance object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InstanceMutation) OldPausedUntil(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPausedUntil is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPausedUntil requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPausedUntil: %w", err)
+	}
+	return oldValue.PausedUntil, nil
+}
+
+// AddPausedUntil adds i to the "paused_until" field.
+func (m *InstanceMutation) AddPausedUntil(i int64) {
+	if m.addpaused_until != nil {
+		*m.addpaused_until += i
+	} else {
+		m.addpaused_until = &i
+	}
+}
+
+// AddedPausedUntil returns the value that was added to the "paused_until" field in this mutation.
+func (m *InstanceMutation) AddedPausedUntil() (r int64, exists bool) {
+	v := m.addpaused_until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPausedUntil resets all changes to the "paused_until" field.
+func (m *InstanceMutation) ResetPausedUntil() {
+	m.paused_until = nil
+	m.addpaused_until = nil
+}
+
+// SetPauseReason sets the "pause_reason" field.
+func (m *InstanceMutation) SetPauseReason(s string) {
+	m.pause_reason = &s
+}
+
+// PauseReason returns the value of the "pause_reason" field in the mutation.
+func (m *InstanceMutation) PauseReason() (r string, exists bool) {
+	v := m.pause_reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPauseReason returns the old "pause_reason" field's value of the Instance entity.
+// If the Instance object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InstanceMutation) OldPauseReason(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPauseReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPauseReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPauseReason: %w", err)
+	}
+	return oldValue.PauseReason, nil
+}
+
+// ResetPauseReason resets all changes to the "pause_reason" field.
+func (m *InstanceMutation) ResetPauseReason() {
+	m.pause_reason = nil
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (m *InstanceMutation) SetPauseActor(s string) {
+	m.pause_actor = &s
+}
+
+// PauseActor returns the value of the "pause_actor" field in the mutation.
+func (m *InstanceMutation) PauseActor() (r string, exists bool) {
+	v := m.pause_actor
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPauseActor returns the old "pause_actor" field's value of the Instance entity.
+// If the Instance object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InstanceMutation) OldPauseActor(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPauseActor is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPauseActor requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPauseActor: %w", err)
+	}
+	return oldValue.PauseActor, nil
+}
+
+// ResetPauseActor resets all changes to the "pause_actor" field.
+func (m *InstanceMutation) ResetPauseActor() {
+	m.pause_actor = nil
+}
+
 // AddResourceIDs adds the "resources" edge to the Resource entity by ids.
 func (m *InstanceMutation) AddResourceIDs(ids ...int64) {
 	if m.resources == nil {
@@ -3890,7 +5343,7 @@ func (m *InstanceMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *InstanceMutation) Fields() []string {
-	fields := make([]string, 0, 3)
+	fields := make([]string, 0, 7)
 	if m.title != nil {
 		fields = append(fields, instance.FieldTitle)
 	}
@@ -3899,6 +5352,18 @@ func (m *InstanceMutation) Fields() []string {
 	}
 	if m.created_at != nil {
 		fields = append(fields, instance.FieldCreatedAt)
+	}
+	if m.paused_at != nil {
+		fields = append(fields, instance.FieldPausedAt)
+	}
+	if m.paused_until != nil {
+		fields = append(fields, instance.FieldPausedUntil)
+	}
+	if m.pause_reason != nil {
+		fields = append(fields, instance.FieldPauseReason)
+	}
+	if m.pause_actor != nil {
+		fields = append(fields, instance.FieldPauseActor)
 	}
 	return fields
 }
@@ -3914,6 +5379,14 @@ func (m *InstanceMutation) Field(name string) (ent.Value, bool) {
 		return m.Description()
 	case instance.FieldCreatedAt:
 		return m.CreatedAt()
+	case instance.FieldPausedAt:
+		return m.PausedAt()
+	case instance.FieldPausedUntil:
+		return m.PausedUntil()
+	case instance.FieldPauseReason:
+		return m.PauseReason()
+	case instance.FieldPauseActor:
+		return m.PauseActor()
 	}
 	return nil, false
 }
@@ -3929,6 +5402,14 @@ func (m *InstanceMutation) OldField(ctx context.Context, name string) (ent.Value
 		return m.OldDescription(ctx)
 	case instance.FieldCreatedAt:
 		return m.OldCreatedAt(ctx)
+	case instance.FieldPausedAt:
+		return m.OldPausedAt(ctx)
+	case instance.FieldPausedUntil:
+		return m.OldPausedUntil(ctx)
+	case instance.FieldPauseReason:
+		return m.OldPauseReason(ctx)
+	case instance.FieldPauseActor:
+		return m.OldPauseActor(ctx)
 	}
 	return nil, fmt.Errorf("unknown Instance field %s", name)
 }
@@ -3959,6 +5440,34 @@ func (m *InstanceMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetCreatedAt(v)
 		return nil
+	case instance.FieldPausedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPausedAt(v)
+		return nil
+	case instance.FieldPausedUntil:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPausedUntil(v)
+		return nil
+	case instance.FieldPauseReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPauseReason(v)
+		return nil
+	case instance.FieldPauseActor:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPauseActor(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Instance field %s", name)
 }
@@ -3970,6 +5479,12 @@ func (m *InstanceMutation) AddedFields() []string {
 	if m.addcreated_at != nil {
 		fields = append(fields, instance.FieldCreatedAt)
 	}
+	if m.addpaused_at != nil {
+		fields = append(fields, instance.FieldPausedAt)
+	}
+	if m.addpaused_until != nil {
+		fields = append(fields, instance.FieldPausedUntil)
+	}
 	return fields
 }
 
@@ -3980,6 +5495,10 @@ func (m *InstanceMutation) AddedField(name string) (ent.Value, bool) {
 	switch name {
 	case instance.FieldCreatedAt:
 		return m.AddedCreatedAt()
+	case instance.FieldPausedAt:
+		return m.AddedPausedAt()
+	case instance.FieldPausedUntil:
+		return m.AddedPausedUntil()
 	}
 	return nil, false
 }
@@ -3995,6 +5514,20 @@ func (m *InstanceMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddCreatedAt(v)
+		return nil
+	case instance.FieldPausedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPausedAt(v)
+		return nil
+	case instance.FieldPausedUntil:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPausedUntil(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Instance numeric field %s", name)
@@ -4031,6 +5564,18 @@ func (m *InstanceMutation) ResetField(name string) error {
 		return nil
 	case instance.FieldCreatedAt:
 		m.ResetCreatedAt()
+		return nil
+	case instance.FieldPausedAt:
+		m.ResetPausedAt()
+		return nil
+	case instance.FieldPausedUntil:
+		m.ResetPausedUntil()
+		return nil
+	case instance.FieldPauseReason:
+		m.ResetPauseReason()
+		return nil
+	case instance.FieldPauseActor:
+		m.ResetPauseActor()
 		return nil
 	}
 	return fmt.Errorf("unknown Instance field %s", name)
@@ -4188,6 +5733,8 @@ type JobMutation struct {
 	addcreated_at   *int64
 	updated_at      *int64
 	addupdated_at   *int64
+	pause_reason    *string
+	pause_actor     *string
 	clearedFields   map[string]struct{}
 	instance        *int64
 	clearedinstance bool
@@ -4664,6 +6211,78 @@ func (m *JobMutation) ResetUpdatedAt() {
 	m.addupdated_at = nil
 }
 
+// SetPauseReason sets the "pause_reason" field.
+func (m *JobMutation) SetPauseReason(s string) {
+	m.pause_reason = &s
+}
+
+// PauseReason returns the value of the "pause_reason" field in the mutation.
+func (m *JobMutation) PauseReason() (r string, exists bool) {
+	v := m.pause_reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPauseReason returns the old "pause_reason" field's value of the Job entity.
+// If the Job object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *JobMutation) OldPauseReason(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPauseReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPauseReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPauseReason: %w", err)
+	}
+	return oldValue.PauseReason, nil
+}
+
+// ResetPauseReason resets all changes to the "pause_reason" field.
+func (m *JobMutation) ResetPauseReason() {
+	m.pause_reason = nil
+}
+
+// SetPauseActor sets the "pause_actor" field.
+func (m *JobMutation) SetPauseActor(s string) {
+	m.pause_actor = &s
+}
+
+// PauseActor returns the value of the "pause_actor" field in the mutation.
+func (m *JobMutation) PauseActor() (r string, exists bool) {
+	v := m.pause_actor
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPauseActor returns the old "pause_actor" field's value of the Job entity.
+// If the Job object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *JobMutation) OldPauseActor(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPauseActor is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPauseActor requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPauseActor: %w", err)
+	}
+	return oldValue.PauseActor, nil
+}
+
+// ResetPauseActor resets all changes to the "pause_actor" field.
+func (m *JobMutation) ResetPauseActor() {
+	m.pause_actor = nil
+}
+
 // ClearInstance clears the "instance" edge to the Instance entity.
 func (m *JobMutation) ClearInstance() {
 	m.clearedinstance = true
@@ -4779,7 +6398,7 @@ func (m *JobMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *JobMutation) Fields() []string {
-	fields := make([]string, 0, 8)
+	fields := make([]string, 0, 10)
 	if m.instance != nil {
 		fields = append(fields, job.FieldInstanceID)
 	}
@@ -4803,6 +6422,12 @@ func (m *JobMutation) Fields() []string {
 	}
 	if m.updated_at != nil {
 		fields = append(fields, job.FieldUpdatedAt)
+	}
+	if m.pause_reason != nil {
+		fields = append(fields, job.FieldPauseReason)
+	}
+	if m.pause_actor != nil {
+		fields = append(fields, job.FieldPauseActor)
 	}
 	return fields
 }
@@ -4828,6 +6453,10 @@ func (m *JobMutation) Field(name string) (ent.Value, bool) {
 		return m.CreatedAt()
 	case job.FieldUpdatedAt:
 		return m.UpdatedAt()
+	case job.FieldPauseReason:
+		return m.PauseReason()
+	case job.FieldPauseActor:
+		return m.PauseActor()
 	}
 	return nil, false
 }
@@ -4853,6 +6482,10 @@ func (m *JobMutation) OldField(ctx context.Context, name string) (ent.Value, err
 		return m.OldCreatedAt(ctx)
 	case job.FieldUpdatedAt:
 		return m.OldUpdatedAt(ctx)
+	case job.FieldPauseReason:
+		return m.OldPauseReason(ctx)
+	case job.FieldPauseActor:
+		return m.OldPauseActor(ctx)
 	}
 	return nil, fmt.Errorf("unknown Job field %s", name)
 }
@@ -4917,6 +6550,20 @@ func (m *JobMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetUpdatedAt(v)
+		return nil
+	case job.FieldPauseReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPauseReason(v)
+		return nil
+	case job.FieldPauseActor:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPauseActor(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Job field %s", name)
@@ -5038,6 +6685,12 @@ func (m *JobMutation) ResetField(name string) error {
 		return nil
 	case job.FieldUpdatedAt:
 		m.ResetUpdatedAt()
+		return nil
+	case job.FieldPauseReason:
+		m.ResetPauseReason()
+		return nil
+	case job.FieldPauseActor:
+		m.ResetPauseActor()
 		return nil
 	}
 	return fmt.Errorf("unknown Job field %s", name)
@@ -5632,6 +7285,548 @@ func (m *JobResourceMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown JobResource edge %s", name)
+}
+
+// OccurrenceChangeMutation represents an operation that mutates the OccurrenceChange nodes in the graph.
+type OccurrenceChangeMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *int64
+	job_id        *int64
+	addjob_id     *int64
+	slot          *int64
+	addslot       *int64
+	move_to       *int64
+	addmove_to    *int64
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*OccurrenceChange, error)
+	predicates    []predicate.OccurrenceChange
+}
+
+var _ ent.Mutation = (*OccurrenceChangeMutation)(nil)
+
+// occurrencechangeOption allows management of the mutation configuration using functional options.
+type occurrencechangeOption func(*OccurrenceChangeMutation)
+
+// newOccurrenceChangeMutation creates new mutation for the OccurrenceChange entity.
+func newOccurrenceChangeMutation(c config, op Op, opts ...occurrencechangeOption) *OccurrenceChangeMutation {
+	m := &OccurrenceChangeMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeOccurrenceChange,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withOccurrenceChangeID sets the ID field of the mutation.
+func withOccurrenceChangeID(id int64) occurrencechangeOption {
+	return func(m *OccurrenceChangeMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *OccurrenceChange
+		)
+		m.oldValue = func(ctx context.Context) (*OccurrenceChange, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().OccurrenceChange.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withOccurrenceChange sets the old OccurrenceChange of the mutation.
+func withOccurrenceChange(node *OccurrenceChange) occurrencechangeOption {
+	return func(m *OccurrenceChangeMutation) {
+		m.oldValue = func(context.Context) (*OccurrenceChange, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m OccurrenceChangeMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m OccurrenceChangeMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of OccurrenceChange entities.
+func (m *OccurrenceChangeMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *OccurrenceChangeMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *OccurrenceChangeMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().OccurrenceChange.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetJobID sets the "job_id" field.
+func (m *OccurrenceChangeMutation) SetJobID(i int64) {
+	m.job_id = &i
+	m.addjob_id = nil
+}
+
+// JobID returns the value of the "job_id" field in the mutation.
+func (m *OccurrenceChangeMutation) JobID() (r int64, exists bool) {
+	v := m.job_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldJobID returns the old "job_id" field's value of the OccurrenceChange entity.
+// If the OccurrenceChange object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *OccurrenceChangeMutation) OldJobID(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldJobID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldJobID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldJobID: %w", err)
+	}
+	return oldValue.JobID, nil
+}
+
+// AddJobID adds i to the "job_id" field.
+func (m *OccurrenceChangeMutation) AddJobID(i int64) {
+	if m.addjob_id != nil {
+		*m.addjob_id += i
+	} else {
+		m.addjob_id = &i
+	}
+}
+
+// AddedJobID returns the value that was added to the "job_id" field in this mutation.
+func (m *OccurrenceChangeMutation) AddedJobID() (r int64, exists bool) {
+	v := m.addjob_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetJobID resets all changes to the "job_id" field.
+func (m *OccurrenceChangeMutation) ResetJobID() {
+	m.job_id = nil
+	m.addjob_id = nil
+}
+
+// SetSlot sets the "slot" field.
+func (m *OccurrenceChangeMutation) SetSlot(i int64) {
+	m.slot = &i
+	m.addslot = nil
+}
+
+// Slot returns the value of the "slot" field in the mutation.
+func (m *OccurrenceChangeMutation) Slot() (r int64, exists bool) {
+	v := m.slot
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSlot returns the old "slot" field's value of the OccurrenceChange entity.
+// If the OccurrenceChange object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *OccurrenceChangeMutation) OldSlot(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSlot is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSlot requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSlot: %w", err)
+	}
+	return oldValue.Slot, nil
+}
+
+// AddSlot adds i to the "slot" field.
+func (m *OccurrenceChangeMutation) AddSlot(i int64) {
+	if m.addslot != nil {
+		*m.addslot += i
+	} else {
+		m.addslot = &i
+	}
+}
+
+// AddedSlot returns the value that was added to the "slot" field in this mutation.
+func (m *OccurrenceChangeMutation) AddedSlot() (r int64, exists bool) {
+	v := m.addslot
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSlot resets all changes to the "slot" field.
+func (m *OccurrenceChangeMutation) ResetSlot() {
+	m.slot = nil
+	m.addslot = nil
+}
+
+// SetMoveTo sets the "move_to" field.
+func (m *OccurrenceChangeMutation) SetMoveTo(i int64) {
+	m.move_to = &i
+	m.addmove_to = nil
+}
+
+// MoveTo returns the value of the "move_to" field in the mutation.
+func (m *OccurrenceChangeMutation) MoveTo() (r int64, exists bool) {
+	v := m.move_to
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMoveTo returns the old "move_to" field's value of the OccurrenceChange entity.
+// If the OccurrenceChange object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *OccurrenceChangeMutation) OldMoveTo(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMoveTo is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMoveTo requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMoveTo: %w", err)
+	}
+	return oldValue.MoveTo, nil
+}
+
+// AddMoveTo adds i to the "move_to" field.
+func (m *OccurrenceChangeMutation) AddMoveTo(i int64) {
+	if m.addmove_to != nil {
+		*m.addmove_to += i
+	} else {
+		m.addmove_to = &i
+	}
+}
+
+// AddedMoveTo returns the value that was added to the "move_to" field in this mutation.
+func (m *OccurrenceChangeMutation) AddedMoveTo() (r int64, exists bool) {
+	v := m.addmove_to
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetMoveTo resets all changes to the "move_to" field.
+func (m *OccurrenceChangeMutation) ResetMoveTo() {
+	m.move_to = nil
+	m.addmove_to = nil
+}
+
+// Where appends a list predicates to the OccurrenceChangeMutation builder.
+func (m *OccurrenceChangeMutation) Where(ps ...predicate.OccurrenceChange) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the OccurrenceChangeMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *OccurrenceChangeMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.OccurrenceChange, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *OccurrenceChangeMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *OccurrenceChangeMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (OccurrenceChange).
+func (m *OccurrenceChangeMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *OccurrenceChangeMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.job_id != nil {
+		fields = append(fields, occurrencechange.FieldJobID)
+	}
+	if m.slot != nil {
+		fields = append(fields, occurrencechange.FieldSlot)
+	}
+	if m.move_to != nil {
+		fields = append(fields, occurrencechange.FieldMoveTo)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *OccurrenceChangeMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case occurrencechange.FieldJobID:
+		return m.JobID()
+	case occurrencechange.FieldSlot:
+		return m.Slot()
+	case occurrencechange.FieldMoveTo:
+		return m.MoveTo()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *OccurrenceChangeMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case occurrencechange.FieldJobID:
+		return m.OldJobID(ctx)
+	case occurrencechange.FieldSlot:
+		return m.OldSlot(ctx)
+	case occurrencechange.FieldMoveTo:
+		return m.OldMoveTo(ctx)
+	}
+	return nil, fmt.Errorf("unknown OccurrenceChange field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *OccurrenceChangeMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case occurrencechange.FieldJobID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetJobID(v)
+		return nil
+	case occurrencechange.FieldSlot:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSlot(v)
+		return nil
+	case occurrencechange.FieldMoveTo:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMoveTo(v)
+		return nil
+	}
+	return fmt.Errorf("unknown OccurrenceChange field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *OccurrenceChangeMutation) AddedFields() []string {
+	var fields []string
+	if m.addjob_id != nil {
+		fields = append(fields, occurrencechange.FieldJobID)
+	}
+	if m.addslot != nil {
+		fields = append(fields, occurrencechange.FieldSlot)
+	}
+	if m.addmove_to != nil {
+		fields = append(fields, occurrencechange.FieldMoveTo)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *OccurrenceChangeMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case occurrencechange.FieldJobID:
+		return m.AddedJobID()
+	case occurrencechange.FieldSlot:
+		return m.AddedSlot()
+	case occurrencechange.FieldMoveTo:
+		return m.AddedMoveTo()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *OccurrenceChangeMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case occurrencechange.FieldJobID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddJobID(v)
+		return nil
+	case occurrencechange.FieldSlot:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSlot(v)
+		return nil
+	case occurrencechange.FieldMoveTo:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddMoveTo(v)
+		return nil
+	}
+	return fmt.Errorf("unknown OccurrenceChange numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *OccurrenceChangeMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *OccurrenceChangeMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *OccurrenceChangeMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown OccurrenceChange nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *OccurrenceChangeMutation) ResetField(name string) error {
+	switch name {
+	case occurrencechange.FieldJobID:
+		m.ResetJobID()
+		return nil
+	case occurrencechange.FieldSlot:
+		m.ResetSlot()
+		return nil
+	case occurrencechange.FieldMoveTo:
+		m.ResetMoveTo()
+		return nil
+	}
+	return fmt.Errorf("unknown OccurrenceChange field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *OccurrenceChangeMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *OccurrenceChangeMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *OccurrenceChangeMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *OccurrenceChangeMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *OccurrenceChangeMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *OccurrenceChangeMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *OccurrenceChangeMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown OccurrenceChange unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *OccurrenceChangeMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown OccurrenceChange edge %s", name)
 }
 
 // ReplicaMutation represents an operation that mutates the Replica nodes in the graph.
@@ -8451,34 +10646,45 @@ func (m *ResourceConfigMutation) ResetEdge(name string) error {
 // ScheduleMutation represents an operation that mutates the Schedule nodes in the graph.
 type ScheduleMutation struct {
 	config
-	op             Op
-	typ            string
-	id             *int64
-	instance_id    *int64
-	addinstance_id *int64
-	active         *bool
-	next_run       *int64
-	addnext_run    *int64
-	_type          *string
-	cron           *string
-	minutes        *int
-	addminutes     *int
-	time_zone      *string
-	anchor         *int64
-	addanchor      *int64
-	policies       *string
-	version        *int64
-	addversion     *int64
-	fence          *int64
-	addfence       *int64
-	paused_at      *int64
-	addpaused_at   *int64
-	skip_id        *int64
-	addskip_id     *int64
-	clearedFields  map[string]struct{}
-	done           bool
-	oldValue       func(context.Context) (*Schedule, error)
-	predicates     []predicate.Schedule
+	op              Op
+	typ             string
+	id              *int64
+	instance_id     *int64
+	addinstance_id  *int64
+	active          *bool
+	next_run        *int64
+	addnext_run     *int64
+	_type           *string
+	cron            *string
+	minutes         *int
+	addminutes      *int
+	time_zone       *string
+	anchor          *int64
+	addanchor       *int64
+	policies        *string
+	version         *int64
+	addversion      *int64
+	fence           *int64
+	addfence        *int64
+	paused_at       *int64
+	addpaused_at    *int64
+	extras          *string
+	priority        *int
+	addpriority     *int
+	started         *int64
+	addstarted      *int64
+	failures        *int
+	addfailures     *int
+	paused_until    *int64
+	addpaused_until *int64
+	held_at         *int64
+	addheld_at      *int64
+	skip_id         *int64
+	addskip_id      *int64
+	clearedFields   map[string]struct{}
+	done            bool
+	oldValue        func(context.Context) (*Schedule, error)
+	predicates      []predicate.Schedule
 }
 
 var _ ent.Mutation = (*ScheduleMutation)(nil)
@@ -9157,6 +11363,322 @@ func (m *ScheduleMutation) ResetPausedAt() {
 	m.addpaused_at = nil
 }
 
+// SetExtras sets the "extras" field.
+func (m *ScheduleMutation) SetExtras(s string) {
+	m.extras = &s
+}
+
+// Extras returns the value of the "extras" field in the mutation.
+func (m *ScheduleMutation) Extras() (r string, exists bool) {
+	v := m.extras
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExtras returns the old "extras" field's value of the Schedule entity.
+// If the Schedule object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ScheduleMutation) OldExtras(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExtras is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExtras requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExtras: %w", err)
+	}
+	return oldValue.Extras, nil
+}
+
+// ResetExtras resets all changes to the "extras" field.
+func (m *ScheduleMutation) ResetExtras() {
+	m.extras = nil
+}
+
+// SetPriority sets the "priority" field.
+func (m *ScheduleMutation) SetPriority(i int) {
+	m.priority = &i
+	m.addpriority = nil
+}
+
+// Priority returns the value of the "priority" field in the mutation.
+func (m *ScheduleMutation) Priority() (r int, exists bool) {
+	v := m.priority
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPriority returns the old "priority" field's value of the Schedule entity.
+// If the Schedule object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ScheduleMutation) OldPriority(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPriority is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPriority requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPriority: %w", err)
+	}
+	return oldValue.Priority, nil
+}
+
+// AddPriority adds i to the "priority" field.
+func (m *ScheduleMutation) AddPriority(i int) {
+	if m.addpriority != nil {
+		*m.addpriority += i
+	} else {
+		m.addpriority = &i
+	}
+}
+
+// AddedPriority returns the value that was added to the "priority" field in this mutation.
+func (m *ScheduleMutation) AddedPriority() (r int, exists bool) {
+	v := m.addpriority
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPriority resets all changes to the "priority" field.
+func (m *ScheduleMutation) ResetPriority() {
+	m.priority = nil
+	m.addpriority = nil
+}
+
+// SetStarted sets the "started" field.
+func (m *ScheduleMutation) SetStarted(i int64) {
+	m.started = &i
+	m.addstarted = nil
+}
+
+// Started returns the value of the "started" field in the mutation.
+func (m *ScheduleMutation) Started() (r int64, exists bool) {
+	v := m.started
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStarted returns the old "started" field's value of the Schedule entity.
+// If the Schedule object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ScheduleMutation) OldStarted(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStarted is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStarted requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStarted: %w", err)
+	}
+	return oldValue.Started, nil
+}
+
+// AddStarted adds i to the "started" field.
+func (m *ScheduleMutation) AddStarted(i int64) {
+	if m.addstarted != nil {
+		*m.addstarted += i
+	} else {
+		m.addstarted = &i
+	}
+}
+
+// AddedStarted returns the value that was added to the "started" field in this mutation.
+func (m *ScheduleMutation) AddedStarted() (r int64, exists bool) {
+	v := m.addstarted
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetStarted resets all changes to the "started" field.
+func (m *ScheduleMutation) ResetStarted() {
+	m.started = nil
+	m.addstarted = nil
+}
+
+// SetFailures sets the "failures" field.
+func (m *ScheduleMutation) SetFailures(i int) {
+	m.failures = &i
+	m.addfailures = nil
+}
+
+// Failures returns the value of the "failures" field in the mutation.
+func (m *ScheduleMutation) Failures() (r int, exists bool) {
+	v := m.failures
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFailures returns the old "failures" field's value of the Schedule entity.
+// If the Schedule object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ScheduleMutation) OldFailures(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFailures is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFailures requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFailures: %w", err)
+	}
+	return oldValue.Failures, nil
+}
+
+// AddFailures adds i to the "failures" field.
+func (m *ScheduleMutation) AddFailures(i int) {
+	if m.addfailures != nil {
+		*m.addfailures += i
+	} else {
+		m.addfailures = &i
+	}
+}
+
+// AddedFailures returns the value that was added to the "failures" field in this mutation.
+func (m *ScheduleMutation) AddedFailures() (r int, exists bool) {
+	v := m.addfailures
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetFailures resets all changes to the "failures" field.
+func (m *ScheduleMutation) ResetFailures() {
+	m.failures = nil
+	m.addfailures = nil
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (m *ScheduleMutation) SetPausedUntil(i int64) {
+	m.paused_until = &i
+	m.addpaused_until = nil
+}
+
+// PausedUntil returns the value of the "paused_until" field in the mutation.
+func (m *ScheduleMutation) PausedUntil() (r int64, exists bool) {
+	v := m.paused_until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPausedUntil returns the old "paused_until" field's value of the Schedule entity.
+// If the Schedule object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ScheduleMutation) OldPausedUntil(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPausedUntil is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPausedUntil requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPausedUntil: %w", err)
+	}
+	return oldValue.PausedUntil, nil
+}
+
+// AddPausedUntil adds i to the "paused_until" field.
+func (m *ScheduleMutation) AddPausedUntil(i int64) {
+	if m.addpaused_until != nil {
+		*m.addpaused_until += i
+	} else {
+		m.addpaused_until = &i
+	}
+}
+
+// AddedPausedUntil returns the value that was added to the "paused_until" field in this mutation.
+func (m *ScheduleMutation) AddedPausedUntil() (r int64, exists bool) {
+	v := m.addpaused_until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPausedUntil resets all changes to the "paused_until" field.
+func (m *ScheduleMutation) ResetPausedUntil() {
+	m.paused_until = nil
+	m.addpaused_until = nil
+}
+
+// SetHeldAt sets the "held_at" field.
+func (m *ScheduleMutation) SetHeldAt(i int64) {
+	m.held_at = &i
+	m.addheld_at = nil
+}
+
+// HeldAt returns the value of the "held_at" field in the mutation.
+func (m *ScheduleMutation) HeldAt() (r int64, exists bool) {
+	v := m.held_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHeldAt returns the old "held_at" field's value of the Schedule entity.
+// If the Schedule object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ScheduleMutation) OldHeldAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHeldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHeldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHeldAt: %w", err)
+	}
+	return oldValue.HeldAt, nil
+}
+
+// AddHeldAt adds i to the "held_at" field.
+func (m *ScheduleMutation) AddHeldAt(i int64) {
+	if m.addheld_at != nil {
+		*m.addheld_at += i
+	} else {
+		m.addheld_at = &i
+	}
+}
+
+// AddedHeldAt returns the value that was added to the "held_at" field in this mutation.
+func (m *ScheduleMutation) AddedHeldAt() (r int64, exists bool) {
+	v := m.addheld_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetHeldAt resets all changes to the "held_at" field.
+func (m *ScheduleMutation) ResetHeldAt() {
+	m.held_at = nil
+	m.addheld_at = nil
+}
+
 // SetSkipID sets the "skip_id" field.
 func (m *ScheduleMutation) SetSkipID(i int64) {
 	m.skip_id = &i
@@ -9247,7 +11769,7 @@ func (m *ScheduleMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ScheduleMutation) Fields() []string {
-	fields := make([]string, 0, 13)
+	fields := make([]string, 0, 19)
 	if m.instance_id != nil {
 		fields = append(fields, schedule.FieldInstanceID)
 	}
@@ -9284,6 +11806,24 @@ func (m *ScheduleMutation) Fields() []string {
 	if m.paused_at != nil {
 		fields = append(fields, schedule.FieldPausedAt)
 	}
+	if m.extras != nil {
+		fields = append(fields, schedule.FieldExtras)
+	}
+	if m.priority != nil {
+		fields = append(fields, schedule.FieldPriority)
+	}
+	if m.started != nil {
+		fields = append(fields, schedule.FieldStarted)
+	}
+	if m.failures != nil {
+		fields = append(fields, schedule.FieldFailures)
+	}
+	if m.paused_until != nil {
+		fields = append(fields, schedule.FieldPausedUntil)
+	}
+	if m.held_at != nil {
+		fields = append(fields, schedule.FieldHeldAt)
+	}
 	if m.skip_id != nil {
 		fields = append(fields, schedule.FieldSkipID)
 	}
@@ -9319,6 +11859,18 @@ func (m *ScheduleMutation) Field(name string) (ent.Value, bool) {
 		return m.Fence()
 	case schedule.FieldPausedAt:
 		return m.PausedAt()
+	case schedule.FieldExtras:
+		return m.Extras()
+	case schedule.FieldPriority:
+		return m.Priority()
+	case schedule.FieldStarted:
+		return m.Started()
+	case schedule.FieldFailures:
+		return m.Failures()
+	case schedule.FieldPausedUntil:
+		return m.PausedUntil()
+	case schedule.FieldHeldAt:
+		return m.HeldAt()
 	case schedule.FieldSkipID:
 		return m.SkipID()
 	}
@@ -9354,6 +11906,18 @@ func (m *ScheduleMutation) OldField(ctx context.Context, name string) (ent.Value
 		return m.OldFence(ctx)
 	case schedule.FieldPausedAt:
 		return m.OldPausedAt(ctx)
+	case schedule.FieldExtras:
+		return m.OldExtras(ctx)
+	case schedule.FieldPriority:
+		return m.OldPriority(ctx)
+	case schedule.FieldStarted:
+		return m.OldStarted(ctx)
+	case schedule.FieldFailures:
+		return m.OldFailures(ctx)
+	case schedule.FieldPausedUntil:
+		return m.OldPausedUntil(ctx)
+	case schedule.FieldHeldAt:
+		return m.OldHeldAt(ctx)
 	case schedule.FieldSkipID:
 		return m.OldSkipID(ctx)
 	}
@@ -9449,6 +12013,48 @@ func (m *ScheduleMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetPausedAt(v)
 		return nil
+	case schedule.FieldExtras:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExtras(v)
+		return nil
+	case schedule.FieldPriority:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPriority(v)
+		return nil
+	case schedule.FieldStarted:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStarted(v)
+		return nil
+	case schedule.FieldFailures:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFailures(v)
+		return nil
+	case schedule.FieldPausedUntil:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPausedUntil(v)
+		return nil
+	case schedule.FieldHeldAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHeldAt(v)
+		return nil
 	case schedule.FieldSkipID:
 		v, ok := value.(int64)
 		if !ok {
@@ -9485,6 +12091,21 @@ func (m *ScheduleMutation) AddedFields() []string {
 	if m.addpaused_at != nil {
 		fields = append(fields, schedule.FieldPausedAt)
 	}
+	if m.addpriority != nil {
+		fields = append(fields, schedule.FieldPriority)
+	}
+	if m.addstarted != nil {
+		fields = append(fields, schedule.FieldStarted)
+	}
+	if m.addfailures != nil {
+		fields = append(fields, schedule.FieldFailures)
+	}
+	if m.addpaused_until != nil {
+		fields = append(fields, schedule.FieldPausedUntil)
+	}
+	if m.addheld_at != nil {
+		fields = append(fields, schedule.FieldHeldAt)
+	}
 	if m.addskip_id != nil {
 		fields = append(fields, schedule.FieldSkipID)
 	}
@@ -9510,6 +12131,16 @@ func (m *ScheduleMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedFence()
 	case schedule.FieldPausedAt:
 		return m.AddedPausedAt()
+	case schedule.FieldPriority:
+		return m.AddedPriority()
+	case schedule.FieldStarted:
+		return m.AddedStarted()
+	case schedule.FieldFailures:
+		return m.AddedFailures()
+	case schedule.FieldPausedUntil:
+		return m.AddedPausedUntil()
+	case schedule.FieldHeldAt:
+		return m.AddedHeldAt()
 	case schedule.FieldSkipID:
 		return m.AddedSkipID()
 	}
@@ -9569,6 +12200,41 @@ func (m *ScheduleMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddPausedAt(v)
+		return nil
+	case schedule.FieldPriority:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPriority(v)
+		return nil
+	case schedule.FieldStarted:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddStarted(v)
+		return nil
+	case schedule.FieldFailures:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddFailures(v)
+		return nil
+	case schedule.FieldPausedUntil:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPausedUntil(v)
+		return nil
+	case schedule.FieldHeldAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddHeldAt(v)
 		return nil
 	case schedule.FieldSkipID:
 		v, ok := value.(int64)
@@ -9639,6 +12305,24 @@ func (m *ScheduleMutation) ResetField(name string) error {
 		return nil
 	case schedule.FieldPausedAt:
 		m.ResetPausedAt()
+		return nil
+	case schedule.FieldExtras:
+		m.ResetExtras()
+		return nil
+	case schedule.FieldPriority:
+		m.ResetPriority()
+		return nil
+	case schedule.FieldStarted:
+		m.ResetStarted()
+		return nil
+	case schedule.FieldFailures:
+		m.ResetFailures()
+		return nil
+	case schedule.FieldPausedUntil:
+		m.ResetPausedUntil()
+		return nil
+	case schedule.FieldHeldAt:
+		m.ResetHeldAt()
 		return nil
 	case schedule.FieldSkipID:
 		m.ResetSkipID()

@@ -3,6 +3,8 @@
 package ent
 
 import (
+	"github.com/pointscene/carillon/ent/instance"
+	"github.com/pointscene/carillon/ent/job"
 	"github.com/pointscene/carillon/ent/schedule"
 	"github.com/pointscene/carillon/ent/schema"
 )
@@ -11,6 +13,34 @@ import (
 // (default values, validators, hooks and policies) and stitches it
 // to their package variables.
 func init() {
+	instanceFields := schema.Instance{}.Fields()
+	_ = instanceFields
+	// instanceDescPausedAt is the schema descriptor for paused_at field.
+	instanceDescPausedAt := instanceFields[4].Descriptor()
+	// instance.DefaultPausedAt holds the default value on creation for the paused_at field.
+	instance.DefaultPausedAt = instanceDescPausedAt.Default.(int64)
+	// instanceDescPausedUntil is the schema descriptor for paused_until field.
+	instanceDescPausedUntil := instanceFields[5].Descriptor()
+	// instance.DefaultPausedUntil holds the default value on creation for the paused_until field.
+	instance.DefaultPausedUntil = instanceDescPausedUntil.Default.(int64)
+	// instanceDescPauseReason is the schema descriptor for pause_reason field.
+	instanceDescPauseReason := instanceFields[6].Descriptor()
+	// instance.DefaultPauseReason holds the default value on creation for the pause_reason field.
+	instance.DefaultPauseReason = instanceDescPauseReason.Default.(string)
+	// instanceDescPauseActor is the schema descriptor for pause_actor field.
+	instanceDescPauseActor := instanceFields[7].Descriptor()
+	// instance.DefaultPauseActor holds the default value on creation for the pause_actor field.
+	instance.DefaultPauseActor = instanceDescPauseActor.Default.(string)
+	jobFields := schema.Job{}.Fields()
+	_ = jobFields
+	// jobDescPauseReason is the schema descriptor for pause_reason field.
+	jobDescPauseReason := jobFields[9].Descriptor()
+	// job.DefaultPauseReason holds the default value on creation for the pause_reason field.
+	job.DefaultPauseReason = jobDescPauseReason.Default.(string)
+	// jobDescPauseActor is the schema descriptor for pause_actor field.
+	jobDescPauseActor := jobFields[10].Descriptor()
+	// job.DefaultPauseActor holds the default value on creation for the pause_actor field.
+	job.DefaultPauseActor = jobDescPauseActor.Default.(string)
 	scheduleFields := schema.Schedule{}.Fields()
 	_ = scheduleFields
 	// scheduleDescFence is the schema descriptor for fence field.
@@ -21,8 +51,32 @@ func init() {
 	scheduleDescPausedAt := scheduleFields[12].Descriptor()
 	// schedule.DefaultPausedAt holds the default value on creation for the paused_at field.
 	schedule.DefaultPausedAt = scheduleDescPausedAt.Default.(int64)
+	// scheduleDescExtras is the schema descriptor for extras field.
+	scheduleDescExtras := scheduleFields[13].Descriptor()
+	// schedule.DefaultExtras holds the default value on creation for the extras field.
+	schedule.DefaultExtras = scheduleDescExtras.Default.(string)
+	// scheduleDescPriority is the schema descriptor for priority field.
+	scheduleDescPriority := scheduleFields[14].Descriptor()
+	// schedule.DefaultPriority holds the default value on creation for the priority field.
+	schedule.DefaultPriority = scheduleDescPriority.Default.(int)
+	// scheduleDescStarted is the schema descriptor for started field.
+	scheduleDescStarted := scheduleFields[15].Descriptor()
+	// schedule.DefaultStarted holds the default value on creation for the started field.
+	schedule.DefaultStarted = scheduleDescStarted.Default.(int64)
+	// scheduleDescFailures is the schema descriptor for failures field.
+	scheduleDescFailures := scheduleFields[16].Descriptor()
+	// schedule.DefaultFailures holds the default value on creation for the failures field.
+	schedule.DefaultFailures = scheduleDescFailures.Default.(int)
+	// scheduleDescPausedUntil is the schema descriptor for paused_until field.
+	scheduleDescPausedUntil := scheduleFields[17].Descriptor()
+	// schedule.DefaultPausedUntil holds the default value on creation for the paused_until field.
+	schedule.DefaultPausedUntil = scheduleDescPausedUntil.Default.(int64)
+	// scheduleDescHeldAt is the schema descriptor for held_at field.
+	scheduleDescHeldAt := scheduleFields[18].Descriptor()
+	// schedule.DefaultHeldAt holds the default value on creation for the held_at field.
+	schedule.DefaultHeldAt = scheduleDescHeldAt.Default.(int64)
 	// scheduleDescSkipID is the schema descriptor for skip_id field.
-	scheduleDescSkipID := scheduleFields[13].Descriptor()
+	scheduleDescSkipID := scheduleFields[19].Descriptor()
 	// schedule.DefaultSkipID holds the default value on creation for the skip_id field.
 	schedule.DefaultSkipID = scheduleDescSkipID.Default.(int64)
 }

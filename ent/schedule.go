@@ -40,6 +40,18 @@ type Schedule struct {
 	Fence int64 `json:"fence,omitempty"`
 	// PausedAt holds the value of the "paused_at" field.
 	PausedAt int64 `json:"paused_at,omitempty"`
+	// Extras holds the value of the "extras" field.
+	Extras string `json:"extras,omitempty"`
+	// Priority holds the value of the "priority" field.
+	Priority int `json:"priority,omitempty"`
+	// Started holds the value of the "started" field.
+	Started int64 `json:"started,omitempty"`
+	// Failures holds the value of the "failures" field.
+	Failures int `json:"failures,omitempty"`
+	// PausedUntil holds the value of the "paused_until" field.
+	PausedUntil int64 `json:"paused_until,omitempty"`
+	// HeldAt holds the value of the "held_at" field.
+	HeldAt int64 `json:"held_at,omitempty"`
 	// SkipID holds the value of the "skip_id" field.
 	SkipID       int64 `json:"skip_id,omitempty"`
 	selectValues sql.SelectValues
@@ -52,9 +64,9 @@ func (*Schedule) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case schedule.FieldActive:
 			values[i] = new(sql.NullBool)
-		case schedule.FieldID, schedule.FieldInstanceID, schedule.FieldNextRun, schedule.FieldMinutes, schedule.FieldAnchor, schedule.FieldVersion, schedule.FieldFence, schedule.FieldPausedAt, schedule.FieldSkipID:
+		case schedule.FieldID, schedule.FieldInstanceID, schedule.FieldNextRun, schedule.FieldMinutes, schedule.FieldAnchor, schedule.FieldVersion, schedule.FieldFence, schedule.FieldPausedAt, schedule.FieldPriority, schedule.FieldStarted, schedule.FieldFailures, schedule.FieldPausedUntil, schedule.FieldHeldAt, schedule.FieldSkipID:
 			values[i] = new(sql.NullInt64)
-		case schedule.FieldType, schedule.FieldCron, schedule.FieldTimeZone, schedule.FieldPolicies:
+		case schedule.FieldType, schedule.FieldCron, schedule.FieldTimeZone, schedule.FieldPolicies, schedule.FieldExtras:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -149,6 +161,42 @@ func (_m *Schedule) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.PausedAt = value.Int64
 			}
+		case schedule.FieldExtras:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field extras", values[i])
+			} else if value.Valid {
+				_m.Extras = value.String
+			}
+		case schedule.FieldPriority:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field priority", values[i])
+			} else if value.Valid {
+				_m.Priority = int(value.Int64)
+			}
+		case schedule.FieldStarted:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field started", values[i])
+			} else if value.Valid {
+				_m.Started = value.Int64
+			}
+		case schedule.FieldFailures:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field failures", values[i])
+			} else if value.Valid {
+				_m.Failures = int(value.Int64)
+			}
+		case schedule.FieldPausedUntil:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field paused_until", values[i])
+			} else if value.Valid {
+				_m.PausedUntil = value.Int64
+			}
+		case schedule.FieldHeldAt:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field held_at", values[i])
+			} else if value.Valid {
+				_m.HeldAt = value.Int64
+			}
 		case schedule.FieldSkipID:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
 				return fmt.Errorf("unexpected type %T for field skip_id", values[i])
@@ -226,6 +274,24 @@ func (_m *Schedule) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("paused_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.PausedAt))
+	builder.WriteString(", ")
+	builder.WriteString("extras=")
+	builder.WriteString(_m.Extras)
+	builder.WriteString(", ")
+	builder.WriteString("priority=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Priority))
+	builder.WriteString(", ")
+	builder.WriteString("started=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Started))
+	builder.WriteString(", ")
+	builder.WriteString("failures=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Failures))
+	builder.WriteString(", ")
+	builder.WriteString("paused_until=")
+	builder.WriteString(fmt.Sprintf("%v", _m.PausedUntil))
+	builder.WriteString(", ")
+	builder.WriteString("held_at=")
+	builder.WriteString(fmt.Sprintf("%v", _m.HeldAt))
 	builder.WriteString(", ")
 	builder.WriteString("skip_id=")
 	builder.WriteString(fmt.Sprintf("%v", _m.SkipID))

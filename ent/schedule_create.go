@@ -109,6 +109,90 @@ func (_c *ScheduleCreate) SetNillablePausedAt(v *int64) *ScheduleCreate {
 	return _c
 }
 
+// SetExtras sets the "extras" field.
+func (_c *ScheduleCreate) SetExtras(v string) *ScheduleCreate {
+	_c.mutation.SetExtras(v)
+	return _c
+}
+
+// SetNillableExtras sets the "extras" field if the given value is not nil.
+func (_c *ScheduleCreate) SetNillableExtras(v *string) *ScheduleCreate {
+	if v != nil {
+		_c.SetExtras(*v)
+	}
+	return _c
+}
+
+// SetPriority sets the "priority" field.
+func (_c *ScheduleCreate) SetPriority(v int) *ScheduleCreate {
+	_c.mutation.SetPriority(v)
+	return _c
+}
+
+// SetNillablePriority sets the "priority" field if the given value is not nil.
+func (_c *ScheduleCreate) SetNillablePriority(v *int) *ScheduleCreate {
+	if v != nil {
+		_c.SetPriority(*v)
+	}
+	return _c
+}
+
+// SetStarted sets the "started" field.
+func (_c *ScheduleCreate) SetStarted(v int64) *ScheduleCreate {
+	_c.mutation.SetStarted(v)
+	return _c
+}
+
+// SetNillableStarted sets the "started" field if the given value is not nil.
+func (_c *ScheduleCreate) SetNillableStarted(v *int64) *ScheduleCreate {
+	if v != nil {
+		_c.SetStarted(*v)
+	}
+	return _c
+}
+
+// SetFailures sets the "failures" field.
+func (_c *ScheduleCreate) SetFailures(v int) *ScheduleCreate {
+	_c.mutation.SetFailures(v)
+	return _c
+}
+
+// SetNillableFailures sets the "failures" field if the given value is not nil.
+func (_c *ScheduleCreate) SetNillableFailures(v *int) *ScheduleCreate {
+	if v != nil {
+		_c.SetFailures(*v)
+	}
+	return _c
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (_c *ScheduleCreate) SetPausedUntil(v int64) *ScheduleCreate {
+	_c.mutation.SetPausedUntil(v)
+	return _c
+}
+
+// SetNillablePausedUntil sets the "paused_until" field if the given value is not nil.
+func (_c *ScheduleCreate) SetNillablePausedUntil(v *int64) *ScheduleCreate {
+	if v != nil {
+		_c.SetPausedUntil(*v)
+	}
+	return _c
+}
+
+// SetHeldAt sets the "held_at" field.
+func (_c *ScheduleCreate) SetHeldAt(v int64) *ScheduleCreate {
+	_c.mutation.SetHeldAt(v)
+	return _c
+}
+
+// SetNillableHeldAt sets the "held_at" field if the given value is not nil.
+func (_c *ScheduleCreate) SetNillableHeldAt(v *int64) *ScheduleCreate {
+	if v != nil {
+		_c.SetHeldAt(*v)
+	}
+	return _c
+}
+
 // SetSkipID sets the "skip_id" field.
 func (_c *ScheduleCreate) SetSkipID(v int64) *ScheduleCreate {
 	_c.mutation.SetSkipID(v)
@@ -172,6 +256,30 @@ func (_c *ScheduleCreate) defaults() {
 		v := schedule.DefaultPausedAt
 		_c.mutation.SetPausedAt(v)
 	}
+	if _, ok := _c.mutation.Extras(); !ok {
+		v := schedule.DefaultExtras
+		_c.mutation.SetExtras(v)
+	}
+	if _, ok := _c.mutation.Priority(); !ok {
+		v := schedule.DefaultPriority
+		_c.mutation.SetPriority(v)
+	}
+	if _, ok := _c.mutation.Started(); !ok {
+		v := schedule.DefaultStarted
+		_c.mutation.SetStarted(v)
+	}
+	if _, ok := _c.mutation.Failures(); !ok {
+		v := schedule.DefaultFailures
+		_c.mutation.SetFailures(v)
+	}
+	if _, ok := _c.mutation.PausedUntil(); !ok {
+		v := schedule.DefaultPausedUntil
+		_c.mutation.SetPausedUntil(v)
+	}
+	if _, ok := _c.mutation.HeldAt(); !ok {
+		v := schedule.DefaultHeldAt
+		_c.mutation.SetHeldAt(v)
+	}
 	if _, ok := _c.mutation.SkipID(); !ok {
 		v := schedule.DefaultSkipID
 		_c.mutation.SetSkipID(v)
@@ -215,6 +323,24 @@ func (_c *ScheduleCreate) check() error {
 	}
 	if _, ok := _c.mutation.PausedAt(); !ok {
 		return &ValidationError{Name: "paused_at", err: errors.New(`ent: missing required field "Schedule.paused_at"`)}
+	}
+	if _, ok := _c.mutation.Extras(); !ok {
+		return &ValidationError{Name: "extras", err: errors.New(`ent: missing required field "Schedule.extras"`)}
+	}
+	if _, ok := _c.mutation.Priority(); !ok {
+		return &ValidationError{Name: "priority", err: errors.New(`ent: missing required field "Schedule.priority"`)}
+	}
+	if _, ok := _c.mutation.Started(); !ok {
+		return &ValidationError{Name: "started", err: errors.New(`ent: missing required field "Schedule.started"`)}
+	}
+	if _, ok := _c.mutation.Failures(); !ok {
+		return &ValidationError{Name: "failures", err: errors.New(`ent: missing required field "Schedule.failures"`)}
+	}
+	if _, ok := _c.mutation.PausedUntil(); !ok {
+		return &ValidationError{Name: "paused_until", err: errors.New(`ent: missing required field "Schedule.paused_until"`)}
+	}
+	if _, ok := _c.mutation.HeldAt(); !ok {
+		return &ValidationError{Name: "held_at", err: errors.New(`ent: missing required field "Schedule.held_at"`)}
 	}
 	if _, ok := _c.mutation.SkipID(); !ok {
 		return &ValidationError{Name: "skip_id", err: errors.New(`ent: missing required field "Schedule.skip_id"`)}
@@ -299,6 +425,30 @@ func (_c *ScheduleCreate) createSpec() (*Schedule, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.PausedAt(); ok {
 		_spec.SetField(schedule.FieldPausedAt, field.TypeInt64, value)
 		_node.PausedAt = value
+	}
+	if value, ok := _c.mutation.Extras(); ok {
+		_spec.SetField(schedule.FieldExtras, field.TypeString, value)
+		_node.Extras = value
+	}
+	if value, ok := _c.mutation.Priority(); ok {
+		_spec.SetField(schedule.FieldPriority, field.TypeInt, value)
+		_node.Priority = value
+	}
+	if value, ok := _c.mutation.Started(); ok {
+		_spec.SetField(schedule.FieldStarted, field.TypeInt64, value)
+		_node.Started = value
+	}
+	if value, ok := _c.mutation.Failures(); ok {
+		_spec.SetField(schedule.FieldFailures, field.TypeInt, value)
+		_node.Failures = value
+	}
+	if value, ok := _c.mutation.PausedUntil(); ok {
+		_spec.SetField(schedule.FieldPausedUntil, field.TypeInt64, value)
+		_node.PausedUntil = value
+	}
+	if value, ok := _c.mutation.HeldAt(); ok {
+		_spec.SetField(schedule.FieldHeldAt, field.TypeInt64, value)
+		_node.HeldAt = value
 	}
 	if value, ok := _c.mutation.SkipID(); ok {
 		_spec.SetField(schedule.FieldSkipID, field.TypeInt64, value)
@@ -521,6 +671,108 @@ func (u *ScheduleUpsert) UpdatePausedAt() *ScheduleUpsert {
 // AddPausedAt adds v to the "paused_at" field.
 func (u *ScheduleUpsert) AddPausedAt(v int64) *ScheduleUpsert {
 	u.Add(schedule.FieldPausedAt, v)
+	return u
+}
+
+// SetExtras sets the "extras" field.
+func (u *ScheduleUpsert) SetExtras(v string) *ScheduleUpsert {
+	u.Set(schedule.FieldExtras, v)
+	return u
+}
+
+// UpdateExtras sets the "extras" field to the value that was provided on create.
+func (u *ScheduleUpsert) UpdateExtras() *ScheduleUpsert {
+	u.SetExcluded(schedule.FieldExtras)
+	return u
+}
+
+// SetPriority sets the "priority" field.
+func (u *ScheduleUpsert) SetPriority(v int) *ScheduleUpsert {
+	u.Set(schedule.FieldPriority, v)
+	return u
+}
+
+// UpdatePriority sets the "priority" field to the value that was provided on create.
+func (u *ScheduleUpsert) UpdatePriority() *ScheduleUpsert {
+	u.SetExcluded(schedule.FieldPriority)
+	return u
+}
+
+// AddPriority adds v to the "priority" field.
+func (u *ScheduleUpsert) AddPriority(v int) *ScheduleUpsert {
+	u.Add(schedule.FieldPriority, v)
+	return u
+}
+
+// SetStarted sets the "started" field.
+func (u *ScheduleUpsert) SetStarted(v int64) *ScheduleUpsert {
+	u.Set(schedule.FieldStarted, v)
+	return u
+}
+
+// UpdateStarted sets the "started" field to the value that was provided on create.
+func (u *ScheduleUpsert) UpdateStarted() *ScheduleUpsert {
+	u.SetExcluded(schedule.FieldStarted)
+	return u
+}
+
+// AddStarted adds v to the "started" field.
+func (u *ScheduleUpsert) AddStarted(v int64) *ScheduleUpsert {
+	u.Add(schedule.FieldStarted, v)
+	return u
+}
+
+// SetFailures sets the "failures" field.
+func (u *ScheduleUpsert) SetFailures(v int) *ScheduleUpsert {
+	u.Set(schedule.FieldFailures, v)
+	return u
+}
+
+// UpdateFailures sets the "failures" field to the value that was provided on create.
+func (u *ScheduleUpsert) UpdateFailures() *ScheduleUpsert {
+	u.SetExcluded(schedule.FieldFailures)
+	return u
+}
+
+// AddFailures adds v to the "failures" field.
+func (u *ScheduleUpsert) AddFailures(v int) *ScheduleUpsert {
+	u.Add(schedule.FieldFailures, v)
+	return u
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (u *ScheduleUpsert) SetPausedUntil(v int64) *ScheduleUpsert {
+	u.Set(schedule.FieldPausedUntil, v)
+	return u
+}
+
+// UpdatePausedUntil sets the "paused_until" field to the value that was provided on create.
+func (u *ScheduleUpsert) UpdatePausedUntil() *ScheduleUpsert {
+	u.SetExcluded(schedule.FieldPausedUntil)
+	return u
+}
+
+// AddPausedUntil adds v to the "paused_until" field.
+func (u *ScheduleUpsert) AddPausedUntil(v int64) *ScheduleUpsert {
+	u.Add(schedule.FieldPausedUntil, v)
+	return u
+}
+
+// SetHeldAt sets the "held_at" field.
+func (u *ScheduleUpsert) SetHeldAt(v int64) *ScheduleUpsert {
+	u.Set(schedule.FieldHeldAt, v)
+	return u
+}
+
+// UpdateHeldAt sets the "held_at" field to the value that was provided on create.
+func (u *ScheduleUpsert) UpdateHeldAt() *ScheduleUpsert {
+	u.SetExcluded(schedule.FieldHeldAt)
+	return u
+}
+
+// AddHeldAt adds v to the "held_at" field.
+func (u *ScheduleUpsert) AddHeldAt(v int64) *ScheduleUpsert {
+	u.Add(schedule.FieldHeldAt, v)
 	return u
 }
 
@@ -786,6 +1038,125 @@ func (u *ScheduleUpsertOne) AddPausedAt(v int64) *ScheduleUpsertOne {
 func (u *ScheduleUpsertOne) UpdatePausedAt() *ScheduleUpsertOne {
 	return u.Update(func(s *ScheduleUpsert) {
 		s.UpdatePausedAt()
+	})
+}
+
+// SetExtras sets the "extras" field.
+func (u *ScheduleUpsertOne) SetExtras(v string) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetExtras(v)
+	})
+}
+
+// UpdateExtras sets the "extras" field to the value that was provided on create.
+func (u *ScheduleUpsertOne) UpdateExtras() *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdateExtras()
+	})
+}
+
+// SetPriority sets the "priority" field.
+func (u *ScheduleUpsertOne) SetPriority(v int) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetPriority(v)
+	})
+}
+
+// AddPriority adds v to the "priority" field.
+func (u *ScheduleUpsertOne) AddPriority(v int) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.AddPriority(v)
+	})
+}
+
+// UpdatePriority sets the "priority" field to the value that was provided on create.
+func (u *ScheduleUpsertOne) UpdatePriority() *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdatePriority()
+	})
+}
+
+// SetStarted sets the "started" field.
+func (u *ScheduleUpsertOne) SetStarted(v int64) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetStarted(v)
+	})
+}
+
+// AddStarted adds v to the "started" field.
+func (u *ScheduleUpsertOne) AddStarted(v int64) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.AddStarted(v)
+	})
+}
+
+// UpdateStarted sets the "started" field to the value that was provided on create.
+func (u *ScheduleUpsertOne) UpdateStarted() *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdateStarted()
+	})
+}
+
+// SetFailures sets the "failures" field.
+func (u *ScheduleUpsertOne) SetFailures(v int) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetFailures(v)
+	})
+}
+
+// AddFailures adds v to the "failures" field.
+func (u *ScheduleUpsertOne) AddFailures(v int) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.AddFailures(v)
+	})
+}
+
+// UpdateFailures sets the "failures" field to the value that was provided on create.
+func (u *ScheduleUpsertOne) UpdateFailures() *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdateFailures()
+	})
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (u *ScheduleUpsertOne) SetPausedUntil(v int64) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetPausedUntil(v)
+	})
+}
+
+// AddPausedUntil adds v to the "paused_until" field.
+func (u *ScheduleUpsertOne) AddPausedUntil(v int64) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.AddPausedUntil(v)
+	})
+}
+
+// UpdatePausedUntil sets the "paused_until" field to the value that was provided on create.
+func (u *ScheduleUpsertOne) UpdatePausedUntil() *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdatePausedUntil()
+	})
+}
+
+// SetHeldAt sets the "held_at" field.
+func (u *ScheduleUpsertOne) SetHeldAt(v int64) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetHeldAt(v)
+	})
+}
+
+// AddHeldAt adds v to the "held_at" field.
+func (u *ScheduleUpsertOne) AddHeldAt(v int64) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.AddHeldAt(v)
+	})
+}
+
+// UpdateHeldAt sets the "held_at" field to the value that was provided on create.
+func (u *ScheduleUpsertOne) UpdateHeldAt() *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdateHeldAt()
 	})
 }
 
@@ -1220,6 +1591,125 @@ func (u *ScheduleUpsertBulk) AddPausedAt(v int64) *ScheduleUpsertBulk {
 func (u *ScheduleUpsertBulk) UpdatePausedAt() *ScheduleUpsertBulk {
 	return u.Update(func(s *ScheduleUpsert) {
 		s.UpdatePausedAt()
+	})
+}
+
+// SetExtras sets the "extras" field.
+func (u *ScheduleUpsertBulk) SetExtras(v string) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetExtras(v)
+	})
+}
+
+// UpdateExtras sets the "extras" field to the value that was provided on create.
+func (u *ScheduleUpsertBulk) UpdateExtras() *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdateExtras()
+	})
+}
+
+// SetPriority sets the "priority" field.
+func (u *ScheduleUpsertBulk) SetPriority(v int) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetPriority(v)
+	})
+}
+
+// AddPriority adds v to the "priority" field.
+func (u *ScheduleUpsertBulk) AddPriority(v int) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.AddPriority(v)
+	})
+}
+
+// UpdatePriority sets the "priority" field to the value that was provided on create.
+func (u *ScheduleUpsertBulk) UpdatePriority() *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdatePriority()
+	})
+}
+
+// SetStarted sets the "started" field.
+func (u *ScheduleUpsertBulk) SetStarted(v int64) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetStarted(v)
+	})
+}
+
+// AddStarted adds v to the "started" field.
+func (u *ScheduleUpsertBulk) AddStarted(v int64) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.AddStarted(v)
+	})
+}
+
+// UpdateStarted sets the "started" field to the value that was provided on create.
+func (u *ScheduleUpsertBulk) UpdateStarted() *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdateStarted()
+	})
+}
+
+// SetFailures sets the "failures" field.
+func (u *ScheduleUpsertBulk) SetFailures(v int) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetFailures(v)
+	})
+}
+
+// AddFailures adds v to the "failures" field.
+func (u *ScheduleUpsertBulk) AddFailures(v int) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.AddFailures(v)
+	})
+}
+
+// UpdateFailures sets the "failures" field to the value that was provided on create.
+func (u *ScheduleUpsertBulk) UpdateFailures() *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdateFailures()
+	})
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (u *ScheduleUpsertBulk) SetPausedUntil(v int64) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetPausedUntil(v)
+	})
+}
+
+// AddPausedUntil adds v to the "paused_until" field.
+func (u *ScheduleUpsertBulk) AddPausedUntil(v int64) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.AddPausedUntil(v)
+	})
+}
+
+// UpdatePausedUntil sets the "paused_until" field to the value that was provided on create.
+func (u *ScheduleUpsertBulk) UpdatePausedUntil() *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdatePausedUntil()
+	})
+}
+
+// SetHeldAt sets the "held_at" field.
+func (u *ScheduleUpsertBulk) SetHeldAt(v int64) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetHeldAt(v)
+	})
+}
+
+// AddHeldAt adds v to the "held_at" field.
+func (u *ScheduleUpsertBulk) AddHeldAt(v int64) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.AddHeldAt(v)
+	})
+}
+
+// UpdateHeldAt sets the "held_at" field to the value that was provided on create.
+func (u *ScheduleUpsertBulk) UpdateHeldAt() *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdateHeldAt()
 	})
 }
 

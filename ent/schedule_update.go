@@ -224,6 +224,125 @@ func (_u *ScheduleUpdate) AddPausedAt(v int64) *ScheduleUpdate {
 	return _u
 }
 
+// SetExtras sets the "extras" field.
+func (_u *ScheduleUpdate) SetExtras(v string) *ScheduleUpdate {
+	_u.mutation.SetExtras(v)
+	return _u
+}
+
+// SetNillableExtras sets the "extras" field if the given value is not nil.
+func (_u *ScheduleUpdate) SetNillableExtras(v *string) *ScheduleUpdate {
+	if v != nil {
+		_u.SetExtras(*v)
+	}
+	return _u
+}
+
+// SetPriority sets the "priority" field.
+func (_u *ScheduleUpdate) SetPriority(v int) *ScheduleUpdate {
+	_u.mutation.ResetPriority()
+	_u.mutation.SetPriority(v)
+	return _u
+}
+
+// SetNillablePriority sets the "priority" field if the given value is not nil.
+func (_u *ScheduleUpdate) SetNillablePriority(v *int) *ScheduleUpdate {
+	if v != nil {
+		_u.SetPriority(*v)
+	}
+	return _u
+}
+
+// AddPriority adds value to the "priority" field.
+func (_u *ScheduleUpdate) AddPriority(v int) *ScheduleUpdate {
+	_u.mutation.AddPriority(v)
+	return _u
+}
+
+// SetStarted sets the "started" field.
+func (_u *ScheduleUpdate) SetStarted(v int64) *ScheduleUpdate {
+	_u.mutation.ResetStarted()
+	_u.mutation.SetStarted(v)
+	return _u
+}
+
+// SetNillableStarted sets the "started" field if the given value is not nil.
+func (_u *ScheduleUpdate) SetNillableStarted(v *int64) *ScheduleUpdate {
+	if v != nil {
+		_u.SetStarted(*v)
+	}
+	return _u
+}
+
+// AddStarted adds value to the "started" field.
+func (_u *ScheduleUpdate) AddStarted(v int64) *ScheduleUpdate {
+	_u.mutation.AddStarted(v)
+	return _u
+}
+
+// SetFailures sets the "failures" field.
+func (_u *ScheduleUpdate) SetFailures(v int) *ScheduleUpdate {
+	_u.mutation.ResetFailures()
+	_u.mutation.SetFailures(v)
+	return _u
+}
+
+// SetNillableFailures sets the "failures" field if the given value is not nil.
+func (_u *ScheduleUpdate) SetNillableFailures(v *int) *ScheduleUpdate {
+	if v != nil {
+		_u.SetFailures(*v)
+	}
+	return _u
+}
+
+// AddFailures adds value to the "failures" field.
+func (_u *ScheduleUpdate) AddFailures(v int) *ScheduleUpdate {
+	_u.mutation.AddFailures(v)
+	return _u
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (_u *ScheduleUpdate) SetPausedUntil(v int64) *ScheduleUpdate {
+	_u.mutation.ResetPausedUntil()
+	_u.mutation.SetPausedUntil(v)
+	return _u
+}
+
+// SetNillablePausedUntil sets the "paused_until" field if the given value is not nil.
+func (_u *ScheduleUpdate) SetNillablePausedUntil(v *int64) *ScheduleUpdate {
+	if v != nil {
+		_u.SetPausedUntil(*v)
+	}
+	return _u
+}
+
+// AddPausedUntil adds value to the "paused_until" field.
+func (_u *ScheduleUpdate) AddPausedUntil(v int64) *ScheduleUpdate {
+	_u.mutation.AddPausedUntil(v)
+	return _u
+}
+
+// SetHeldAt sets the "held_at" field.
+func (_u *ScheduleUpdate) SetHeldAt(v int64) *ScheduleUpdate {
+	_u.mutation.ResetHeldAt()
+	_u.mutation.SetHeldAt(v)
+	return _u
+}
+
+// SetNillableHeldAt sets the "held_at" field if the given value is not nil.
+func (_u *ScheduleUpdate) SetNillableHeldAt(v *int64) *ScheduleUpdate {
+	if v != nil {
+		_u.SetHeldAt(*v)
+	}
+	return _u
+}
+
+// AddHeldAt adds value to the "held_at" field.
+func (_u *ScheduleUpdate) AddHeldAt(v int64) *ScheduleUpdate {
+	_u.mutation.AddHeldAt(v)
+	return _u
+}
+
 // SetSkipID sets the "skip_id" field.
 func (_u *ScheduleUpdate) SetSkipID(v int64) *ScheduleUpdate {
 	_u.mutation.ResetSkipID()
@@ -342,6 +461,39 @@ func (_u *ScheduleUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.AddedPausedAt(); ok {
 		_spec.AddField(schedule.FieldPausedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Extras(); ok {
+		_spec.SetField(schedule.FieldExtras, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Priority(); ok {
+		_spec.SetField(schedule.FieldPriority, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedPriority(); ok {
+		_spec.AddField(schedule.FieldPriority, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.Started(); ok {
+		_spec.SetField(schedule.FieldStarted, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedStarted(); ok {
+		_spec.AddField(schedule.FieldStarted, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Failures(); ok {
+		_spec.SetField(schedule.FieldFailures, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedFailures(); ok {
+		_spec.AddField(schedule.FieldFailures, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.PausedUntil(); ok {
+		_spec.SetField(schedule.FieldPausedUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedPausedUntil(); ok {
+		_spec.AddField(schedule.FieldPausedUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.HeldAt(); ok {
+		_spec.SetField(schedule.FieldHeldAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedHeldAt(); ok {
+		_spec.AddField(schedule.FieldHeldAt, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.SkipID(); ok {
 		_spec.SetField(schedule.FieldSkipID, field.TypeInt64, value)
@@ -567,6 +719,125 @@ func (_u *ScheduleUpdateOne) AddPausedAt(v int64) *ScheduleUpdateOne {
 	return _u
 }
 
+// SetExtras sets the "extras" field.
+func (_u *ScheduleUpdateOne) SetExtras(v string) *ScheduleUpdateOne {
+	_u.mutation.SetExtras(v)
+	return _u
+}
+
+// SetNillableExtras sets the "extras" field if the given value is not nil.
+func (_u *ScheduleUpdateOne) SetNillableExtras(v *string) *ScheduleUpdateOne {
+	if v != nil {
+		_u.SetExtras(*v)
+	}
+	return _u
+}
+
+// SetPriority sets the "priority" field.
+func (_u *ScheduleUpdateOne) SetPriority(v int) *ScheduleUpdateOne {
+	_u.mutation.ResetPriority()
+	_u.mutation.SetPriority(v)
+	return _u
+}
+
+// SetNillablePriority sets the "priority" field if the given value is not nil.
+func (_u *ScheduleUpdateOne) SetNillablePriority(v *int) *ScheduleUpdateOne {
+	if v != nil {
+		_u.SetPriority(*v)
+	}
+	return _u
+}
+
+// AddPriority adds value to the "priority" field.
+func (_u *ScheduleUpdateOne) AddPriority(v int) *ScheduleUpdateOne {
+	_u.mutation.AddPriority(v)
+	return _u
+}
+
+// SetStarted sets the "started" field.
+func (_u *ScheduleUpdateOne) SetStarted(v int64) *ScheduleUpdateOne {
+	_u.mutation.ResetStarted()
+	_u.mutation.SetStarted(v)
+	return _u
+}
+
+// SetNillableStarted sets the "started" field if the given value is not nil.
+func (_u *ScheduleUpdateOne) SetNillableStarted(v *int64) *ScheduleUpdateOne {
+	if v != nil {
+		_u.SetStarted(*v)
+	}
+	return _u
+}
+
+// AddStarted adds value to the "started" field.
+func (_u *ScheduleUpdateOne) AddStarted(v int64) *ScheduleUpdateOne {
+	_u.mutation.AddStarted(v)
+	return _u
+}
+
+// SetFailures sets the "failures" field.
+func (_u *ScheduleUpdateOne) SetFailures(v int) *ScheduleUpdateOne {
+	_u.mutation.ResetFailures()
+	_u.mutation.SetFailures(v)
+	return _u
+}
+
+// SetNillableFailures sets the "failures" field if the given value is not nil.
+func (_u *ScheduleUpdateOne) SetNillableFailures(v *int) *ScheduleUpdateOne {
+	if v != nil {
+		_u.SetFailures(*v)
+	}
+	return _u
+}
+
+// AddFailures adds value to the "failures" field.
+func (_u *ScheduleUpdateOne) AddFailures(v int) *ScheduleUpdateOne {
+	_u.mutation.AddFailures(v)
+	return _u
+}
+
+// SetPausedUntil sets the "paused_until" field.
+func (_u *ScheduleUpdateOne) SetPausedUntil(v int64) *ScheduleUpdateOne {
+	_u.mutation.ResetPausedUntil()
+	_u.mutation.SetPausedUntil(v)
+	return _u
+}
+
+// SetNillablePausedUntil sets the "paused_until" field if the given value is not nil.
+func (_u *ScheduleUpdateOne) SetNillablePausedUntil(v *int64) *ScheduleUpdateOne {
+	if v != nil {
+		_u.SetPausedUntil(*v)
+	}
+	return _u
+}
+
+// AddPausedUntil adds value to the "paused_until" field.
+func (_u *ScheduleUpdateOne) AddPausedUntil(v int64) *ScheduleUpdateOne {
+	_u.mutation.AddPausedUntil(v)
+	return _u
+}
+
+// SetHeldAt sets the "held_at" field.
+func (_u *ScheduleUpdateOne) SetHeldAt(v int64) *ScheduleUpdateOne {
+	_u.mutation.ResetHeldAt()
+	_u.mutation.SetHeldAt(v)
+	return _u
+}
+
+// SetNillableHeldAt sets the "held_at" field if the given value is not nil.
+func (_u *ScheduleUpdateOne) SetNillableHeldAt(v *int64) *ScheduleUpdateOne {
+	if v != nil {
+		_u.SetHeldAt(*v)
+	}
+	return _u
+}
+
+// AddHeldAt adds value to the "held_at" field.
+func (_u *ScheduleUpdateOne) AddHeldAt(v int64) *ScheduleUpdateOne {
+	_u.mutation.AddHeldAt(v)
+	return _u
+}
+
 // SetSkipID sets the "skip_id" field.
 func (_u *ScheduleUpdateOne) SetSkipID(v int64) *ScheduleUpdateOne {
 	_u.mutation.ResetSkipID()
@@ -715,6 +986,39 @@ func (_u *ScheduleUpdateOne) sqlSave(ctx context.Context) (_node *Schedule, err 
 	}
 	if value, ok := _u.mutation.AddedPausedAt(); ok {
 		_spec.AddField(schedule.FieldPausedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Extras(); ok {
+		_spec.SetField(schedule.FieldExtras, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Priority(); ok {
+		_spec.SetField(schedule.FieldPriority, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedPriority(); ok {
+		_spec.AddField(schedule.FieldPriority, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.Started(); ok {
+		_spec.SetField(schedule.FieldStarted, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedStarted(); ok {
+		_spec.AddField(schedule.FieldStarted, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Failures(); ok {
+		_spec.SetField(schedule.FieldFailures, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedFailures(); ok {
+		_spec.AddField(schedule.FieldFailures, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.PausedUntil(); ok {
+		_spec.SetField(schedule.FieldPausedUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedPausedUntil(); ok {
+		_spec.AddField(schedule.FieldPausedUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.HeldAt(); ok {
+		_spec.SetField(schedule.FieldHeldAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedHeldAt(); ok {
+		_spec.AddField(schedule.FieldHeldAt, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.SkipID(); ok {
 		_spec.SetField(schedule.FieldSkipID, field.TypeInt64, value)

@@ -16,6 +16,8 @@ type Tx struct {
 	config
 	// ActiveExecution is the client for interacting with the ActiveExecution builders.
 	ActiveExecution *ActiveExecutionClient
+	// Backfill is the client for interacting with the Backfill builders.
+	Backfill *BackfillClient
 	// ClientInstance is the client for interacting with the ClientInstance builders.
 	ClientInstance *ClientInstanceClient
 	// Execution is the client for interacting with the Execution builders.
@@ -26,6 +28,8 @@ type Tx struct {
 	Job *JobClient
 	// JobResource is the client for interacting with the JobResource builders.
 	JobResource *JobResourceClient
+	// OccurrenceChange is the client for interacting with the OccurrenceChange builders.
+	OccurrenceChange *OccurrenceChangeClient
 	// Replica is the client for interacting with the Replica builders.
 	Replica *ReplicaClient
 	// RequestKey is the client for interacting with the RequestKey builders.
@@ -174,11 +178,13 @@ func (tx *Tx) Client() *Client {
 
 func (tx *Tx) init() {
 	tx.ActiveExecution = NewActiveExecutionClient(tx.config)
+	tx.Backfill = NewBackfillClient(tx.config)
 	tx.ClientInstance = NewClientInstanceClient(tx.config)
 	tx.Execution = NewExecutionClient(tx.config)
 	tx.Instance = NewInstanceClient(tx.config)
 	tx.Job = NewJobClient(tx.config)
 	tx.JobResource = NewJobResourceClient(tx.config)
+	tx.OccurrenceChange = NewOccurrenceChangeClient(tx.config)
 	tx.Replica = NewReplicaClient(tx.config)
 	tx.RequestKey = NewRequestKeyClient(tx.config)
 	tx.Resource = NewResourceClient(tx.config)

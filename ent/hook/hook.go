@@ -21,6 +21,18 @@ func (f ActiveExecutionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Va
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ActiveExecutionMutation", m)
 }
 
+// The BackfillFunc type is an adapter to allow the use of ordinary
+// function as Backfill mutator.
+type BackfillFunc func(context.Context, *ent.BackfillMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f BackfillFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.BackfillMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.BackfillMutation", m)
+}
+
 // The ClientInstanceFunc type is an adapter to allow the use of ordinary
 // function as ClientInstance mutator.
 type ClientInstanceFunc func(context.Context, *ent.ClientInstanceMutation) (ent.Value, error)
@@ -79,6 +91,18 @@ func (f JobResourceFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value,
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.JobResourceMutation", m)
+}
+
+// The OccurrenceChangeFunc type is an adapter to allow the use of ordinary
+// function as OccurrenceChange mutator.
+type OccurrenceChangeFunc func(context.Context, *ent.OccurrenceChangeMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f OccurrenceChangeFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.OccurrenceChangeMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.OccurrenceChangeMutation", m)
 }
 
 // The ReplicaFunc type is an adapter to allow the use of ordinary

@@ -18,6 +18,14 @@ const (
 	FieldDescription = "description"
 	// FieldCreatedAt holds the string denoting the created_at field in the database.
 	FieldCreatedAt = "created_at"
+	// FieldPausedAt holds the string denoting the paused_at field in the database.
+	FieldPausedAt = "paused_at"
+	// FieldPausedUntil holds the string denoting the paused_until field in the database.
+	FieldPausedUntil = "paused_until"
+	// FieldPauseReason holds the string denoting the pause_reason field in the database.
+	FieldPauseReason = "pause_reason"
+	// FieldPauseActor holds the string denoting the pause_actor field in the database.
+	FieldPauseActor = "pause_actor"
 	// EdgeResources holds the string denoting the resources edge name in mutations.
 	EdgeResources = "resources"
 	// EdgeJobs holds the string denoting the jobs edge name in mutations.
@@ -55,6 +63,10 @@ var Columns = []string{
 	FieldTitle,
 	FieldDescription,
 	FieldCreatedAt,
+	FieldPausedAt,
+	FieldPausedUntil,
+	FieldPauseReason,
+	FieldPauseActor,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -66,6 +78,17 @@ func ValidColumn(column string) bool {
 	}
 	return false
 }
+
+var (
+	// DefaultPausedAt holds the default value on creation for the "paused_at" field.
+	DefaultPausedAt int64
+	// DefaultPausedUntil holds the default value on creation for the "paused_until" field.
+	DefaultPausedUntil int64
+	// DefaultPauseReason holds the default value on creation for the "pause_reason" field.
+	DefaultPauseReason string
+	// DefaultPauseActor holds the default value on creation for the "pause_actor" field.
+	DefaultPauseActor string
+)
 
 // OrderOption defines the ordering options for the Instance queries.
 type OrderOption func(*sql.Selector)
@@ -88,6 +111,26 @@ func ByDescription(opts ...sql.OrderTermOption) OrderOption {
 // ByCreatedAt orders the results by the created_at field.
 func ByCreatedAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldCreatedAt, opts...).ToFunc()
+}
+
+// ByPausedAt orders the results by the paused_at field.
+func ByPausedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPausedAt, opts...).ToFunc()
+}
+
+// ByPausedUntil orders the results by the paused_until field.
+func ByPausedUntil(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPausedUntil, opts...).ToFunc()
+}
+
+// ByPauseReason orders the results by the pause_reason field.
+func ByPauseReason(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPauseReason, opts...).ToFunc()
+}
+
+// ByPauseActor orders the results by the pause_actor field.
+func ByPauseActor(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPauseActor, opts...).ToFunc()
 }
 
 // ByResourcesCount orders the results by resources count.

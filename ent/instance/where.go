@@ -68,6 +68,26 @@ func CreatedAt(v int64) predicate.Instance {
 	return predicate.Instance(sql.FieldEQ(FieldCreatedAt, v))
 }
 
+// PausedAt applies equality check predicate on the "paused_at" field. It's identical to PausedAtEQ.
+func PausedAt(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldEQ(FieldPausedAt, v))
+}
+
+// PausedUntil applies equality check predicate on the "paused_until" field. It's identical to PausedUntilEQ.
+func PausedUntil(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldEQ(FieldPausedUntil, v))
+}
+
+// PauseReason applies equality check predicate on the "pause_reason" field. It's identical to PauseReasonEQ.
+func PauseReason(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldEQ(FieldPauseReason, v))
+}
+
+// PauseActor applies equality check predicate on the "pause_actor" field. It's identical to PauseActorEQ.
+func PauseActor(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldEQ(FieldPauseActor, v))
+}
+
 // TitleEQ applies the EQ predicate on the "title" field.
 func TitleEQ(v string) predicate.Instance {
 	return predicate.Instance(sql.FieldEQ(FieldTitle, v))
@@ -236,6 +256,216 @@ func CreatedAtLT(v int64) predicate.Instance {
 // CreatedAtLTE applies the LTE predicate on the "created_at" field.
 func CreatedAtLTE(v int64) predicate.Instance {
 	return predicate.Instance(sql.FieldLTE(FieldCreatedAt, v))
+}
+
+// PausedAtEQ applies the EQ predicate on the "paused_at" field.
+func PausedAtEQ(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldEQ(FieldPausedAt, v))
+}
+
+// PausedAtNEQ applies the NEQ predicate on the "paused_at" field.
+func PausedAtNEQ(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldNEQ(FieldPausedAt, v))
+}
+
+// PausedAtIn applies the In predicate on the "paused_at" field.
+func PausedAtIn(vs ...int64) predicate.Instance {
+	return predicate.Instance(sql.FieldIn(FieldPausedAt, vs...))
+}
+
+// PausedAtNotIn applies the NotIn predicate on the "paused_at" field.
+func PausedAtNotIn(vs ...int64) predicate.Instance {
+	return predicate.Instance(sql.FieldNotIn(FieldPausedAt, vs...))
+}
+
+// PausedAtGT applies the GT predicate on the "paused_at" field.
+func PausedAtGT(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldGT(FieldPausedAt, v))
+}
+
+// PausedAtGTE applies the GTE predicate on the "paused_at" field.
+func PausedAtGTE(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldGTE(FieldPausedAt, v))
+}
+
+// PausedAtLT applies the LT predicate on the "paused_at" field.
+func PausedAtLT(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldLT(FieldPausedAt, v))
+}
+
+// PausedAtLTE applies the LTE predicate on the "paused_at" field.
+func PausedAtLTE(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldLTE(FieldPausedAt, v))
+}
+
+// PausedUntilEQ applies the EQ predicate on the "paused_until" field.
+func PausedUntilEQ(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldEQ(FieldPausedUntil, v))
+}
+
+// PausedUntilNEQ applies the NEQ predicate on the "paused_until" field.
+func PausedUntilNEQ(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldNEQ(FieldPausedUntil, v))
+}
+
+// PausedUntilIn applies the In predicate on the "paused_until" field.
+func PausedUntilIn(vs ...int64) predicate.Instance {
+	return predicate.Instance(sql.FieldIn(FieldPausedUntil, vs...))
+}
+
+// PausedUntilNotIn applies the NotIn predicate on the "paused_until" field.
+func PausedUntilNotIn(vs ...int64) predicate.Instance {
+	return predicate.Instance(sql.FieldNotIn(FieldPausedUntil, vs...))
+}
+
+// PausedUntilGT applies the GT predicate on the "paused_until" field.
+func PausedUntilGT(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldGT(FieldPausedUntil, v))
+}
+
+// PausedUntilGTE applies the GTE predicate on the "paused_until" field.
+func PausedUntilGTE(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldGTE(FieldPausedUntil, v))
+}
+
+// PausedUntilLT applies the LT predicate on the "paused_until" field.
+func PausedUntilLT(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldLT(FieldPausedUntil, v))
+}
+
+// PausedUntilLTE applies the LTE predicate on the "paused_until" field.
+func PausedUntilLTE(v int64) predicate.Instance {
+	return predicate.Instance(sql.FieldLTE(FieldPausedUntil, v))
+}
+
+// PauseReasonEQ applies the EQ predicate on the "pause_reason" field.
+func PauseReasonEQ(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldEQ(FieldPauseReason, v))
+}
+
+// PauseReasonNEQ applies the NEQ predicate on the "pause_reason" field.
+func PauseReasonNEQ(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldNEQ(FieldPauseReason, v))
+}
+
+// PauseReasonIn applies the In predicate on the "pause_reason" field.
+func PauseReasonIn(vs ...string) predicate.Instance {
+	return predicate.Instance(sql.FieldIn(FieldPauseReason, vs...))
+}
+
+// PauseReasonNotIn applies the NotIn predicate on the "pause_reason" field.
+func PauseReasonNotIn(vs ...string) predicate.Instance {
+	return predicate.Instance(sql.FieldNotIn(FieldPauseReason, vs...))
+}
+
+// PauseReasonGT applies the GT predicate on the "pause_reason" field.
+func PauseReasonGT(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldGT(FieldPauseReason, v))
+}
+
+// PauseReasonGTE applies the GTE predicate on the "pause_reason" field.
+func PauseReasonGTE(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldGTE(FieldPauseReason, v))
+}
+
+// PauseReasonLT applies the LT predicate on the "pause_reason" field.
+func PauseReasonLT(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldLT(FieldPauseReason, v))
+}
+
+// PauseReasonLTE applies the LTE predicate on the "pause_reason" field.
+func PauseReasonLTE(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldLTE(FieldPauseReason, v))
+}
+
+// PauseReasonContains applies the Contains predicate on the "pause_reason" field.
+func PauseReasonContains(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldContains(FieldPauseReason, v))
+}
+
+// PauseReasonHasPrefix applies the HasPrefix predicate on the "pause_reason" field.
+func PauseReasonHasPrefix(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldHasPrefix(FieldPauseReason, v))
+}
+
+// PauseReasonHasSuffix applies the HasSuffix predicate on the "pause_reason" field.
+func PauseReasonHasSuffix(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldHasSuffix(FieldPauseReason, v))
+}
+
+// PauseReasonEqualFold applies the EqualFold predicate on the "pause_reason" field.
+func PauseReasonEqualFold(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldEqualFold(FieldPauseReason, v))
+}
+
+// PauseReasonContainsFold applies the ContainsFold predicate on the "pause_reason" field.
+func PauseReasonContainsFold(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldContainsFold(FieldPauseReason, v))
+}
+
+// PauseActorEQ applies the EQ predicate on the "pause_actor" field.
+func PauseActorEQ(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldEQ(FieldPauseActor, v))
+}
+
+// PauseActorNEQ applies the NEQ predicate on the "pause_actor" field.
+func PauseActorNEQ(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldNEQ(FieldPauseActor, v))
+}
+
+// PauseActorIn applies the In predicate on the "pause_actor" field.
+func PauseActorIn(vs ...string) predicate.Instance {
+	return predicate.Instance(sql.FieldIn(FieldPauseActor, vs...))
+}
+
+// PauseActorNotIn applies the NotIn predicate on the "pause_actor" field.
+func PauseActorNotIn(vs ...string) predicate.Instance {
+	return predicate.Instance(sql.FieldNotIn(FieldPauseActor, vs...))
+}
+
+// PauseActorGT applies the GT predicate on the "pause_actor" field.
+func PauseActorGT(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldGT(FieldPauseActor, v))
+}
+
+// PauseActorGTE applies the GTE predicate on the "pause_actor" field.
+func PauseActorGTE(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldGTE(FieldPauseActor, v))
+}
+
+// PauseActorLT applies the LT predicate on the "pause_actor" field.
+func PauseActorLT(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldLT(FieldPauseActor, v))
+}
+
+// PauseActorLTE applies the LTE predicate on the "pause_actor" field.
+func PauseActorLTE(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldLTE(FieldPauseActor, v))
+}
+
+// PauseActorContains applies the Contains predicate on the "pause_actor" field.
+func PauseActorContains(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldContains(FieldPauseActor, v))
+}
+
+// PauseActorHasPrefix applies the HasPrefix predicate on the "pause_actor" field.
+func PauseActorHasPrefix(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldHasPrefix(FieldPauseActor, v))
+}
+
+// PauseActorHasSuffix applies the HasSuffix predicate on the "pause_actor" field.
+func PauseActorHasSuffix(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldHasSuffix(FieldPauseActor, v))
+}
+
+// PauseActorEqualFold applies the EqualFold predicate on the "pause_actor" field.
+func PauseActorEqualFold(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldEqualFold(FieldPauseActor, v))
+}
+
+// PauseActorContainsFold applies the ContainsFold predicate on the "pause_actor" field.
+func PauseActorContainsFold(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldContainsFold(FieldPauseActor, v))
 }
 
 // HasResources applies the HasEdge predicate on the "resources" edge.

@@ -28,6 +28,10 @@ const (
 	FieldCreatedAt = "created_at"
 	// FieldUpdatedAt holds the string denoting the updated_at field in the database.
 	FieldUpdatedAt = "updated_at"
+	// FieldPauseReason holds the string denoting the pause_reason field in the database.
+	FieldPauseReason = "pause_reason"
+	// FieldPauseActor holds the string denoting the pause_actor field in the database.
+	FieldPauseActor = "pause_actor"
 	// EdgeInstance holds the string denoting the instance edge name in mutations.
 	EdgeInstance = "instance"
 	// EdgeUses holds the string denoting the uses edge name in mutations.
@@ -61,6 +65,8 @@ var Columns = []string{
 	FieldVersion,
 	FieldCreatedAt,
 	FieldUpdatedAt,
+	FieldPauseReason,
+	FieldPauseActor,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -72,6 +78,13 @@ func ValidColumn(column string) bool {
 	}
 	return false
 }
+
+var (
+	// DefaultPauseReason holds the default value on creation for the "pause_reason" field.
+	DefaultPauseReason string
+	// DefaultPauseActor holds the default value on creation for the "pause_actor" field.
+	DefaultPauseActor string
+)
 
 // OrderOption defines the ordering options for the Job queries.
 type OrderOption func(*sql.Selector)
@@ -114,6 +127,16 @@ func ByCreatedAt(opts ...sql.OrderTermOption) OrderOption {
 // ByUpdatedAt orders the results by the updated_at field.
 func ByUpdatedAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldUpdatedAt, opts...).ToFunc()
+}
+
+// ByPauseReason orders the results by the pause_reason field.
+func ByPauseReason(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPauseReason, opts...).ToFunc()
+}
+
+// ByPauseActor orders the results by the pause_actor field.
+func ByPauseActor(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPauseActor, opts...).ToFunc()
 }
 
 // ByInstanceField orders the results by instance field.

@@ -88,6 +88,16 @@ func UpdatedAt(v int64) predicate.Job {
 	return predicate.Job(sql.FieldEQ(FieldUpdatedAt, v))
 }
 
+// PauseReason applies equality check predicate on the "pause_reason" field. It's identical to PauseReasonEQ.
+func PauseReason(v string) predicate.Job {
+	return predicate.Job(sql.FieldEQ(FieldPauseReason, v))
+}
+
+// PauseActor applies equality check predicate on the "pause_actor" field. It's identical to PauseActorEQ.
+func PauseActor(v string) predicate.Job {
+	return predicate.Job(sql.FieldEQ(FieldPauseActor, v))
+}
+
 // InstanceIDEQ applies the EQ predicate on the "instance_id" field.
 func InstanceIDEQ(v int64) predicate.Job {
 	return predicate.Job(sql.FieldEQ(FieldInstanceID, v))
@@ -431,6 +441,136 @@ func UpdatedAtLT(v int64) predicate.Job {
 // UpdatedAtLTE applies the LTE predicate on the "updated_at" field.
 func UpdatedAtLTE(v int64) predicate.Job {
 	return predicate.Job(sql.FieldLTE(FieldUpdatedAt, v))
+}
+
+// PauseReasonEQ applies the EQ predicate on the "pause_reason" field.
+func PauseReasonEQ(v string) predicate.Job {
+	return predicate.Job(sql.FieldEQ(FieldPauseReason, v))
+}
+
+// PauseReasonNEQ applies the NEQ predicate on the "pause_reason" field.
+func PauseReasonNEQ(v string) predicate.Job {
+	return predicate.Job(sql.FieldNEQ(FieldPauseReason, v))
+}
+
+// PauseReasonIn applies the In predicate on the "pause_reason" field.
+func PauseReasonIn(vs ...string) predicate.Job {
+	return predicate.Job(sql.FieldIn(FieldPauseReason, vs...))
+}
+
+// PauseReasonNotIn applies the NotIn predicate on the "pause_reason" field.
+func PauseReasonNotIn(vs ...string) predicate.Job {
+	return predicate.Job(sql.FieldNotIn(FieldPauseReason, vs...))
+}
+
+// PauseReasonGT applies the GT predicate on the "pause_reason" field.
+func PauseReasonGT(v string) predicate.Job {
+	return predicate.Job(sql.FieldGT(FieldPauseReason, v))
+}
+
+// PauseReasonGTE applies the GTE predicate on the "pause_reason" field.
+func PauseReasonGTE(v string) predicate.Job {
+	return predicate.Job(sql.FieldGTE(FieldPauseReason, v))
+}
+
+// PauseReasonLT applies the LT predicate on the "pause_reason" field.
+func PauseReasonLT(v string) predicate.Job {
+	return predicate.Job(sql.FieldLT(FieldPauseReason, v))
+}
+
+// PauseReasonLTE applies the LTE predicate on the "pause_reason" field.
+func PauseReasonLTE(v string) predicate.Job {
+	return predicate.Job(sql.FieldLTE(FieldPauseReason, v))
+}
+
+// PauseReasonContains applies the Contains predicate on the "pause_reason" field.
+func PauseReasonContains(v string) predicate.Job {
+	return predicate.Job(sql.FieldContains(FieldPauseReason, v))
+}
+
+// PauseReasonHasPrefix applies the HasPrefix predicate on the "pause_reason" field.
+func PauseReasonHasPrefix(v string) predicate.Job {
+	return predicate.Job(sql.FieldHasPrefix(FieldPauseReason, v))
+}
+
+// PauseReasonHasSuffix applies the HasSuffix predicate on the "pause_reason" field.
+func PauseReasonHasSuffix(v string) predicate.Job {
+	return predicate.Job(sql.FieldHasSuffix(FieldPauseReason, v))
+}
+
+// PauseReasonEqualFold applies the EqualFold predicate on the "pause_reason" field.
+func PauseReasonEqualFold(v string) predicate.Job {
+	return predicate.Job(sql.FieldEqualFold(FieldPauseReason, v))
+}
+
+// PauseReasonContainsFold applies the ContainsFold predicate on the "pause_reason" field.
+func PauseReasonContainsFold(v string) predicate.Job {
+	return predicate.Job(sql.FieldContainsFold(FieldPauseReason, v))
+}
+
+// PauseActorEQ applies the EQ predicate on the "pause_actor" field.
+func PauseActorEQ(v string) predicate.Job {
+	return predicate.Job(sql.FieldEQ(FieldPauseActor, v))
+}
+
+// PauseActorNEQ applies the NEQ predicate on the "pause_actor" field.
+func PauseActorNEQ(v string) predicate.Job {
+	return predicate.Job(sql.FieldNEQ(FieldPauseActor, v))
+}
+
+// PauseActorIn applies the In predicate on the "pause_actor" field.
+func PauseActorIn(vs ...string) predicate.Job {
+	return predicate.Job(sql.FieldIn(FieldPauseActor, vs...))
+}
+
+// PauseActorNotIn applies the NotIn predicate on the "pause_actor" field.
+func PauseActorNotIn(vs ...string) predicate.Job {
+	return predicate.Job(sql.FieldNotIn(FieldPauseActor, vs...))
+}
+
+// PauseActorGT applies the GT predicate on the "pause_actor" field.
+func PauseActorGT(v string) predicate.Job {
+	return predicate.Job(sql.FieldGT(FieldPauseActor, v))
+}
+
+// PauseActorGTE applies the GTE predicate on the "pause_actor" field.
+func PauseActorGTE(v string) predicate.Job {
+	return predicate.Job(sql.FieldGTE(FieldPauseActor, v))
+}
+
+// PauseActorLT applies the LT predicate on the "pause_actor" field.
+func PauseActorLT(v string) predicate.Job {
+	return predicate.Job(sql.FieldLT(FieldPauseActor, v))
+}
+
+// PauseActorLTE applies the LTE predicate on the "pause_actor" field.
+func PauseActorLTE(v string) predicate.Job {
+	return predicate.Job(sql.FieldLTE(FieldPauseActor, v))
+}
+
+// PauseActorContains applies the Contains predicate on the "pause_actor" field.
+func PauseActorContains(v string) predicate.Job {
+	return predicate.Job(sql.FieldContains(FieldPauseActor, v))
+}
+
+// PauseActorHasPrefix applies the HasPrefix predicate on the "pause_actor" field.
+func PauseActorHasPrefix(v string) predicate.Job {
+	return predicate.Job(sql.FieldHasPrefix(FieldPauseActor, v))
+}
+
+// PauseActorHasSuffix applies the HasSuffix predicate on the "pause_actor" field.
+func PauseActorHasSuffix(v string) predicate.Job {
+	return predicate.Job(sql.FieldHasSuffix(FieldPauseActor, v))
+}
+
+// PauseActorEqualFold applies the EqualFold predicate on the "pause_actor" field.
+func PauseActorEqualFold(v string) predicate.Job {
+	return predicate.Job(sql.FieldEqualFold(FieldPauseActor, v))
+}
+
+// PauseActorContainsFold applies the ContainsFold predicate on the "pause_actor" field.
+func PauseActorContainsFold(v string) predicate.Job {
+	return predicate.Job(sql.FieldContainsFold(FieldPauseActor, v))
 }
 
 // HasInstance applies the HasEdge predicate on the "instance" edge.

@@ -51,6 +51,43 @@ var (
 			},
 		},
 	}
+	// BackfillsColumns holds the columns for the "backfills" table.
+	BackfillsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "job_id", Type: field.TypeInt64},
+		{Name: "instance_id", Type: field.TypeInt64},
+		{Name: "range_from", Type: field.TypeInt64},
+		{Name: "range_to", Type: field.TypeInt64},
+		{Name: "concurrency", Type: field.TypeInt},
+		{Name: "overlap", Type: field.TypeString},
+		{Name: "state", Type: field.TypeString},
+		{Name: "total", Type: field.TypeInt},
+		{Name: "started", Type: field.TypeInt},
+		{Name: "cursor", Type: field.TypeInt64},
+		{Name: "created_at", Type: field.TypeInt64},
+		{Name: "finished_at", Type: field.TypeInt64},
+	}
+	// BackfillsTable holds the schema information for the "backfills" table.
+	BackfillsTable = &schema.Table{
+		Name:       "backfills",
+		Columns:    BackfillsColumns,
+		PrimaryKey: []*schema.Column{BackfillsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "backfills_open",
+				Unique:  false,
+				Columns: []*schema.Column{BackfillsColumns[0]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "(finished_at = 0)",
+				},
+			},
+			{
+				Name:    "backfill_job_id",
+				Unique:  false,
+				Columns: []*schema.Column{BackfillsColumns[1]},
+			},
+		},
+	}
 	// ClientInstancesColumns holds the columns for the "client_instances" table.
 	ClientInstancesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeInt64, Increment: true},
@@ -131,6 +168,10 @@ var (
 		{Name: "title", Type: field.TypeString},
 		{Name: "description", Type: field.TypeString, Size: 2147483647},
 		{Name: "created_at", Type: field.TypeInt64},
+		{Name: "paused_at", Type: field.TypeInt64, Default: 0},
+		{Name: "paused_until", Type: field.TypeInt64, Default: 0},
+		{Name: "pause_reason", Type: field.TypeString, Default: ""},
+		{Name: "pause_actor", Type: field.TypeString, Default: ""},
 	}
 	// InstancesTable holds the schema information for the "instances" table.
 	InstancesTable = &schema.Table{
@@ -148,6 +189,8 @@ var (
 		{Name: "version", Type: field.TypeInt64},
 		{Name: "created_at", Type: field.TypeInt64},
 		{Name: "updated_at", Type: field.TypeInt64},
+		{Name: "pause_reason", Type: field.TypeString, Default: ""},
+		{Name: "pause_actor", Type: field.TypeString, Default: ""},
 		{Name: "instance_id", Type: field.TypeInt64},
 	}
 	// JobsTable holds the schema information for the "jobs" table.
@@ -158,7 +201,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "jobs_instances_jobs",
-				Columns:    []*schema.Column{JobsColumns[8]},
+				Columns:    []*schema.Column{JobsColumns[10]},
 				RefColumns: []*schema.Column{InstancesColumns[0]},
 				OnDelete:   schema.Restrict,
 			},
@@ -167,7 +210,7 @@ var (
 			{
 				Name:    "job_instance_id_id",
 				Unique:  false,
-				Columns: []*schema.Column{JobsColumns[8], JobsColumns[0]},
+				Columns: []*schema.Column{JobsColumns[10], JobsColumns[0]},
 			},
 		},
 	}
@@ -206,6 +249,26 @@ var (
 				Name:    "jobresource_resource_id",
 				Unique:  false,
 				Columns: []*schema.Column{JobResourcesColumns[2]},
+			},
+		},
+	}
+	// OccurrenceChangesColumns holds the columns for the "occurrence_changes" table.
+	OccurrenceChangesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "job_id", Type: field.TypeInt64},
+		{Name: "slot", Type: field.TypeInt64},
+		{Name: "move_to", Type: field.TypeInt64},
+	}
+	// OccurrenceChangesTable holds the schema information for the "occurrence_changes" table.
+	OccurrenceChangesTable = &schema.Table{
+		Name:       "occurrence_changes",
+		Columns:    OccurrenceChangesColumns,
+		PrimaryKey: []*schema.Column{OccurrenceChangesColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "occurrencechange_job_id_slot",
+				Unique:  true,
+				Columns: []*schema.Column{OccurrenceChangesColumns[1], OccurrenceChangesColumns[2]},
 			},
 		},
 	}
@@ -327,6 +390,12 @@ var (
 		{Name: "version", Type: field.TypeInt64},
 		{Name: "fence", Type: field.TypeInt64, Default: 0},
 		{Name: "paused_at", Type: field.TypeInt64, Default: 0},
+		{Name: "extras", Type: field.TypeString, Size: 2147483647, Default: ""},
+		{Name: "priority", Type: field.TypeInt, Default: 0},
+		{Name: "started", Type: field.TypeInt64, Default: 0},
+		{Name: "failures", Type: field.TypeInt, Default: 0},
+		{Name: "paused_until", Type: field.TypeInt64, Default: 0},
+		{Name: "held_at", Type: field.TypeInt64, Default: 0},
 		{Name: "skip_id", Type: field.TypeInt64, Default: 0},
 	}
 	// SchedulesTable holds the schema information for the "schedules" table.
@@ -408,11 +477,13 @@ var (
 	// Tables holds all the tables in the schema.
 	Tables = []*schema.Table{
 		ActiveExecutionsTable,
+		BackfillsTable,
 		ClientInstancesTable,
 		ExecutionsTable,
 		InstancesTable,
 		JobsTable,
 		JobResourcesTable,
+		OccurrenceChangesTable,
 		ReplicasTable,
 		RequestKeysTable,
 		ResourcesTable,

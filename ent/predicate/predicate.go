@@ -9,6 +9,9 @@ import (
 // ActiveExecution is the predicate function for activeexecution builders.
 type ActiveExecution func(*sql.Selector)
 
+// Backfill is the predicate function for backfill builders.
+type Backfill func(*sql.Selector)
+
 // ClientInstance is the predicate function for clientinstance builders.
 type ClientInstance func(*sql.Selector)
 
@@ -23,6 +26,9 @@ type Job func(*sql.Selector)
 
 // JobResource is the predicate function for jobresource builders.
 type JobResource func(*sql.Selector)
+
+// OccurrenceChange is the predicate function for occurrencechange builders.
+type OccurrenceChange func(*sql.Selector)
 
 // Replica is the predicate function for replica builders.
 type Replica func(*sql.Selector)

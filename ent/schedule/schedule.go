@@ -35,6 +35,18 @@ const (
 	FieldFence = "fence"
 	// FieldPausedAt holds the string denoting the paused_at field in the database.
 	FieldPausedAt = "paused_at"
+	// FieldExtras holds the string denoting the extras field in the database.
+	FieldExtras = "extras"
+	// FieldPriority holds the string denoting the priority field in the database.
+	FieldPriority = "priority"
+	// FieldStarted holds the string denoting the started field in the database.
+	FieldStarted = "started"
+	// FieldFailures holds the string denoting the failures field in the database.
+	FieldFailures = "failures"
+	// FieldPausedUntil holds the string denoting the paused_until field in the database.
+	FieldPausedUntil = "paused_until"
+	// FieldHeldAt holds the string denoting the held_at field in the database.
+	FieldHeldAt = "held_at"
 	// FieldSkipID holds the string denoting the skip_id field in the database.
 	FieldSkipID = "skip_id"
 	// Table holds the table name of the schedule in the database.
@@ -56,6 +68,12 @@ var Columns = []string{
 	FieldVersion,
 	FieldFence,
 	FieldPausedAt,
+	FieldExtras,
+	FieldPriority,
+	FieldStarted,
+	FieldFailures,
+	FieldPausedUntil,
+	FieldHeldAt,
 	FieldSkipID,
 }
 
@@ -74,6 +92,18 @@ var (
 	DefaultFence int64
 	// DefaultPausedAt holds the default value on creation for the "paused_at" field.
 	DefaultPausedAt int64
+	// DefaultExtras holds the default value on creation for the "extras" field.
+	DefaultExtras string
+	// DefaultPriority holds the default value on creation for the "priority" field.
+	DefaultPriority int
+	// DefaultStarted holds the default value on creation for the "started" field.
+	DefaultStarted int64
+	// DefaultFailures holds the default value on creation for the "failures" field.
+	DefaultFailures int
+	// DefaultPausedUntil holds the default value on creation for the "paused_until" field.
+	DefaultPausedUntil int64
+	// DefaultHeldAt holds the default value on creation for the "held_at" field.
+	DefaultHeldAt int64
 	// DefaultSkipID holds the default value on creation for the "skip_id" field.
 	DefaultSkipID int64
 )
@@ -144,6 +174,36 @@ func ByFence(opts ...sql.OrderTermOption) OrderOption {
 // ByPausedAt orders the results by the paused_at field.
 func ByPausedAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldPausedAt, opts...).ToFunc()
+}
+
+// ByExtras orders the results by the extras field.
+func ByExtras(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldExtras, opts...).ToFunc()
+}
+
+// ByPriority orders the results by the priority field.
+func ByPriority(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPriority, opts...).ToFunc()
+}
+
+// ByStarted orders the results by the started field.
+func ByStarted(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldStarted, opts...).ToFunc()
+}
+
+// ByFailures orders the results by the failures field.
+func ByFailures(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldFailures, opts...).ToFunc()
+}
+
+// ByPausedUntil orders the results by the paused_until field.
+func ByPausedUntil(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPausedUntil, opts...).ToFunc()
+}
+
+// ByHeldAt orders the results by the held_at field.
+func ByHeldAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldHeldAt, opts...).ToFunc()
 }
 
 // BySkipID orders the results by the skip_id field.

@@ -112,6 +112,36 @@ func PausedAt(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldEQ(FieldPausedAt, v))
 }
 
+// Extras applies equality check predicate on the "extras" field. It's identical to ExtrasEQ.
+func Extras(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldExtras, v))
+}
+
+// Priority applies equality check predicate on the "priority" field. It's identical to PriorityEQ.
+func Priority(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldPriority, v))
+}
+
+// Started applies equality check predicate on the "started" field. It's identical to StartedEQ.
+func Started(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldStarted, v))
+}
+
+// Failures applies equality check predicate on the "failures" field. It's identical to FailuresEQ.
+func Failures(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldFailures, v))
+}
+
+// PausedUntil applies equality check predicate on the "paused_until" field. It's identical to PausedUntilEQ.
+func PausedUntil(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldPausedUntil, v))
+}
+
+// HeldAt applies equality check predicate on the "held_at" field. It's identical to HeldAtEQ.
+func HeldAt(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldHeldAt, v))
+}
+
 // SkipID applies equality check predicate on the "skip_id" field. It's identical to SkipIDEQ.
 func SkipID(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldEQ(FieldSkipID, v))
@@ -665,6 +695,271 @@ func PausedAtLT(v int64) predicate.Schedule {
 // PausedAtLTE applies the LTE predicate on the "paused_at" field.
 func PausedAtLTE(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldLTE(FieldPausedAt, v))
+}
+
+// ExtrasEQ applies the EQ predicate on the "extras" field.
+func ExtrasEQ(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldExtras, v))
+}
+
+// ExtrasNEQ applies the NEQ predicate on the "extras" field.
+func ExtrasNEQ(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNEQ(FieldExtras, v))
+}
+
+// ExtrasIn applies the In predicate on the "extras" field.
+func ExtrasIn(vs ...string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldIn(FieldExtras, vs...))
+}
+
+// ExtrasNotIn applies the NotIn predicate on the "extras" field.
+func ExtrasNotIn(vs ...string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNotIn(FieldExtras, vs...))
+}
+
+// ExtrasGT applies the GT predicate on the "extras" field.
+func ExtrasGT(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGT(FieldExtras, v))
+}
+
+// ExtrasGTE applies the GTE predicate on the "extras" field.
+func ExtrasGTE(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGTE(FieldExtras, v))
+}
+
+// ExtrasLT applies the LT predicate on the "extras" field.
+func ExtrasLT(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLT(FieldExtras, v))
+}
+
+// ExtrasLTE applies the LTE predicate on the "extras" field.
+func ExtrasLTE(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLTE(FieldExtras, v))
+}
+
+// ExtrasContains applies the Contains predicate on the "extras" field.
+func ExtrasContains(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldContains(FieldExtras, v))
+}
+
+// ExtrasHasPrefix applies the HasPrefix predicate on the "extras" field.
+func ExtrasHasPrefix(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldHasPrefix(FieldExtras, v))
+}
+
+// ExtrasHasSuffix applies the HasSuffix predicate on the "extras" field.
+func ExtrasHasSuffix(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldHasSuffix(FieldExtras, v))
+}
+
+// ExtrasEqualFold applies the EqualFold predicate on the "extras" field.
+func ExtrasEqualFold(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEqualFold(FieldExtras, v))
+}
+
+// ExtrasContainsFold applies the ContainsFold predicate on the "extras" field.
+func ExtrasContainsFold(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldContainsFold(FieldExtras, v))
+}
+
+// PriorityEQ applies the EQ predicate on the "priority" field.
+func PriorityEQ(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldPriority, v))
+}
+
+// PriorityNEQ applies the NEQ predicate on the "priority" field.
+func PriorityNEQ(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNEQ(FieldPriority, v))
+}
+
+// PriorityIn applies the In predicate on the "priority" field.
+func PriorityIn(vs ...int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldIn(FieldPriority, vs...))
+}
+
+// PriorityNotIn applies the NotIn predicate on the "priority" field.
+func PriorityNotIn(vs ...int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNotIn(FieldPriority, vs...))
+}
+
+// PriorityGT applies the GT predicate on the "priority" field.
+func PriorityGT(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGT(FieldPriority, v))
+}
+
+// PriorityGTE applies the GTE predicate on the "priority" field.
+func PriorityGTE(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGTE(FieldPriority, v))
+}
+
+// PriorityLT applies the LT predicate on the "priority" field.
+func PriorityLT(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLT(FieldPriority, v))
+}
+
+// PriorityLTE applies the LTE predicate on the "priority" field.
+func PriorityLTE(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLTE(FieldPriority, v))
+}
+
+// StartedEQ applies the EQ predicate on the "started" field.
+func StartedEQ(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldStarted, v))
+}
+
+// StartedNEQ applies the NEQ predicate on the "started" field.
+func StartedNEQ(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNEQ(FieldStarted, v))
+}
+
+// StartedIn applies the In predicate on the "started" field.
+func StartedIn(vs ...int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldIn(FieldStarted, vs...))
+}
+
+// StartedNotIn applies the NotIn predicate on the "started" field.
+func StartedNotIn(vs ...int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNotIn(FieldStarted, vs...))
+}
+
+// StartedGT applies the GT predicate on the "started" field.
+func StartedGT(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGT(FieldStarted, v))
+}
+
+// StartedGTE applies the GTE predicate on the "started" field.
+func StartedGTE(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGTE(FieldStarted, v))
+}
+
+// StartedLT applies the LT predicate on the "started" field.
+func StartedLT(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLT(FieldStarted, v))
+}
+
+// StartedLTE applies the LTE predicate on the "started" field.
+func StartedLTE(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLTE(FieldStarted, v))
+}
+
+// FailuresEQ applies the EQ predicate on the "failures" field.
+func FailuresEQ(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldFailures, v))
+}
+
+// FailuresNEQ applies the NEQ predicate on the "failures" field.
+func FailuresNEQ(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNEQ(FieldFailures, v))
+}
+
+// FailuresIn applies the In predicate on the "failures" field.
+func FailuresIn(vs ...int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldIn(FieldFailures, vs...))
+}
+
+// FailuresNotIn applies the NotIn predicate on the "failures" field.
+func FailuresNotIn(vs ...int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNotIn(FieldFailures, vs...))
+}
+
+// FailuresGT applies the GT predicate on the "failures" field.
+func FailuresGT(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGT(FieldFailures, v))
+}
+
+// FailuresGTE applies the GTE predicate on the "failures" field.
+func FailuresGTE(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGTE(FieldFailures, v))
+}
+
+// FailuresLT applies the LT predicate on the "failures" field.
+func FailuresLT(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLT(FieldFailures, v))
+}
+
+// FailuresLTE applies the LTE predicate on the "failures" field.
+func FailuresLTE(v int) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLTE(FieldFailures, v))
+}
+
+// PausedUntilEQ applies the EQ predicate on the "paused_until" field.
+func PausedUntilEQ(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldPausedUntil, v))
+}
+
+// PausedUntilNEQ applies the NEQ predicate on the "paused_until" field.
+func PausedUntilNEQ(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNEQ(FieldPausedUntil, v))
+}
+
+// PausedUntilIn applies the In predicate on the "paused_until" field.
+func PausedUntilIn(vs ...int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldIn(FieldPausedUntil, vs...))
+}
+
+// PausedUntilNotIn applies the NotIn predicate on the "paused_until" field.
+func PausedUntilNotIn(vs ...int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNotIn(FieldPausedUntil, vs...))
+}
+
+// PausedUntilGT applies the GT predicate on the "paused_until" field.
+func PausedUntilGT(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGT(FieldPausedUntil, v))
+}
+
+// PausedUntilGTE applies the GTE predicate on the "paused_until" field.
+func PausedUntilGTE(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGTE(FieldPausedUntil, v))
+}
+
+// PausedUntilLT applies the LT predicate on the "paused_until" field.
+func PausedUntilLT(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLT(FieldPausedUntil, v))
+}
+
+// PausedUntilLTE applies the LTE predicate on the "paused_until" field.
+func PausedUntilLTE(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLTE(FieldPausedUntil, v))
+}
+
+// HeldAtEQ applies the EQ predicate on the "held_at" field.
+func HeldAtEQ(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldHeldAt, v))
+}
+
+// HeldAtNEQ applies the NEQ predicate on the "held_at" field.
+func HeldAtNEQ(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNEQ(FieldHeldAt, v))
+}
+
+// HeldAtIn applies the In predicate on the "held_at" field.
+func HeldAtIn(vs ...int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldIn(FieldHeldAt, vs...))
+}
+
+// HeldAtNotIn applies the NotIn predicate on the "held_at" field.
+func HeldAtNotIn(vs ...int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNotIn(FieldHeldAt, vs...))
+}
+
+// HeldAtGT applies the GT predicate on the "held_at" field.
+func HeldAtGT(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGT(FieldHeldAt, v))
+}
+
+// HeldAtGTE applies the GTE predicate on the "held_at" field.
+func HeldAtGTE(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGTE(FieldHeldAt, v))
+}
+
+// HeldAtLT applies the LT predicate on the "held_at" field.
+func HeldAtLT(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLT(FieldHeldAt, v))
+}
+
+// HeldAtLTE applies the LTE predicate on the "held_at" field.
+func HeldAtLTE(v int64) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLTE(FieldHeldAt, v))
 }
 
 // SkipIDEQ applies the EQ predicate on the "skip_id" field.

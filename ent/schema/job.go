@@ -24,6 +24,8 @@ func (Job) Fields() []ent.Field {
 		field.Int64("version"),
 		field.Int64("created_at").Immutable(),
 		field.Int64("updated_at"),
+		field.String("pause_reason").Default(""),
+		field.String("pause_actor").Default(""),
 	}
 }
 
@@ -86,6 +88,18 @@ func (Schedule) Fields() []ent.Field {
 		// fence is the last one given to an attempt of the job.
 		field.Int64("fence").Default(0),
 		field.Int64("paused_at").Default(0),
+		// extras is JSON of job.ScheduleOptions, empty when all are the defaults.
+		field.Text("extras").Default(""),
+		field.Int("priority").Default(0),
+		// started counts executions by schedule, failures those in a row that
+		// did not succeed; each is kept only while a policy needs it.
+		field.Int64("started").Default(0),
+		field.Int("failures").Default(0),
+		// paused_until is when a paused job resumes by itself; next_run is the
+		// same then, so that the ticker comes by.
+		field.Int64("paused_until").Default(0),
+		// held_at is since when the instance is paused.
+		field.Int64("held_at").Default(0),
 		// skip_id is the ledger row that the next skip of the same reason folds
 		// into, 0 when an execution came after it.
 		field.Int64("skip_id").Default(0),
@@ -103,5 +117,55 @@ func (Schedule) Annotations() []schema.Annotation {
 func (Schedule) Indexes() []ent.Index {
 	return []ent.Index{
 		index.Fields("next_run").StorageKey("schedules_due").Annotations(entsql.IndexWhere("(next_run > 0)")),
+	}
+}
+
+// OccurrenceChange is a caller's wish about one occurrence to come.
+type OccurrenceChange struct{ ent.Schema }
+
+// Fields of OccurrenceChange.
+func (OccurrenceChange) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id"),
+		field.Int64("job_id").Immutable(),
+		field.Int64("slot").Immutable(),
+		// move_to is 0 when the occurrence is left out.
+		field.Int64("move_to"),
+	}
+}
+
+// Indexes of OccurrenceChange.
+func (OccurrenceChange) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("job_id", "slot").Unique()}
+}
+
+// Backfill is a range of the past that is run as one.
+type Backfill struct{ ent.Schema }
+
+// Fields of Backfill.
+func (Backfill) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id"),
+		field.Int64("job_id").Immutable(),
+		field.Int64("instance_id").Immutable(),
+		field.Int64("range_from").Immutable(),
+		field.Int64("range_to").Immutable(),
+		field.Int("concurrency").Immutable(),
+		field.String("overlap").Immutable(),
+		field.String("state"),
+		field.Int("total").Immutable(),
+		field.Int("started"),
+		// cursor is the last slot that was started, or the range's start.
+		field.Int64("cursor"),
+		field.Int64("created_at").Immutable(),
+		field.Int64("finished_at"),
+	}
+}
+
+// Indexes of Backfill: the open ones are few.
+func (Backfill) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("id").StorageKey("backfills_open").Annotations(entsql.IndexWhere("(finished_at = 0)")),
+		index.Fields("job_id"),
 	}
 }

@@ -19,6 +19,11 @@ func (Instance) Fields() []ent.Field {
 		field.String("title"),
 		field.Text("description"),
 		field.Int64("created_at"),
+		// paused_at is 0 while the jobs run.
+		field.Int64("paused_at").Default(0),
+		field.Int64("paused_until").Default(0),
+		field.String("pause_reason").Default(""),
+		field.String("pause_actor").Default(""),
 	}
 }
 

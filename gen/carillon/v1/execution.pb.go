@@ -1010,6 +1010,125 @@ func (x *DownloadLogResponse) GetData() []byte {
 	return nil
 }
 
+// Asks for the changes of an instance's executions.
+type WatchExecutionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance.
+	InstanceId string `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	// Only those of this job; all unless given.
+	JobId string `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// From the last answer that was read.
+	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchExecutionsRequest) Reset() {
+	*x = WatchExecutionsRequest{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchExecutionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchExecutionsRequest) ProtoMessage() {}
+
+func (x *WatchExecutionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchExecutionsRequest.ProtoReflect.Descriptor instead.
+func (*WatchExecutionsRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *WatchExecutionsRequest) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *WatchExecutionsRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *WatchExecutionsRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+// An execution that changed.
+type WatchExecutionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The execution as it is now.
+	Execution *Execution `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	// Goes on after this change.
+	Cursor        string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchExecutionsResponse) Reset() {
+	*x = WatchExecutionsResponse{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchExecutionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchExecutionsResponse) ProtoMessage() {}
+
+func (x *WatchExecutionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchExecutionsResponse.ProtoReflect.Descriptor instead.
+func (*WatchExecutionsResponse) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WatchExecutionsResponse) GetExecution() *Execution {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
+func (x *WatchExecutionsResponse) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
 // Why something did not succeed.
 type Execution_Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1025,7 +1144,7 @@ type Execution_Error struct {
 
 func (x *Execution_Error) Reset() {
 	*x = Execution_Error{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[11]
+	mi := &file_carillon_v1_execution_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1156,7 @@ func (x *Execution_Error) String() string {
 func (*Execution_Error) ProtoMessage() {}
 
 func (x *Execution_Error) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[11]
+	mi := &file_carillon_v1_execution_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1214,7 @@ type Execution_Task struct {
 
 func (x *Execution_Task) Reset() {
 	*x = Execution_Task{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[12]
+	mi := &file_carillon_v1_execution_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1226,7 @@ func (x *Execution_Task) String() string {
 func (*Execution_Task) ProtoMessage() {}
 
 func (x *Execution_Task) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[12]
+	mi := &file_carillon_v1_execution_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,13 +1401,23 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\x06key_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05keyId\x12&\n" +
 	"\tsignature\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\tsignature\")\n" +
 	"\x13DownloadLogResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\xf4\x06\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"~\n" +
+	"\x16WatchExecutionsRequest\x12+\n" +
+	"\vinstance_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
+	"instanceId\x12\x15\n" +
+	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12 \n" +
+	"\x06cursor\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x06cursor\"g\n" +
+	"\x17WatchExecutionsResponse\x124\n" +
+	"\texecution\x18\x01 \x01(\v2\x16.carillon.v1.ExecutionR\texecution\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor2\xa2\b\n" +
 	"\x10ExecutionService\x12\xcc\x01\n" +
 	"\x0eListExecutions\x12\".carillon.v1.ListExecutionsRequest\x1a#.carillon.v1.ListExecutionsResponse\"q\xaa\xbb\x18\x1f\b\x03\x12\n" +
 	"\b\x03\x12\x06job_id\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02HZ(\x12&/v1/instances/{instance_id}/executions\x12\x1c/v1/jobs/{job_id}/executions\x12\x84\x01\n" +
 	"\x14ListLatestExecutions\x12(.carillon.v1.ListLatestExecutionsRequest\x1a).carillon.v1.ListLatestExecutionsResponse\"\x17\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x01\x12\vinstance_id\x12\x87\x01\n" +
 	"\fGetExecution\x12 .carillon.v1.GetExecutionRequest\x1a\x16.carillon.v1.Execution\"=\xaa\xbb\x18\x14\b\x03\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/executions/{execution_id}\x12\x97\x01\n" +
-	"\x0fCancelExecution\x12#.carillon.v1.CancelExecutionRequest\x1a\x16.carillon.v1.Execution\"G\xaa\xbb\x18\x14\b\x04\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02):\x01*\"$/v1/executions/{execution_id}:cancel\x12\x89\x01\n" +
+	"\x0fCancelExecution\x12#.carillon.v1.CancelExecutionRequest\x1a\x16.carillon.v1.Execution\"G\xaa\xbb\x18\x14\b\x04\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02):\x01*\"$/v1/executions/{execution_id}:cancel\x12\xab\x01\n" +
+	"\x0fWatchExecutions\x12#.carillon.v1.WatchExecutionsRequest\x1a$.carillon.v1.WatchExecutionsResponse\"K\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02.\x12,/v1/instances/{instance_id}/executions:watch0\x01\x12\x89\x01\n" +
 	"\aTailLog\x12\x1b.carillon.v1.TailLogRequest\x1a\x1c.carillon.v1.TailLogResponse\"A\xaa\xbb\x18\x14\b\x03\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02#\x12!/v1/executions/{execution_id}/log0\x01\x12Z\n" +
 	"\vDownloadLog\x12\x1f.carillon.v1.DownloadLogRequest\x1a .carillon.v1.DownloadLogResponse\"\x06\xaa\xbb\x18\x02\b\x010\x01B;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
 
@@ -1305,7 +1434,7 @@ func file_carillon_v1_execution_proto_rawDescGZIP() []byte {
 }
 
 var file_carillon_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_carillon_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_carillon_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_carillon_v1_execution_proto_goTypes = []any{
 	(Execution_Trigger)(0),               // 0: carillon.v1.Execution.Trigger
 	(Execution_State)(0),                 // 1: carillon.v1.Execution.State
@@ -1321,47 +1450,52 @@ var file_carillon_v1_execution_proto_goTypes = []any{
 	(*TailLogResponse)(nil),              // 11: carillon.v1.TailLogResponse
 	(*DownloadLogRequest)(nil),           // 12: carillon.v1.DownloadLogRequest
 	(*DownloadLogResponse)(nil),          // 13: carillon.v1.DownloadLogResponse
-	(*Execution_Error)(nil),              // 14: carillon.v1.Execution.Error
-	(*Execution_Task)(nil),               // 15: carillon.v1.Execution.Task
-	(*timestamppb.Timestamp)(nil),        // 16: google.protobuf.Timestamp
-	(*wrapperspb.BoolValue)(nil),         // 17: google.protobuf.BoolValue
-	(*structpb.Struct)(nil),              // 18: google.protobuf.Struct
+	(*WatchExecutionsRequest)(nil),       // 14: carillon.v1.WatchExecutionsRequest
+	(*WatchExecutionsResponse)(nil),      // 15: carillon.v1.WatchExecutionsResponse
+	(*Execution_Error)(nil),              // 16: carillon.v1.Execution.Error
+	(*Execution_Task)(nil),               // 17: carillon.v1.Execution.Task
+	(*timestamppb.Timestamp)(nil),        // 18: google.protobuf.Timestamp
+	(*wrapperspb.BoolValue)(nil),         // 19: google.protobuf.BoolValue
+	(*structpb.Struct)(nil),              // 20: google.protobuf.Struct
 }
 var file_carillon_v1_execution_proto_depIdxs = []int32{
 	0,  // 0: carillon.v1.Execution.trigger:type_name -> carillon.v1.Execution.Trigger
-	16, // 1: carillon.v1.Execution.scheduled_for:type_name -> google.protobuf.Timestamp
-	16, // 2: carillon.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
-	16, // 3: carillon.v1.Execution.finished_at:type_name -> google.protobuf.Timestamp
+	18, // 1: carillon.v1.Execution.scheduled_for:type_name -> google.protobuf.Timestamp
+	18, // 2: carillon.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
+	18, // 3: carillon.v1.Execution.finished_at:type_name -> google.protobuf.Timestamp
 	1,  // 4: carillon.v1.Execution.state:type_name -> carillon.v1.Execution.State
-	17, // 5: carillon.v1.Execution.success:type_name -> google.protobuf.BoolValue
-	14, // 6: carillon.v1.Execution.error:type_name -> carillon.v1.Execution.Error
-	15, // 7: carillon.v1.Execution.tasks:type_name -> carillon.v1.Execution.Task
-	16, // 8: carillon.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
+	19, // 5: carillon.v1.Execution.success:type_name -> google.protobuf.BoolValue
+	16, // 6: carillon.v1.Execution.error:type_name -> carillon.v1.Execution.Error
+	17, // 7: carillon.v1.Execution.tasks:type_name -> carillon.v1.Execution.Task
+	18, // 8: carillon.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
 	3,  // 9: carillon.v1.ListExecutionsResponse.executions:type_name -> carillon.v1.Execution
 	3,  // 10: carillon.v1.ListLatestExecutionsResponse.executions:type_name -> carillon.v1.Execution
-	16, // 11: carillon.v1.TailLogResponse.time:type_name -> google.protobuf.Timestamp
-	18, // 12: carillon.v1.TailLogResponse.attributes:type_name -> google.protobuf.Struct
-	2,  // 13: carillon.v1.Execution.Task.state:type_name -> carillon.v1.Execution.Task.State
-	16, // 14: carillon.v1.Execution.Task.started_at:type_name -> google.protobuf.Timestamp
-	16, // 15: carillon.v1.Execution.Task.finished_at:type_name -> google.protobuf.Timestamp
-	14, // 16: carillon.v1.Execution.Task.error:type_name -> carillon.v1.Execution.Error
-	4,  // 17: carillon.v1.ExecutionService.ListExecutions:input_type -> carillon.v1.ListExecutionsRequest
-	6,  // 18: carillon.v1.ExecutionService.ListLatestExecutions:input_type -> carillon.v1.ListLatestExecutionsRequest
-	8,  // 19: carillon.v1.ExecutionService.GetExecution:input_type -> carillon.v1.GetExecutionRequest
-	9,  // 20: carillon.v1.ExecutionService.CancelExecution:input_type -> carillon.v1.CancelExecutionRequest
-	10, // 21: carillon.v1.ExecutionService.TailLog:input_type -> carillon.v1.TailLogRequest
-	12, // 22: carillon.v1.ExecutionService.DownloadLog:input_type -> carillon.v1.DownloadLogRequest
-	5,  // 23: carillon.v1.ExecutionService.ListExecutions:output_type -> carillon.v1.ListExecutionsResponse
-	7,  // 24: carillon.v1.ExecutionService.ListLatestExecutions:output_type -> carillon.v1.ListLatestExecutionsResponse
-	3,  // 25: carillon.v1.ExecutionService.GetExecution:output_type -> carillon.v1.Execution
-	3,  // 26: carillon.v1.ExecutionService.CancelExecution:output_type -> carillon.v1.Execution
-	11, // 27: carillon.v1.ExecutionService.TailLog:output_type -> carillon.v1.TailLogResponse
-	13, // 28: carillon.v1.ExecutionService.DownloadLog:output_type -> carillon.v1.DownloadLogResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	18, // 11: carillon.v1.TailLogResponse.time:type_name -> google.protobuf.Timestamp
+	20, // 12: carillon.v1.TailLogResponse.attributes:type_name -> google.protobuf.Struct
+	3,  // 13: carillon.v1.WatchExecutionsResponse.execution:type_name -> carillon.v1.Execution
+	2,  // 14: carillon.v1.Execution.Task.state:type_name -> carillon.v1.Execution.Task.State
+	18, // 15: carillon.v1.Execution.Task.started_at:type_name -> google.protobuf.Timestamp
+	18, // 16: carillon.v1.Execution.Task.finished_at:type_name -> google.protobuf.Timestamp
+	16, // 17: carillon.v1.Execution.Task.error:type_name -> carillon.v1.Execution.Error
+	4,  // 18: carillon.v1.ExecutionService.ListExecutions:input_type -> carillon.v1.ListExecutionsRequest
+	6,  // 19: carillon.v1.ExecutionService.ListLatestExecutions:input_type -> carillon.v1.ListLatestExecutionsRequest
+	8,  // 20: carillon.v1.ExecutionService.GetExecution:input_type -> carillon.v1.GetExecutionRequest
+	9,  // 21: carillon.v1.ExecutionService.CancelExecution:input_type -> carillon.v1.CancelExecutionRequest
+	14, // 22: carillon.v1.ExecutionService.WatchExecutions:input_type -> carillon.v1.WatchExecutionsRequest
+	10, // 23: carillon.v1.ExecutionService.TailLog:input_type -> carillon.v1.TailLogRequest
+	12, // 24: carillon.v1.ExecutionService.DownloadLog:input_type -> carillon.v1.DownloadLogRequest
+	5,  // 25: carillon.v1.ExecutionService.ListExecutions:output_type -> carillon.v1.ListExecutionsResponse
+	7,  // 26: carillon.v1.ExecutionService.ListLatestExecutions:output_type -> carillon.v1.ListLatestExecutionsResponse
+	3,  // 27: carillon.v1.ExecutionService.GetExecution:output_type -> carillon.v1.Execution
+	3,  // 28: carillon.v1.ExecutionService.CancelExecution:output_type -> carillon.v1.Execution
+	15, // 29: carillon.v1.ExecutionService.WatchExecutions:output_type -> carillon.v1.WatchExecutionsResponse
+	11, // 30: carillon.v1.ExecutionService.TailLog:output_type -> carillon.v1.TailLogResponse
+	13, // 31: carillon.v1.ExecutionService.DownloadLog:output_type -> carillon.v1.DownloadLogResponse
+	25, // [25:32] is the sub-list for method output_type
+	18, // [18:25] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_execution_proto_init() }
@@ -1376,7 +1510,7 @@ func file_carillon_v1_execution_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_execution_proto_rawDesc), len(file_carillon_v1_execution_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

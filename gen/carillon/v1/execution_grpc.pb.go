@@ -23,6 +23,7 @@ const (
 	ExecutionService_ListLatestExecutions_FullMethodName = "/carillon.v1.ExecutionService/ListLatestExecutions"
 	ExecutionService_GetExecution_FullMethodName         = "/carillon.v1.ExecutionService/GetExecution"
 	ExecutionService_CancelExecution_FullMethodName      = "/carillon.v1.ExecutionService/CancelExecution"
+	ExecutionService_WatchExecutions_FullMethodName      = "/carillon.v1.ExecutionService/WatchExecutions"
 	ExecutionService_TailLog_FullMethodName              = "/carillon.v1.ExecutionService/TailLog"
 	ExecutionService_DownloadLog_FullMethodName          = "/carillon.v1.ExecutionService/DownloadLog"
 )
@@ -43,6 +44,10 @@ type ExecutionServiceClient interface {
 	// Ends an execution: a waiting one at once, a running one as soon as its
 	// tasks let go. One that has ended is FAILED_PRECONDITION.
 	CancelExecution(ctx context.Context, in *CancelExecutionRequest, opts ...grpc.CallOption) (*Execution, error)
+	// Streams executions of an instance as they change: first those that have not
+	// ended, then every change. With the cursor of the last one that was read, a
+	// stream goes on without a gap; some may come again.
+	WatchExecutions(ctx context.Context, in *WatchExecutionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchExecutionsResponse], error)
 	// Streams the log's lines; with follow, until the execution has ended. Over
 	// HTTP: application/x-ndjson, or server-sent events by Accept.
 	TailLog(ctx context.Context, in *TailLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailLogResponse], error)
@@ -99,9 +104,28 @@ func (c *executionServiceClient) CancelExecution(ctx context.Context, in *Cancel
 	return out, nil
 }
 
+func (c *executionServiceClient) WatchExecutions(ctx context.Context, in *WatchExecutionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchExecutionsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ExecutionService_ServiceDesc.Streams[0], ExecutionService_WatchExecutions_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchExecutionsRequest, WatchExecutionsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ExecutionService_WatchExecutionsClient = grpc.ServerStreamingClient[WatchExecutionsResponse]
+
 func (c *executionServiceClient) TailLog(ctx context.Context, in *TailLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailLogResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ExecutionService_ServiceDesc.Streams[0], ExecutionService_TailLog_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ExecutionService_ServiceDesc.Streams[1], ExecutionService_TailLog_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +144,7 @@ type ExecutionService_TailLogClient = grpc.ServerStreamingClient[TailLogResponse
 
 func (c *executionServiceClient) DownloadLog(ctx context.Context, in *DownloadLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadLogResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ExecutionService_ServiceDesc.Streams[1], ExecutionService_DownloadLog_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ExecutionService_ServiceDesc.Streams[2], ExecutionService_DownloadLog_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +177,10 @@ type ExecutionServiceServer interface {
 	// Ends an execution: a waiting one at once, a running one as soon as its
 	// tasks let go. One that has ended is FAILED_PRECONDITION.
 	CancelExecution(context.Context, *CancelExecutionRequest) (*Execution, error)
+	// Streams executions of an instance as they change: first those that have not
+	// ended, then every change. With the cursor of the last one that was read, a
+	// stream goes on without a gap; some may come again.
+	WatchExecutions(*WatchExecutionsRequest, grpc.ServerStreamingServer[WatchExecutionsResponse]) error
 	// Streams the log's lines; with follow, until the execution has ended. Over
 	// HTTP: application/x-ndjson, or server-sent events by Accept.
 	TailLog(*TailLogRequest, grpc.ServerStreamingServer[TailLogResponse]) error
@@ -180,6 +208,9 @@ func (UnimplementedExecutionServiceServer) GetExecution(context.Context, *GetExe
 }
 func (UnimplementedExecutionServiceServer) CancelExecution(context.Context, *CancelExecutionRequest) (*Execution, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelExecution not implemented")
+}
+func (UnimplementedExecutionServiceServer) WatchExecutions(*WatchExecutionsRequest, grpc.ServerStreamingServer[WatchExecutionsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchExecutions not implemented")
 }
 func (UnimplementedExecutionServiceServer) TailLog(*TailLogRequest, grpc.ServerStreamingServer[TailLogResponse]) error {
 	return status.Error(codes.Unimplemented, "method TailLog not implemented")
@@ -280,6 +311,17 @@ func _ExecutionService_CancelExecution_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutionService_WatchExecutions_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchExecutionsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ExecutionServiceServer).WatchExecutions(m, &grpc.GenericServerStream[WatchExecutionsRequest, WatchExecutionsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ExecutionService_WatchExecutionsServer = grpc.ServerStreamingServer[WatchExecutionsResponse]
+
 func _ExecutionService_TailLog_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(TailLogRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -327,6 +369,11 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchExecutions",
+			Handler:       _ExecutionService_WatchExecutions_Handler,
+			ServerStreams: true,
+		},
 		{
 			StreamName:    "TailLog",
 			Handler:       _ExecutionService_TailLog_Handler,

@@ -34,7 +34,9 @@ type Instance struct {
 	// At most 2000 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	// When it was made.
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Why and since when its jobs are paused; null while they are not.
+	Pause         *Pause `protobuf:"bytes,5,opt,name=pause,proto3" json:"pause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -93,6 +95,13 @@ func (x *Instance) GetDescription() string {
 func (x *Instance) GetCreatedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Instance) GetPause() *Pause {
+	if x != nil {
+		return x.Pause
 	}
 	return nil
 }
@@ -1188,17 +1197,128 @@ func (x *ResetClientSecretRequest) GetClientId() string {
 	return ""
 }
 
+// Asks to pause an instance.
+type PauseInstanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance.
+	InstanceId string `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	// Why, for people; at most 500 characters.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it resumes by itself; never unless given.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseInstanceRequest) Reset() {
+	*x = PauseInstanceRequest{}
+	mi := &file_carillon_v1_instance_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseInstanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseInstanceRequest) ProtoMessage() {}
+
+func (x *PauseInstanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_instance_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseInstanceRequest.ProtoReflect.Descriptor instead.
+func (*PauseInstanceRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_instance_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PauseInstanceRequest) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *PauseInstanceRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PauseInstanceRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// Asks to resume an instance.
+type ResumeInstanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance.
+	InstanceId    string `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeInstanceRequest) Reset() {
+	*x = ResumeInstanceRequest{}
+	mi := &file_carillon_v1_instance_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeInstanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeInstanceRequest) ProtoMessage() {}
+
+func (x *ResumeInstanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_instance_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeInstanceRequest.ProtoReflect.Descriptor instead.
+func (*ResumeInstanceRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_instance_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ResumeInstanceRequest) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
 var File_carillon_v1_instance_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_instance_proto_rawDesc = "" +
 	"\n" +
-	"\x1acarillon/v1/instance.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x01\n" +
+	"\x1acarillon/v1/instance.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x15carillon/v1/job.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x01\n" +
 	"\bInstance\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x03R\x02id\x12\x1e\n" +
 	"\x05title\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05title\x12*\n" +
 	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\vdescription\x12>\n" +
 	"\n" +
-	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tcreatedAt\"\xd1\x01\n" +
+	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tcreatedAt\x12-\n" +
+	"\x05pause\x18\x05 \x01(\v2\x12.carillon.v1.PauseB\x03\xe0A\x03R\x05pause\"\xd1\x01\n" +
 	"\bResource\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x03R\x02id\x12$\n" +
 	"\vinstance_id\x18\x02 \x01(\tB\x03\xe0A\x03R\n" +
@@ -1279,12 +1399,24 @@ const file_carillon_v1_instance_proto_rawDesc = "" +
 	"\x14DeleteClientResponse\"C\n" +
 	"\x18ResetClientSecretRequest\x12'\n" +
 	"\tclient_id\x18\x01 \x01(\tB\n" +
-	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\bclientId2\xca\f\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\bclientId\"\x97\x01\n" +
+	"\x14PauseInstanceRequest\x12+\n" +
+	"\vinstance_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
+	"instanceId\x12 \n" +
+	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"D\n" +
+	"\x15ResumeInstanceRequest\x12+\n" +
+	"\vinstance_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
+	"instanceId2\xef\x0e\n" +
 	"\x0fInstanceService\x12r\n" +
 	"\x0eCreateInstance\x12\".carillon.v1.CreateInstanceRequest\x1a\x15.carillon.v1.Instance\"%\xaa\xbb\x18\x02\b\x05\x82\xd3\xe4\x93\x02\x19:\binstance\"\r/v1/instances\x12\x81\x01\n" +
 	"\vGetInstance\x12\x1f.carillon.v1.GetInstanceRequest\x1a\x15.carillon.v1.Instance\":\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/instances/{instance_id}\x12s\n" +
 	"\rListInstances\x12!.carillon.v1.ListInstancesRequest\x1a\".carillon.v1.ListInstancesResponse\"\x1b\xaa\xbb\x18\x02\b\x02\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/instances\x12\x95\x01\n" +
-	"\x0eDeleteInstance\x12\".carillon.v1.DeleteInstanceRequest\x1a#.carillon.v1.DeleteInstanceResponse\":\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/instances/{instance_id}\x12\x9b\x01\n" +
+	"\x0eDeleteInstance\x12\".carillon.v1.DeleteInstanceRequest\x1a#.carillon.v1.DeleteInstanceResponse\":\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/instances/{instance_id}\x12\x8e\x01\n" +
+	"\rPauseInstance\x12!.carillon.v1.PauseInstanceRequest\x1a\x15.carillon.v1.Instance\"C\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/instances/{instance_id}:pause\x12\x91\x01\n" +
+	"\x0eResumeInstance\x12\".carillon.v1.ResumeInstanceRequest\x1a\x15.carillon.v1.Instance\"D\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/instances/{instance_id}:resume\x12\x9b\x01\n" +
 	"\x0eCreateResource\x12\".carillon.v1.CreateResourceRequest\x1a\x15.carillon.v1.Resource\"N\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x021:\bresource\"%/v1/instances/{instance_id}/resources\x12\x81\x01\n" +
 	"\vGetResource\x12\x1f.carillon.v1.GetResourceRequest\x1a\x15.carillon.v1.Resource\":\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/resources/{resource_id}\x12\x9c\x01\n" +
 	"\rListResources\x12!.carillon.v1.ListResourcesRequest\x1a\".carillon.v1.ListResourcesResponse\"D\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02'\x12%/v1/instances/{instance_id}/resources\x12\x95\x01\n" +
@@ -1306,7 +1438,7 @@ func file_carillon_v1_instance_proto_rawDescGZIP() []byte {
 	return file_carillon_v1_instance_proto_rawDescData
 }
 
-var file_carillon_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_carillon_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_carillon_v1_instance_proto_goTypes = []any{
 	(*Instance)(nil),                 // 0: carillon.v1.Instance
 	(*Resource)(nil),                 // 1: carillon.v1.Resource
@@ -1329,47 +1461,56 @@ var file_carillon_v1_instance_proto_goTypes = []any{
 	(*DeleteClientRequest)(nil),      // 18: carillon.v1.DeleteClientRequest
 	(*DeleteClientResponse)(nil),     // 19: carillon.v1.DeleteClientResponse
 	(*ResetClientSecretRequest)(nil), // 20: carillon.v1.ResetClientSecretRequest
-	(*timestamppb.Timestamp)(nil),    // 21: google.protobuf.Timestamp
+	(*PauseInstanceRequest)(nil),     // 21: carillon.v1.PauseInstanceRequest
+	(*ResumeInstanceRequest)(nil),    // 22: carillon.v1.ResumeInstanceRequest
+	(*timestamppb.Timestamp)(nil),    // 23: google.protobuf.Timestamp
+	(*Pause)(nil),                    // 24: carillon.v1.Pause
 }
 var file_carillon_v1_instance_proto_depIdxs = []int32{
-	21, // 0: carillon.v1.Instance.created_at:type_name -> google.protobuf.Timestamp
-	21, // 1: carillon.v1.Resource.created_at:type_name -> google.protobuf.Timestamp
-	21, // 2: carillon.v1.Client.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 3: carillon.v1.CreateInstanceRequest.instance:type_name -> carillon.v1.Instance
-	0,  // 4: carillon.v1.ListInstancesResponse.instances:type_name -> carillon.v1.Instance
-	1,  // 5: carillon.v1.CreateResourceRequest.resource:type_name -> carillon.v1.Resource
-	1,  // 6: carillon.v1.ListResourcesResponse.resources:type_name -> carillon.v1.Resource
-	2,  // 7: carillon.v1.CreateClientRequest.client:type_name -> carillon.v1.Client
-	2,  // 8: carillon.v1.ListClientsResponse.clients:type_name -> carillon.v1.Client
-	3,  // 9: carillon.v1.InstanceService.CreateInstance:input_type -> carillon.v1.CreateInstanceRequest
-	4,  // 10: carillon.v1.InstanceService.GetInstance:input_type -> carillon.v1.GetInstanceRequest
-	5,  // 11: carillon.v1.InstanceService.ListInstances:input_type -> carillon.v1.ListInstancesRequest
-	7,  // 12: carillon.v1.InstanceService.DeleteInstance:input_type -> carillon.v1.DeleteInstanceRequest
-	9,  // 13: carillon.v1.InstanceService.CreateResource:input_type -> carillon.v1.CreateResourceRequest
-	10, // 14: carillon.v1.InstanceService.GetResource:input_type -> carillon.v1.GetResourceRequest
-	11, // 15: carillon.v1.InstanceService.ListResources:input_type -> carillon.v1.ListResourcesRequest
-	13, // 16: carillon.v1.InstanceService.DeleteResource:input_type -> carillon.v1.DeleteResourceRequest
-	15, // 17: carillon.v1.InstanceService.CreateClient:input_type -> carillon.v1.CreateClientRequest
-	16, // 18: carillon.v1.InstanceService.ListClients:input_type -> carillon.v1.ListClientsRequest
-	18, // 19: carillon.v1.InstanceService.DeleteClient:input_type -> carillon.v1.DeleteClientRequest
-	20, // 20: carillon.v1.InstanceService.ResetClientSecret:input_type -> carillon.v1.ResetClientSecretRequest
-	0,  // 21: carillon.v1.InstanceService.CreateInstance:output_type -> carillon.v1.Instance
-	0,  // 22: carillon.v1.InstanceService.GetInstance:output_type -> carillon.v1.Instance
-	6,  // 23: carillon.v1.InstanceService.ListInstances:output_type -> carillon.v1.ListInstancesResponse
-	8,  // 24: carillon.v1.InstanceService.DeleteInstance:output_type -> carillon.v1.DeleteInstanceResponse
-	1,  // 25: carillon.v1.InstanceService.CreateResource:output_type -> carillon.v1.Resource
-	1,  // 26: carillon.v1.InstanceService.GetResource:output_type -> carillon.v1.Resource
-	12, // 27: carillon.v1.InstanceService.ListResources:output_type -> carillon.v1.ListResourcesResponse
-	14, // 28: carillon.v1.InstanceService.DeleteResource:output_type -> carillon.v1.DeleteResourceResponse
-	2,  // 29: carillon.v1.InstanceService.CreateClient:output_type -> carillon.v1.Client
-	17, // 30: carillon.v1.InstanceService.ListClients:output_type -> carillon.v1.ListClientsResponse
-	19, // 31: carillon.v1.InstanceService.DeleteClient:output_type -> carillon.v1.DeleteClientResponse
-	2,  // 32: carillon.v1.InstanceService.ResetClientSecret:output_type -> carillon.v1.Client
-	21, // [21:33] is the sub-list for method output_type
-	9,  // [9:21] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	23, // 0: carillon.v1.Instance.created_at:type_name -> google.protobuf.Timestamp
+	24, // 1: carillon.v1.Instance.pause:type_name -> carillon.v1.Pause
+	23, // 2: carillon.v1.Resource.created_at:type_name -> google.protobuf.Timestamp
+	23, // 3: carillon.v1.Client.created_at:type_name -> google.protobuf.Timestamp
+	0,  // 4: carillon.v1.CreateInstanceRequest.instance:type_name -> carillon.v1.Instance
+	0,  // 5: carillon.v1.ListInstancesResponse.instances:type_name -> carillon.v1.Instance
+	1,  // 6: carillon.v1.CreateResourceRequest.resource:type_name -> carillon.v1.Resource
+	1,  // 7: carillon.v1.ListResourcesResponse.resources:type_name -> carillon.v1.Resource
+	2,  // 8: carillon.v1.CreateClientRequest.client:type_name -> carillon.v1.Client
+	2,  // 9: carillon.v1.ListClientsResponse.clients:type_name -> carillon.v1.Client
+	23, // 10: carillon.v1.PauseInstanceRequest.until:type_name -> google.protobuf.Timestamp
+	3,  // 11: carillon.v1.InstanceService.CreateInstance:input_type -> carillon.v1.CreateInstanceRequest
+	4,  // 12: carillon.v1.InstanceService.GetInstance:input_type -> carillon.v1.GetInstanceRequest
+	5,  // 13: carillon.v1.InstanceService.ListInstances:input_type -> carillon.v1.ListInstancesRequest
+	7,  // 14: carillon.v1.InstanceService.DeleteInstance:input_type -> carillon.v1.DeleteInstanceRequest
+	21, // 15: carillon.v1.InstanceService.PauseInstance:input_type -> carillon.v1.PauseInstanceRequest
+	22, // 16: carillon.v1.InstanceService.ResumeInstance:input_type -> carillon.v1.ResumeInstanceRequest
+	9,  // 17: carillon.v1.InstanceService.CreateResource:input_type -> carillon.v1.CreateResourceRequest
+	10, // 18: carillon.v1.InstanceService.GetResource:input_type -> carillon.v1.GetResourceRequest
+	11, // 19: carillon.v1.InstanceService.ListResources:input_type -> carillon.v1.ListResourcesRequest
+	13, // 20: carillon.v1.InstanceService.DeleteResource:input_type -> carillon.v1.DeleteResourceRequest
+	15, // 21: carillon.v1.InstanceService.CreateClient:input_type -> carillon.v1.CreateClientRequest
+	16, // 22: carillon.v1.InstanceService.ListClients:input_type -> carillon.v1.ListClientsRequest
+	18, // 23: carillon.v1.InstanceService.DeleteClient:input_type -> carillon.v1.DeleteClientRequest
+	20, // 24: carillon.v1.InstanceService.ResetClientSecret:input_type -> carillon.v1.ResetClientSecretRequest
+	0,  // 25: carillon.v1.InstanceService.CreateInstance:output_type -> carillon.v1.Instance
+	0,  // 26: carillon.v1.InstanceService.GetInstance:output_type -> carillon.v1.Instance
+	6,  // 27: carillon.v1.InstanceService.ListInstances:output_type -> carillon.v1.ListInstancesResponse
+	8,  // 28: carillon.v1.InstanceService.DeleteInstance:output_type -> carillon.v1.DeleteInstanceResponse
+	0,  // 29: carillon.v1.InstanceService.PauseInstance:output_type -> carillon.v1.Instance
+	0,  // 30: carillon.v1.InstanceService.ResumeInstance:output_type -> carillon.v1.Instance
+	1,  // 31: carillon.v1.InstanceService.CreateResource:output_type -> carillon.v1.Resource
+	1,  // 32: carillon.v1.InstanceService.GetResource:output_type -> carillon.v1.Resource
+	12, // 33: carillon.v1.InstanceService.ListResources:output_type -> carillon.v1.ListResourcesResponse
+	14, // 34: carillon.v1.InstanceService.DeleteResource:output_type -> carillon.v1.DeleteResourceResponse
+	2,  // 35: carillon.v1.InstanceService.CreateClient:output_type -> carillon.v1.Client
+	17, // 36: carillon.v1.InstanceService.ListClients:output_type -> carillon.v1.ListClientsResponse
+	19, // 37: carillon.v1.InstanceService.DeleteClient:output_type -> carillon.v1.DeleteClientResponse
+	2,  // 38: carillon.v1.InstanceService.ResetClientSecret:output_type -> carillon.v1.Client
+	25, // [25:39] is the sub-list for method output_type
+	11, // [11:25] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_instance_proto_init() }
@@ -1378,13 +1519,14 @@ func file_carillon_v1_instance_proto_init() {
 		return
 	}
 	file_carillon_v1_access_proto_init()
+	file_carillon_v1_job_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_instance_proto_rawDesc), len(file_carillon_v1_instance_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

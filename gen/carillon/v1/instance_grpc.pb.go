@@ -23,6 +23,8 @@ const (
 	InstanceService_GetInstance_FullMethodName       = "/carillon.v1.InstanceService/GetInstance"
 	InstanceService_ListInstances_FullMethodName     = "/carillon.v1.InstanceService/ListInstances"
 	InstanceService_DeleteInstance_FullMethodName    = "/carillon.v1.InstanceService/DeleteInstance"
+	InstanceService_PauseInstance_FullMethodName     = "/carillon.v1.InstanceService/PauseInstance"
+	InstanceService_ResumeInstance_FullMethodName    = "/carillon.v1.InstanceService/ResumeInstance"
 	InstanceService_CreateResource_FullMethodName    = "/carillon.v1.InstanceService/CreateResource"
 	InstanceService_GetResource_FullMethodName       = "/carillon.v1.InstanceService/GetResource"
 	InstanceService_ListResources_FullMethodName     = "/carillon.v1.InstanceService/ListResources"
@@ -49,6 +51,12 @@ type InstanceServiceClient interface {
 	// Deletes an instance that has neither jobs nor resources;
 	// FAILED_PRECONDITION otherwise.
 	DeleteInstance(ctx context.Context, in *DeleteInstanceRequest, opts ...grpc.CallOption) (*DeleteInstanceResponse, error)
+	// Stops every job of an instance from running when due. Runs by hand are
+	// allowed.
+	PauseInstance(ctx context.Context, in *PauseInstanceRequest, opts ...grpc.CallOption) (*Instance, error)
+	// Lets the jobs of an instance run again from their next times; nothing is
+	// made up.
+	ResumeInstance(ctx context.Context, in *ResumeInstanceRequest, opts ...grpc.CallOption) (*Instance, error)
 	// Makes a resource in an instance.
 	CreateResource(ctx context.Context, in *CreateResourceRequest, opts ...grpc.CallOption) (*Resource, error)
 	// Answers one resource.
@@ -110,6 +118,26 @@ func (c *instanceServiceClient) DeleteInstance(ctx context.Context, in *DeleteIn
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteInstanceResponse)
 	err := c.cc.Invoke(ctx, InstanceService_DeleteInstance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *instanceServiceClient) PauseInstance(ctx context.Context, in *PauseInstanceRequest, opts ...grpc.CallOption) (*Instance, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Instance)
+	err := c.cc.Invoke(ctx, InstanceService_PauseInstance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *instanceServiceClient) ResumeInstance(ctx context.Context, in *ResumeInstanceRequest, opts ...grpc.CallOption) (*Instance, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Instance)
+	err := c.cc.Invoke(ctx, InstanceService_ResumeInstance_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +240,12 @@ type InstanceServiceServer interface {
 	// Deletes an instance that has neither jobs nor resources;
 	// FAILED_PRECONDITION otherwise.
 	DeleteInstance(context.Context, *DeleteInstanceRequest) (*DeleteInstanceResponse, error)
+	// Stops every job of an instance from running when due. Runs by hand are
+	// allowed.
+	PauseInstance(context.Context, *PauseInstanceRequest) (*Instance, error)
+	// Lets the jobs of an instance run again from their next times; nothing is
+	// made up.
+	ResumeInstance(context.Context, *ResumeInstanceRequest) (*Instance, error)
 	// Makes a resource in an instance.
 	CreateResource(context.Context, *CreateResourceRequest) (*Resource, error)
 	// Answers one resource.
@@ -250,6 +284,12 @@ func (UnimplementedInstanceServiceServer) ListInstances(context.Context, *ListIn
 }
 func (UnimplementedInstanceServiceServer) DeleteInstance(context.Context, *DeleteInstanceRequest) (*DeleteInstanceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteInstance not implemented")
+}
+func (UnimplementedInstanceServiceServer) PauseInstance(context.Context, *PauseInstanceRequest) (*Instance, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseInstance not implemented")
+}
+func (UnimplementedInstanceServiceServer) ResumeInstance(context.Context, *ResumeInstanceRequest) (*Instance, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeInstance not implemented")
 }
 func (UnimplementedInstanceServiceServer) CreateResource(context.Context, *CreateResourceRequest) (*Resource, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateResource not implemented")
@@ -364,6 +404,42 @@ func _InstanceService_DeleteInstance_Handler(srv interface{}, ctx context.Contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(InstanceServiceServer).DeleteInstance(ctx, req.(*DeleteInstanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InstanceService_PauseInstance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseInstanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstanceServiceServer).PauseInstance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InstanceService_PauseInstance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstanceServiceServer).PauseInstance(ctx, req.(*PauseInstanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InstanceService_ResumeInstance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeInstanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstanceServiceServer).ResumeInstance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InstanceService_ResumeInstance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstanceServiceServer).ResumeInstance(ctx, req.(*ResumeInstanceRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -534,6 +610,14 @@ var InstanceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteInstance",
 			Handler:    _InstanceService_DeleteInstance_Handler,
+		},
+		{
+			MethodName: "PauseInstance",
+			Handler:    _InstanceService_PauseInstance_Handler,
+		},
+		{
+			MethodName: "ResumeInstance",
+			Handler:    _InstanceService_ResumeInstance_Handler,
 		},
 		{
 			MethodName: "CreateResource",

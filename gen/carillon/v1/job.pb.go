@@ -264,6 +264,112 @@ func (Job_CatchUpPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_carillon_v1_job_proto_rawDescGZIP(), []int{0, 3}
 }
 
+// At a local time that the clock skips.
+type DaylightSaving_GapPolicy int32
+
+const (
+	// Not given: SHIFT_FORWARD.
+	DaylightSaving_GAP_POLICY_UNSPECIFIED DaylightSaving_GapPolicy = 0
+	// Runs once, at the first instant after the jump.
+	DaylightSaving_SHIFT_FORWARD DaylightSaving_GapPolicy = 1
+	// Does not run.
+	DaylightSaving_SKIP DaylightSaving_GapPolicy = 2
+)
+
+// Enum value maps for DaylightSaving_GapPolicy.
+var (
+	DaylightSaving_GapPolicy_name = map[int32]string{
+		0: "GAP_POLICY_UNSPECIFIED",
+		1: "SHIFT_FORWARD",
+		2: "SKIP",
+	}
+	DaylightSaving_GapPolicy_value = map[string]int32{
+		"GAP_POLICY_UNSPECIFIED": 0,
+		"SHIFT_FORWARD":          1,
+		"SKIP":                   2,
+	}
+)
+
+func (x DaylightSaving_GapPolicy) Enum() *DaylightSaving_GapPolicy {
+	p := new(DaylightSaving_GapPolicy)
+	*p = x
+	return p
+}
+
+func (x DaylightSaving_GapPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DaylightSaving_GapPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_carillon_v1_job_proto_enumTypes[4].Descriptor()
+}
+
+func (DaylightSaving_GapPolicy) Type() protoreflect.EnumType {
+	return &file_carillon_v1_job_proto_enumTypes[4]
+}
+
+func (x DaylightSaving_GapPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DaylightSaving_GapPolicy.Descriptor instead.
+func (DaylightSaving_GapPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_carillon_v1_job_proto_rawDescGZIP(), []int{1, 0}
+}
+
+// At a local time that comes twice.
+type DaylightSaving_OverlapPolicy int32
+
+const (
+	// Not given: FIRST.
+	DaylightSaving_OVERLAP_POLICY_UNSPECIFIED DaylightSaving_OverlapPolicy = 0
+	// Runs the first time only.
+	DaylightSaving_FIRST DaylightSaving_OverlapPolicy = 1
+	// Runs both times.
+	DaylightSaving_BOTH DaylightSaving_OverlapPolicy = 2
+)
+
+// Enum value maps for DaylightSaving_OverlapPolicy.
+var (
+	DaylightSaving_OverlapPolicy_name = map[int32]string{
+		0: "OVERLAP_POLICY_UNSPECIFIED",
+		1: "FIRST",
+		2: "BOTH",
+	}
+	DaylightSaving_OverlapPolicy_value = map[string]int32{
+		"OVERLAP_POLICY_UNSPECIFIED": 0,
+		"FIRST":                      1,
+		"BOTH":                       2,
+	}
+)
+
+func (x DaylightSaving_OverlapPolicy) Enum() *DaylightSaving_OverlapPolicy {
+	p := new(DaylightSaving_OverlapPolicy)
+	*p = x
+	return p
+}
+
+func (x DaylightSaving_OverlapPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DaylightSaving_OverlapPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_carillon_v1_job_proto_enumTypes[5].Descriptor()
+}
+
+func (DaylightSaving_OverlapPolicy) Type() protoreflect.EnumType {
+	return &file_carillon_v1_job_proto_enumTypes[5]
+}
+
+func (x DaylightSaving_OverlapPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DaylightSaving_OverlapPolicy.Descriptor instead.
+func (DaylightSaving_OverlapPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_carillon_v1_job_proto_rawDescGZIP(), []int{1, 1}
+}
+
 // What became of it.
 type Occurrence_Outcome int32
 
@@ -305,11 +411,11 @@ func (x Occurrence_Outcome) String() string {
 }
 
 func (Occurrence_Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_carillon_v1_job_proto_enumTypes[4].Descriptor()
+	return file_carillon_v1_job_proto_enumTypes[6].Descriptor()
 }
 
 func (Occurrence_Outcome) Type() protoreflect.EnumType {
-	return &file_carillon_v1_job_proto_enumTypes[4]
+	return &file_carillon_v1_job_proto_enumTypes[6]
 }
 
 func (x Occurrence_Outcome) Number() protoreflect.EnumNumber {
@@ -318,7 +424,7 @@ func (x Occurrence_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Occurrence_Outcome.Descriptor instead.
 func (Occurrence_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_carillon_v1_job_proto_rawDescGZIP(), []int{3, 0}
+	return file_carillon_v1_job_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // A workflow and when it runs.
@@ -370,7 +476,39 @@ type Job struct {
 	Etag string `protobuf:"bytes,21,opt,name=etag,proto3" json:"etag,omitempty"`
 	// What a user of this schedule should know, such as the next affected
 	// daylight-saving dates.
-	Warnings      []*Warning `protobuf:"bytes,22,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []*Warning `protobuf:"bytes,22,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// What happens at a local time that the clock skips; only with CRON_BASED.
+	// SHIFT_FORWARD unless given.
+	DstGapPolicy DaylightSaving_GapPolicy `protobuf:"varint,23,opt,name=dst_gap_policy,json=dstGapPolicy,proto3,enum=carillon.v1.DaylightSaving_GapPolicy" json:"dst_gap_policy,omitempty"`
+	// What happens at a local time that comes twice; only with CRON_BASED. FIRST
+	// unless given.
+	DstOverlapPolicy DaylightSaving_OverlapPolicy `protobuf:"varint,24,opt,name=dst_overlap_policy,json=dstOverlapPolicy,proto3,enum=carillon.v1.DaylightSaving_OverlapPolicy" json:"dst_overlap_policy,omitempty"`
+	// No occurrence before this time; none unless given.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// No occurrence at or after this time; none unless given.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// How much later than its time an occurrence may start, to spread load: a
+	// fixed part of this for each job and occurrence, never reaching the next
+	// one. 0 unless given, up to 24 h.
+	Jitter *durationpb.Duration `protobuf:"bytes,27,opt,name=jitter,proto3" json:"jitter,omitempty"`
+	// Dates in time_zone without occurrences: 2026-12-24, or a range with both
+	// ends 2026-12-24/2027-01-06. Up to 1000.
+	ExcludedDates []string `protobuf:"bytes,28,rep,name=excluded_dates,json=excludedDates,proto3" json:"excluded_dates,omitempty"`
+	// After how many executions by schedule the job is exhausted; 0, the default,
+	// is no limit. Skipped occurrences don't count.
+	MaxExecutions int64 `protobuf:"varint,29,opt,name=max_executions,json=maxExecutions,proto3" json:"max_executions,omitempty"`
+	// How long an attempt may run before it is ended as DEADLINE_EXCEEDED; none
+	// unless given, 1 s to 30 days.
+	ExecutionTimeLimit *durationpb.Duration `protobuf:"bytes,30,opt,name=execution_time_limit,json=executionTimeLimit,proto3" json:"execution_time_limit,omitempty"`
+	// After how many executions in a row that did not succeed the job is paused;
+	// 0, the default, is never.
+	PauseAfterFailures int32 `protobuf:"varint,31,opt,name=pause_after_failures,json=pauseAfterFailures,proto3" json:"pause_after_failures,omitempty"`
+	// Among the waiting executions of an instance, those of a job with a higher
+	// priority go first; 0 unless given, -100 to 100.
+	Priority int32 `protobuf:"varint,32,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Why and since when it is paused; null while it is not. An instance that is
+	// paused pauses its jobs.
+	Pause         *Pause `protobuf:"bytes,33,opt,name=pause,proto3" json:"pause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -559,6 +697,204 @@ func (x *Job) GetWarnings() []*Warning {
 	return nil
 }
 
+func (x *Job) GetDstGapPolicy() DaylightSaving_GapPolicy {
+	if x != nil {
+		return x.DstGapPolicy
+	}
+	return DaylightSaving_GAP_POLICY_UNSPECIFIED
+}
+
+func (x *Job) GetDstOverlapPolicy() DaylightSaving_OverlapPolicy {
+	if x != nil {
+		return x.DstOverlapPolicy
+	}
+	return DaylightSaving_OVERLAP_POLICY_UNSPECIFIED
+}
+
+func (x *Job) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *Job) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *Job) GetJitter() *durationpb.Duration {
+	if x != nil {
+		return x.Jitter
+	}
+	return nil
+}
+
+func (x *Job) GetExcludedDates() []string {
+	if x != nil {
+		return x.ExcludedDates
+	}
+	return nil
+}
+
+func (x *Job) GetMaxExecutions() int64 {
+	if x != nil {
+		return x.MaxExecutions
+	}
+	return 0
+}
+
+func (x *Job) GetExecutionTimeLimit() *durationpb.Duration {
+	if x != nil {
+		return x.ExecutionTimeLimit
+	}
+	return nil
+}
+
+func (x *Job) GetPauseAfterFailures() int32 {
+	if x != nil {
+		return x.PauseAfterFailures
+	}
+	return 0
+}
+
+func (x *Job) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Job) GetPause() *Pause {
+	if x != nil {
+		return x.Pause
+	}
+	return nil
+}
+
+// What a fixed-time cron job does when the clock is changed. Every other
+// schedule follows the clock: both passes of a repeated hour run, and nothing
+// is made up.
+type DaylightSaving struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DaylightSaving) Reset() {
+	*x = DaylightSaving{}
+	mi := &file_carillon_v1_job_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DaylightSaving) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DaylightSaving) ProtoMessage() {}
+
+func (x *DaylightSaving) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DaylightSaving.ProtoReflect.Descriptor instead.
+func (*DaylightSaving) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
+// Why something does not run, and until when.
+type Pause struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For people; empty when none was given.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who paused it: client_3, operator, or system.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Since when.
+	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// When it resumes by itself; null for never.
+	Until *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	// The instance, when that is paused and not the job alone; empty otherwise.
+	InstanceId    string `protobuf:"bytes,5,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pause) Reset() {
+	*x = Pause{}
+	mi := &file_carillon_v1_job_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pause) ProtoMessage() {}
+
+func (x *Pause) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pause.ProtoReflect.Descriptor instead.
+func (*Pause) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Pause) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Pause) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Pause) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Pause) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Pause) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
 // Something worth knowing that is no error.
 type Warning struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -572,7 +908,7 @@ type Warning struct {
 
 func (x *Warning) Reset() {
 	*x = Warning{}
-	mi := &file_carillon_v1_job_proto_msgTypes[1]
+	mi := &file_carillon_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +920,7 @@ func (x *Warning) String() string {
 func (*Warning) ProtoMessage() {}
 
 func (x *Warning) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_proto_msgTypes[1]
+	mi := &file_carillon_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +933,7 @@ func (x *Warning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Warning.ProtoReflect.Descriptor instead.
 func (*Warning) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_proto_rawDescGZIP(), []int{1}
+	return file_carillon_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Warning) GetCode() string {
@@ -638,7 +974,7 @@ type RetryPolicy struct {
 
 func (x *RetryPolicy) Reset() {
 	*x = RetryPolicy{}
-	mi := &file_carillon_v1_job_proto_msgTypes[2]
+	mi := &file_carillon_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +986,7 @@ func (x *RetryPolicy) String() string {
 func (*RetryPolicy) ProtoMessage() {}
 
 func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_proto_msgTypes[2]
+	mi := &file_carillon_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +999,7 @@ func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPolicy.ProtoReflect.Descriptor instead.
 func (*RetryPolicy) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_carillon_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RetryPolicy) GetRetryCount() int32 {
@@ -708,21 +1044,24 @@ type Occurrence struct {
 	ScheduledFor *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=scheduled_for,json=scheduledFor,proto3" json:"scheduled_for,omitempty"`
 	// What became of it.
 	Outcome Occurrence_Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=carillon.v1.Occurrence_Outcome" json:"outcome,omitempty"`
-	// Why it was skipped: OVERLAP, MISSED, PAUSED. Empty otherwise.
+	// Why it was skipped: OVERLAP, MISSED, PAUSED, EXCLUDED, SKIPPED_BY_CALLER,
+	// SUPERSEDED, QUOTA. Empty otherwise.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The execution that it started, or that blocked it.
 	ExecutionId string `protobuf:"bytes,4,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
 	// The last of a folded range.
 	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
 	// How many instants the row stands for; 1 unless folded.
-	Count         int64 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
+	Count int32 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
+	// When it starts instead, for one that was moved; null otherwise.
+	MovedTo       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=moved_to,json=movedTo,proto3" json:"moved_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Occurrence) Reset() {
 	*x = Occurrence{}
-	mi := &file_carillon_v1_job_proto_msgTypes[3]
+	mi := &file_carillon_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +1073,7 @@ func (x *Occurrence) String() string {
 func (*Occurrence) ProtoMessage() {}
 
 func (x *Occurrence) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_proto_msgTypes[3]
+	mi := &file_carillon_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +1086,7 @@ func (x *Occurrence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Occurrence.ProtoReflect.Descriptor instead.
 func (*Occurrence) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_carillon_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Occurrence) GetScheduledFor() *timestamppb.Timestamp {
@@ -785,18 +1124,25 @@ func (x *Occurrence) GetUntil() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Occurrence) GetCount() int64 {
+func (x *Occurrence) GetCount() int32 {
 	if x != nil {
 		return x.Count
 	}
 	return 0
 }
 
+func (x *Occurrence) GetMovedTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MovedTo
+	}
+	return nil
+}
+
 var File_carillon_v1_job_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x15carillon/v1/job.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xa5\r\n" +
+	"\x15carillon/v1/job.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xff\x12\n" +
 	"\x03Job\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x03R\x02id\x12$\n" +
 	"\vinstance_id\x18\x02 \x01(\tB\x03\xe0A\x05R\n" +
@@ -824,7 +1170,21 @@ const file_carillon_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tupdatedAt\x12\x12\n" +
 	"\x04etag\x18\x15 \x01(\tR\x04etag\x125\n" +
-	"\bwarnings\x18\x16 \x03(\v2\x14.carillon.v1.WarningB\x03\xe0A\x03R\bwarnings\x1a9\n" +
+	"\bwarnings\x18\x16 \x03(\v2\x14.carillon.v1.WarningB\x03\xe0A\x03R\bwarnings\x12U\n" +
+	"\x0edst_gap_policy\x18\x17 \x01(\x0e2%.carillon.v1.DaylightSaving.GapPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\fdstGapPolicy\x12a\n" +
+	"\x12dst_overlap_policy\x18\x18 \x01(\x0e2).carillon.v1.DaylightSaving.OverlapPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\x10dstOverlapPolicy\x129\n" +
+	"\n" +
+	"start_time\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12A\n" +
+	"\x06jitter\x18\x1b \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\x06jitter\x126\n" +
+	"\x0eexcluded_dates\x18\x1c \x03(\tB\x0f\xbaH\f\x92\x01\t\x10\xe8\a\"\x04r\x02\x18\x15R\rexcludedDates\x124\n" +
+	"\x0emax_executions\x18\x1d \x01(\x03B\r\xbaH\n" +
+	"\"\b\x18\x80\x94\xeb\xdc\x03(\x00R\rmaxExecutions\x12^\n" +
+	"\x14execution_time_limit\x18\x1e \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b\x01R\x12executionTimeLimit\x12<\n" +
+	"\x14pause_after_failures\x18\x1f \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x12pauseAfterFailures\x12.\n" +
+	"\bpriority\x18  \x01(\x05B\x12\xbaH\x0f\x1a\r\x18d(\x9c\xff\xff\xff\xff\xff\xff\xff\xff\x01R\bpriority\x12-\n" +
+	"\x05pause\x18! \x01(\v2\x12.carillon.v1.PauseB\x03\xe0A\x03R\x05pause\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"_\n" +
@@ -859,7 +1219,23 @@ const file_carillon_v1_job_proto_rawDesc = "" +
 	"\x04NONE\x10\x03B\t\n" +
 	"\a_activeB\f\n" +
 	"\n" +
-	"_time_zone\"7\n" +
+	"_time_zone\"\x9c\x01\n" +
+	"\x0eDaylightSaving\"D\n" +
+	"\tGapPolicy\x12\x1a\n" +
+	"\x16GAP_POLICY_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSHIFT_FORWARD\x10\x01\x12\b\n" +
+	"\x04SKIP\x10\x02\"D\n" +
+	"\rOverlapPolicy\x12\x1e\n" +
+	"\x1aOVERLAP_POLICY_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05FIRST\x10\x01\x12\b\n" +
+	"\x04BOTH\x10\x02\"\xba\x01\n" +
+	"\x05Pause\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1f\n" +
+	"\vinstance_id\x18\x05 \x01(\tR\n" +
+	"instanceId\"7\n" +
 	"\aWarning\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"\xf5\x02\n" +
@@ -874,7 +1250,7 @@ const file_carillon_v1_job_proto_rawDesc = "" +
 	"maxBackoff\x123\n" +
 	"\rmax_doublings\x18\x04 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x10(\x00H\x00R\fmaxDoublings\x88\x01\x01\x12W\n" +
 	"\x12max_retry_duration\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$*\x00R\x10maxRetryDurationB\x10\n" +
-	"\x0e_max_doublings\"\xd6\x02\n" +
+	"\x0e_max_doublings\"\x8d\x03\n" +
 	"\n" +
 	"Occurrence\x12?\n" +
 	"\rscheduled_for\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\fscheduledFor\x129\n" +
@@ -882,7 +1258,8 @@ const file_carillon_v1_job_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12!\n" +
 	"\fexecution_id\x18\x04 \x01(\tR\vexecutionId\x120\n" +
 	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
-	"\x05count\x18\x06 \x01(\x03R\x05count\"I\n" +
+	"\x05count\x18\x06 \x01(\x05R\x05count\x125\n" +
+	"\bmoved_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\amovedTo\"I\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\v\n" +
@@ -901,52 +1278,66 @@ func file_carillon_v1_job_proto_rawDescGZIP() []byte {
 	return file_carillon_v1_job_proto_rawDescData
 }
 
-var file_carillon_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_carillon_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_carillon_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_carillon_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_carillon_v1_job_proto_goTypes = []any{
-	(Job_FrequencyType)(0),         // 0: carillon.v1.Job.FrequencyType
-	(Job_State)(0),                 // 1: carillon.v1.Job.State
-	(Job_OverlapPolicy)(0),         // 2: carillon.v1.Job.OverlapPolicy
-	(Job_CatchUpPolicy)(0),         // 3: carillon.v1.Job.CatchUpPolicy
-	(Occurrence_Outcome)(0),        // 4: carillon.v1.Occurrence.Outcome
-	(*Job)(nil),                    // 5: carillon.v1.Job
-	(*Warning)(nil),                // 6: carillon.v1.Warning
-	(*RetryPolicy)(nil),            // 7: carillon.v1.RetryPolicy
-	(*Occurrence)(nil),             // 8: carillon.v1.Occurrence
-	nil,                            // 9: carillon.v1.Job.LabelsEntry
-	(*structpb.Struct)(nil),        // 10: google.protobuf.Struct
-	(*wrapperspb.StringValue)(nil), // 11: google.protobuf.StringValue
-	(*wrapperspb.Int32Value)(nil),  // 12: google.protobuf.Int32Value
-	(*durationpb.Duration)(nil),    // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 14: google.protobuf.Timestamp
+	(Job_FrequencyType)(0),            // 0: carillon.v1.Job.FrequencyType
+	(Job_State)(0),                    // 1: carillon.v1.Job.State
+	(Job_OverlapPolicy)(0),            // 2: carillon.v1.Job.OverlapPolicy
+	(Job_CatchUpPolicy)(0),            // 3: carillon.v1.Job.CatchUpPolicy
+	(DaylightSaving_GapPolicy)(0),     // 4: carillon.v1.DaylightSaving.GapPolicy
+	(DaylightSaving_OverlapPolicy)(0), // 5: carillon.v1.DaylightSaving.OverlapPolicy
+	(Occurrence_Outcome)(0),           // 6: carillon.v1.Occurrence.Outcome
+	(*Job)(nil),                       // 7: carillon.v1.Job
+	(*DaylightSaving)(nil),            // 8: carillon.v1.DaylightSaving
+	(*Pause)(nil),                     // 9: carillon.v1.Pause
+	(*Warning)(nil),                   // 10: carillon.v1.Warning
+	(*RetryPolicy)(nil),               // 11: carillon.v1.RetryPolicy
+	(*Occurrence)(nil),                // 12: carillon.v1.Occurrence
+	nil,                               // 13: carillon.v1.Job.LabelsEntry
+	(*structpb.Struct)(nil),           // 14: google.protobuf.Struct
+	(*wrapperspb.StringValue)(nil),    // 15: google.protobuf.StringValue
+	(*wrapperspb.Int32Value)(nil),     // 16: google.protobuf.Int32Value
+	(*durationpb.Duration)(nil),       // 17: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 18: google.protobuf.Timestamp
 }
 var file_carillon_v1_job_proto_depIdxs = []int32{
 	1,  // 0: carillon.v1.Job.state:type_name -> carillon.v1.Job.State
-	10, // 1: carillon.v1.Job.workflow:type_name -> google.protobuf.Struct
+	14, // 1: carillon.v1.Job.workflow:type_name -> google.protobuf.Struct
 	0,  // 2: carillon.v1.Job.frequency_type:type_name -> carillon.v1.Job.FrequencyType
-	11, // 3: carillon.v1.Job.cron_expression:type_name -> google.protobuf.StringValue
-	12, // 4: carillon.v1.Job.interval_minutes:type_name -> google.protobuf.Int32Value
-	9,  // 5: carillon.v1.Job.labels:type_name -> carillon.v1.Job.LabelsEntry
+	15, // 3: carillon.v1.Job.cron_expression:type_name -> google.protobuf.StringValue
+	16, // 4: carillon.v1.Job.interval_minutes:type_name -> google.protobuf.Int32Value
+	13, // 5: carillon.v1.Job.labels:type_name -> carillon.v1.Job.LabelsEntry
 	2,  // 6: carillon.v1.Job.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
 	3,  // 7: carillon.v1.Job.catch_up_policy:type_name -> carillon.v1.Job.CatchUpPolicy
-	13, // 8: carillon.v1.Job.catch_up_window:type_name -> google.protobuf.Duration
-	7,  // 9: carillon.v1.Job.retry_policy:type_name -> carillon.v1.RetryPolicy
-	14, // 10: carillon.v1.Job.next_run:type_name -> google.protobuf.Timestamp
-	14, // 11: carillon.v1.Job.last_run:type_name -> google.protobuf.Timestamp
-	14, // 12: carillon.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	14, // 13: carillon.v1.Job.updated_at:type_name -> google.protobuf.Timestamp
-	6,  // 14: carillon.v1.Job.warnings:type_name -> carillon.v1.Warning
-	13, // 15: carillon.v1.RetryPolicy.min_backoff:type_name -> google.protobuf.Duration
-	13, // 16: carillon.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	13, // 17: carillon.v1.RetryPolicy.max_retry_duration:type_name -> google.protobuf.Duration
-	14, // 18: carillon.v1.Occurrence.scheduled_for:type_name -> google.protobuf.Timestamp
-	4,  // 19: carillon.v1.Occurrence.outcome:type_name -> carillon.v1.Occurrence.Outcome
-	14, // 20: carillon.v1.Occurrence.until:type_name -> google.protobuf.Timestamp
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	17, // 8: carillon.v1.Job.catch_up_window:type_name -> google.protobuf.Duration
+	11, // 9: carillon.v1.Job.retry_policy:type_name -> carillon.v1.RetryPolicy
+	18, // 10: carillon.v1.Job.next_run:type_name -> google.protobuf.Timestamp
+	18, // 11: carillon.v1.Job.last_run:type_name -> google.protobuf.Timestamp
+	18, // 12: carillon.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	18, // 13: carillon.v1.Job.updated_at:type_name -> google.protobuf.Timestamp
+	10, // 14: carillon.v1.Job.warnings:type_name -> carillon.v1.Warning
+	4,  // 15: carillon.v1.Job.dst_gap_policy:type_name -> carillon.v1.DaylightSaving.GapPolicy
+	5,  // 16: carillon.v1.Job.dst_overlap_policy:type_name -> carillon.v1.DaylightSaving.OverlapPolicy
+	18, // 17: carillon.v1.Job.start_time:type_name -> google.protobuf.Timestamp
+	18, // 18: carillon.v1.Job.end_time:type_name -> google.protobuf.Timestamp
+	17, // 19: carillon.v1.Job.jitter:type_name -> google.protobuf.Duration
+	17, // 20: carillon.v1.Job.execution_time_limit:type_name -> google.protobuf.Duration
+	9,  // 21: carillon.v1.Job.pause:type_name -> carillon.v1.Pause
+	18, // 22: carillon.v1.Pause.since:type_name -> google.protobuf.Timestamp
+	18, // 23: carillon.v1.Pause.until:type_name -> google.protobuf.Timestamp
+	17, // 24: carillon.v1.RetryPolicy.min_backoff:type_name -> google.protobuf.Duration
+	17, // 25: carillon.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	17, // 26: carillon.v1.RetryPolicy.max_retry_duration:type_name -> google.protobuf.Duration
+	18, // 27: carillon.v1.Occurrence.scheduled_for:type_name -> google.protobuf.Timestamp
+	6,  // 28: carillon.v1.Occurrence.outcome:type_name -> carillon.v1.Occurrence.Outcome
+	18, // 29: carillon.v1.Occurrence.until:type_name -> google.protobuf.Timestamp
+	18, // 30: carillon.v1.Occurrence.moved_to:type_name -> google.protobuf.Timestamp
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_job_proto_init() }
@@ -955,14 +1346,14 @@ func file_carillon_v1_job_proto_init() {
 		return
 	}
 	file_carillon_v1_job_proto_msgTypes[0].OneofWrappers = []any{}
-	file_carillon_v1_job_proto_msgTypes[2].OneofWrappers = []any{}
+	file_carillon_v1_job_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_job_proto_rawDesc), len(file_carillon_v1_job_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   5,
+			NumEnums:      7,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
@@ -25,6 +26,63 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// How far a backfill is.
+type Backfill_State int32
+
+const (
+	// Never answered.
+	Backfill_STATE_UNSPECIFIED Backfill_State = 0
+	// Its executions wait or run.
+	Backfill_RUNNING Backfill_State = 1
+	// All have ended.
+	Backfill_FINISHED Backfill_State = 2
+	// Ended by a caller.
+	Backfill_CANCELLED Backfill_State = 3
+)
+
+// Enum value maps for Backfill_State.
+var (
+	Backfill_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "RUNNING",
+		2: "FINISHED",
+		3: "CANCELLED",
+	}
+	Backfill_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"RUNNING":           1,
+		"FINISHED":          2,
+		"CANCELLED":         3,
+	}
+)
+
+func (x Backfill_State) Enum() *Backfill_State {
+	p := new(Backfill_State)
+	*p = x
+	return p
+}
+
+func (x Backfill_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Backfill_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_carillon_v1_job_service_proto_enumTypes[0].Descriptor()
+}
+
+func (Backfill_State) Type() protoreflect.EnumType {
+	return &file_carillon_v1_job_service_proto_enumTypes[0]
+}
+
+func (x Backfill_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Backfill_State.Descriptor instead.
+func (Backfill_State) EnumDescriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{22, 0}
+}
 
 // Asks for a new job.
 type CreateJobRequest struct {
@@ -426,7 +484,11 @@ type PauseJobRequest struct {
 	// The job.
 	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	// When given, it must be the present one.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for people; at most 500 characters.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it resumes by itself; never unless given.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -473,6 +535,20 @@ func (x *PauseJobRequest) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *PauseJobRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PauseJobRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
 }
 
 // Asks to resume a job.
@@ -609,9 +685,26 @@ type PreviewScheduleRequest struct {
 	// Times after this one; now unless given. An interval is anchored here.
 	After *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
 	// How many; 10 unless given, at most 100.
-	Count         int32 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Count int32 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
+	// As in Job.
+	DstGapPolicy DaylightSaving_GapPolicy `protobuf:"varint,7,opt,name=dst_gap_policy,json=dstGapPolicy,proto3,enum=carillon.v1.DaylightSaving_GapPolicy" json:"dst_gap_policy,omitempty"`
+	// As in Job.
+	DstOverlapPolicy DaylightSaving_OverlapPolicy `protobuf:"varint,8,opt,name=dst_overlap_policy,json=dstOverlapPolicy,proto3,enum=carillon.v1.DaylightSaving_OverlapPolicy" json:"dst_overlap_policy,omitempty"`
+	// As in Job.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// As in Job.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// As in Job. Which part of it a job gets depends on the job, so previewed
+	// starts are those of a job without an id.
+	Jitter *durationpb.Duration `protobuf:"bytes,11,opt,name=jitter,proto3" json:"jitter,omitempty"`
+	// As in Job.
+	ExcludedDates []string `protobuf:"bytes,12,rep,name=excluded_dates,json=excludedDates,proto3" json:"excluded_dates,omitempty"`
+	// As in Job; for the outcomes.
+	OverlapPolicy Job_OverlapPolicy `protobuf:"varint,13,opt,name=overlap_policy,json=overlapPolicy,proto3,enum=carillon.v1.Job_OverlapPolicy" json:"overlap_policy,omitempty"`
+	// How long every execution is taken to last; with it, outcomes are answered.
+	AssumedDuration *durationpb.Duration `protobuf:"bytes,14,opt,name=assumed_duration,json=assumedDuration,proto3" json:"assumed_duration,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *PreviewScheduleRequest) Reset() {
@@ -686,20 +779,151 @@ func (x *PreviewScheduleRequest) GetCount() int32 {
 	return 0
 }
 
+func (x *PreviewScheduleRequest) GetDstGapPolicy() DaylightSaving_GapPolicy {
+	if x != nil {
+		return x.DstGapPolicy
+	}
+	return DaylightSaving_GAP_POLICY_UNSPECIFIED
+}
+
+func (x *PreviewScheduleRequest) GetDstOverlapPolicy() DaylightSaving_OverlapPolicy {
+	if x != nil {
+		return x.DstOverlapPolicy
+	}
+	return DaylightSaving_OVERLAP_POLICY_UNSPECIFIED
+}
+
+func (x *PreviewScheduleRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *PreviewScheduleRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *PreviewScheduleRequest) GetJitter() *durationpb.Duration {
+	if x != nil {
+		return x.Jitter
+	}
+	return nil
+}
+
+func (x *PreviewScheduleRequest) GetExcludedDates() []string {
+	if x != nil {
+		return x.ExcludedDates
+	}
+	return nil
+}
+
+func (x *PreviewScheduleRequest) GetOverlapPolicy() Job_OverlapPolicy {
+	if x != nil {
+		return x.OverlapPolicy
+	}
+	return Job_OVERLAP_POLICY_UNSPECIFIED
+}
+
+func (x *PreviewScheduleRequest) GetAssumedDuration() *durationpb.Duration {
+	if x != nil {
+		return x.AssumedDuration
+	}
+	return nil
+}
+
+// What would become of one occurrence.
+type PreviewedOccurrence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it is due.
+	ScheduledFor *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=scheduled_for,json=scheduledFor,proto3" json:"scheduled_for,omitempty"`
+	// When it would start; null when it would not.
+	StartsAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=starts_at,json=startsAt,proto3" json:"starts_at,omitempty"`
+	// STARTED or SKIPPED.
+	Outcome Occurrence_Outcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=carillon.v1.Occurrence_Outcome" json:"outcome,omitempty"`
+	// Why it would be skipped: OVERLAP, QUOTA. Empty otherwise.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewedOccurrence) Reset() {
+	*x = PreviewedOccurrence{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewedOccurrence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewedOccurrence) ProtoMessage() {}
+
+func (x *PreviewedOccurrence) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewedOccurrence.ProtoReflect.Descriptor instead.
+func (*PreviewedOccurrence) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PreviewedOccurrence) GetScheduledFor() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ScheduledFor
+	}
+	return nil
+}
+
+func (x *PreviewedOccurrence) GetStartsAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartsAt
+	}
+	return nil
+}
+
+func (x *PreviewedOccurrence) GetOutcome() Occurrence_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Occurrence_OUTCOME_UNSPECIFIED
+}
+
+func (x *PreviewedOccurrence) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // When it would run.
 type PreviewScheduleResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The times, in order.
 	Times []*timestamppb.Timestamp `protobuf:"bytes,1,rep,name=times,proto3" json:"times,omitempty"`
 	// What a user of this schedule should know.
-	Warnings      []*Warning `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []*Warning `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// What would become of each time, when assumed_duration is given.
+	Occurrences   []*PreviewedOccurrence `protobuf:"bytes,3,rep,name=occurrences,proto3" json:"occurrences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PreviewScheduleResponse) Reset() {
 	*x = PreviewScheduleResponse{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[11]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +935,7 @@ func (x *PreviewScheduleResponse) String() string {
 func (*PreviewScheduleResponse) ProtoMessage() {}
 
 func (x *PreviewScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[11]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +948,7 @@ func (x *PreviewScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewScheduleResponse.ProtoReflect.Descriptor instead.
 func (*PreviewScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{11}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PreviewScheduleResponse) GetTimes() []*timestamppb.Timestamp {
@@ -737,6 +961,13 @@ func (x *PreviewScheduleResponse) GetTimes() []*timestamppb.Timestamp {
 func (x *PreviewScheduleResponse) GetWarnings() []*Warning {
 	if x != nil {
 		return x.Warnings
+	}
+	return nil
+}
+
+func (x *PreviewScheduleResponse) GetOccurrences() []*PreviewedOccurrence {
+	if x != nil {
+		return x.Occurrences
 	}
 	return nil
 }
@@ -760,7 +991,7 @@ type ListOccurrencesRequest struct {
 
 func (x *ListOccurrencesRequest) Reset() {
 	*x = ListOccurrencesRequest{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[12]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +1003,7 @@ func (x *ListOccurrencesRequest) String() string {
 func (*ListOccurrencesRequest) ProtoMessage() {}
 
 func (x *ListOccurrencesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[12]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +1016,7 @@ func (x *ListOccurrencesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOccurrencesRequest.ProtoReflect.Descriptor instead.
 func (*ListOccurrencesRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{12}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListOccurrencesRequest) GetJobId() string {
@@ -836,7 +1067,7 @@ type ListOccurrencesResponse struct {
 
 func (x *ListOccurrencesResponse) Reset() {
 	*x = ListOccurrencesResponse{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[13]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +1079,7 @@ func (x *ListOccurrencesResponse) String() string {
 func (*ListOccurrencesResponse) ProtoMessage() {}
 
 func (x *ListOccurrencesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[13]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +1092,7 @@ func (x *ListOccurrencesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOccurrencesResponse.ProtoReflect.Descriptor instead.
 func (*ListOccurrencesResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{13}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListOccurrencesResponse) GetOccurrences() []*Occurrence {
@@ -878,11 +1109,708 @@ func (x *ListOccurrencesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Asks to leave an occurrence out.
+type SkipOccurrenceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job.
+	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// When the occurrence is due; exactly a time that ListOccurrences tells.
+	ScheduledFor  *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=scheduled_for,json=scheduledFor,proto3" json:"scheduled_for,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SkipOccurrenceRequest) Reset() {
+	*x = SkipOccurrenceRequest{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SkipOccurrenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SkipOccurrenceRequest) ProtoMessage() {}
+
+func (x *SkipOccurrenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SkipOccurrenceRequest.ProtoReflect.Descriptor instead.
+func (*SkipOccurrenceRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SkipOccurrenceRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *SkipOccurrenceRequest) GetScheduledFor() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ScheduledFor
+	}
+	return nil
+}
+
+// Asks to let an occurrence start at another time.
+type MoveOccurrenceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job.
+	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// When the occurrence is due; exactly a time that ListOccurrences tells.
+	ScheduledFor *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=scheduled_for,json=scheduledFor,proto3" json:"scheduled_for,omitempty"`
+	// When it starts instead; in the future.
+	MoveTo        *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=move_to,json=moveTo,proto3" json:"move_to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveOccurrenceRequest) Reset() {
+	*x = MoveOccurrenceRequest{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveOccurrenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveOccurrenceRequest) ProtoMessage() {}
+
+func (x *MoveOccurrenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveOccurrenceRequest.ProtoReflect.Descriptor instead.
+func (*MoveOccurrenceRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *MoveOccurrenceRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *MoveOccurrenceRequest) GetScheduledFor() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ScheduledFor
+	}
+	return nil
+}
+
+func (x *MoveOccurrenceRequest) GetMoveTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MoveTo
+	}
+	return nil
+}
+
+// Asks to undo a skip or a move.
+type RestoreOccurrenceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job.
+	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// When the occurrence is due.
+	ScheduledFor  *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=scheduled_for,json=scheduledFor,proto3" json:"scheduled_for,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreOccurrenceRequest) Reset() {
+	*x = RestoreOccurrenceRequest{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreOccurrenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreOccurrenceRequest) ProtoMessage() {}
+
+func (x *RestoreOccurrenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreOccurrenceRequest.ProtoReflect.Descriptor instead.
+func (*RestoreOccurrenceRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RestoreOccurrenceRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *RestoreOccurrenceRequest) GetScheduledFor() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ScheduledFor
+	}
+	return nil
+}
+
+// Asks what happened and why.
+type ExplainJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job.
+	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// From this time on; 24 hours ago unless given.
+	From *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// Up to this time; unless given, the next 3 occurrences are told.
+	To            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainJobRequest) Reset() {
+	*x = ExplainJobRequest{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainJobRequest) ProtoMessage() {}
+
+func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
+func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ExplainJobRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *ExplainJobRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ExplainJobRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+// What happened, in words.
+type ExplainJobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job and its schedule, in a sentence or two.
+	Summary string `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
+	// What happened, oldest first; at most 1000.
+	Explanations  []*Explanation `protobuf:"bytes,2,rep,name=explanations,proto3" json:"explanations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainJobResponse) Reset() {
+	*x = ExplainJobResponse{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainJobResponse) ProtoMessage() {}
+
+func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainJobResponse.ProtoReflect.Descriptor instead.
+func (*ExplainJobResponse) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ExplainJobResponse) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *ExplainJobResponse) GetExplanations() []*Explanation {
+	if x != nil {
+		return x.Explanations
+	}
+	return nil
+}
+
+// What happened at one instant or in a folded range of them.
+type Explanation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it was due, or the first of a range.
+	ScheduledFor *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=scheduled_for,json=scheduledFor,proto3" json:"scheduled_for,omitempty"`
+	// What happened and why, in a sentence.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// The execution that it is about; empty for none.
+	ExecutionId   string `protobuf:"bytes,3,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Explanation) Reset() {
+	*x = Explanation{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Explanation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Explanation) ProtoMessage() {}
+
+func (x *Explanation) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
+func (*Explanation) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Explanation) GetScheduledFor() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ScheduledFor
+	}
+	return nil
+}
+
+func (x *Explanation) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Explanation) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+// Asks to run the occurrences of a range in the past.
+type BackfillJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job.
+	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// From this time on.
+	From *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// Up to this time, exclusive; not in the future. The range may hold at most
+	// 10000 occurrences.
+	To *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// How many of its executions run at a time; 1 unless given, at most 100.
+	Concurrency int32 `protobuf:"varint,4,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// Whether its executions wait for the job's other ones (BUFFER_ALL, unless
+	// given) or run beside them (ALLOW). Others are refused.
+	OverlapPolicy Job_OverlapPolicy `protobuf:"varint,5,opt,name=overlap_policy,json=overlapPolicy,proto3,enum=carillon.v1.Job_OverlapPolicy" json:"overlap_policy,omitempty"`
+	// Makes a repeat answer the first backfill; up to 128 characters, kept 24
+	// hours.
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Checks everything and changes nothing.
+	ValidateOnly  bool `protobuf:"varint,7,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackfillJobRequest) Reset() {
+	*x = BackfillJobRequest{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackfillJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackfillJobRequest) ProtoMessage() {}
+
+func (x *BackfillJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackfillJobRequest.ProtoReflect.Descriptor instead.
+func (*BackfillJobRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *BackfillJobRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *BackfillJobRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *BackfillJobRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *BackfillJobRequest) GetConcurrency() int32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *BackfillJobRequest) GetOverlapPolicy() Job_OverlapPolicy {
+	if x != nil {
+		return x.OverlapPolicy
+	}
+	return Job_OVERLAP_POLICY_UNSPECIFIED
+}
+
+func (x *BackfillJobRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *BackfillJobRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// The occurrences of a range in the past, run as one.
+type Backfill struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as backfill_4.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The job.
+	JobId string `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// The instance of that job.
+	InstanceId string `protobuf:"bytes,3,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	// From this time on.
+	From *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	// Up to this time, exclusive.
+	To *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
+	// How many of its executions run at a time.
+	Concurrency int32 `protobuf:"varint,6,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// BUFFER_ALL or ALLOW.
+	OverlapPolicy Job_OverlapPolicy `protobuf:"varint,7,opt,name=overlap_policy,json=overlapPolicy,proto3,enum=carillon.v1.Job_OverlapPolicy" json:"overlap_policy,omitempty"`
+	// How far it is.
+	State Backfill_State `protobuf:"varint,8,opt,name=state,proto3,enum=carillon.v1.Backfill_State" json:"state,omitempty"`
+	// How many occurrences the range holds.
+	Total int32 `protobuf:"varint,9,opt,name=total,proto3" json:"total,omitempty"`
+	// How many executions it has made so far.
+	Started int32 `protobuf:"varint,10,opt,name=started,proto3" json:"started,omitempty"`
+	// When it was asked for.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When it ended; null before.
+	FinishedAt    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backfill) Reset() {
+	*x = Backfill{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backfill) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backfill) ProtoMessage() {}
+
+func (x *Backfill) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backfill.ProtoReflect.Descriptor instead.
+func (*Backfill) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Backfill) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Backfill) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *Backfill) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *Backfill) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Backfill) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *Backfill) GetConcurrency() int32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *Backfill) GetOverlapPolicy() Job_OverlapPolicy {
+	if x != nil {
+		return x.OverlapPolicy
+	}
+	return Job_OVERLAP_POLICY_UNSPECIFIED
+}
+
+func (x *Backfill) GetState() Backfill_State {
+	if x != nil {
+		return x.State
+	}
+	return Backfill_STATE_UNSPECIFIED
+}
+
+func (x *Backfill) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Backfill) GetStarted() int32 {
+	if x != nil {
+		return x.Started
+	}
+	return 0
+}
+
+func (x *Backfill) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Backfill) GetFinishedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FinishedAt
+	}
+	return nil
+}
+
+// Asks how far a backfill is.
+type GetBackfillRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The backfill.
+	BackfillId    string `protobuf:"bytes,1,opt,name=backfill_id,json=backfillId,proto3" json:"backfill_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBackfillRequest) Reset() {
+	*x = GetBackfillRequest{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBackfillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBackfillRequest) ProtoMessage() {}
+
+func (x *GetBackfillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBackfillRequest.ProtoReflect.Descriptor instead.
+func (*GetBackfillRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetBackfillRequest) GetBackfillId() string {
+	if x != nil {
+		return x.BackfillId
+	}
+	return ""
+}
+
+// Asks to end a backfill.
+type CancelBackfillRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The backfill.
+	BackfillId    string `protobuf:"bytes,1,opt,name=backfill_id,json=backfillId,proto3" json:"backfill_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelBackfillRequest) Reset() {
+	*x = CancelBackfillRequest{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelBackfillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelBackfillRequest) ProtoMessage() {}
+
+func (x *CancelBackfillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelBackfillRequest.ProtoReflect.Descriptor instead.
+func (*CancelBackfillRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CancelBackfillRequest) GetBackfillId() string {
+	if x != nil {
+		return x.BackfillId
+	}
+	return ""
+}
+
 var File_carillon_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1dcarillon/v1/job_service.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1bcarillon/v1/execution.proto\x1a\x15carillon/v1/job.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xbc\x01\n" +
+	"\x1dcarillon/v1/job_service.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1bcarillon/v1/execution.proto\x1a\x15carillon/v1/job.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xbc\x01\n" +
 	"\x10CreateJobRequest\x12+\n" +
 	"\vinstance_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
@@ -913,11 +1841,13 @@ const file_carillon_v1_job_service_proto_rawDesc = "" +
 	"\x06job_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\"\x13\n" +
-	"\x11DeleteJobResponse\"H\n" +
+	"\x11DeleteJobResponse\"\x9c\x01\n" +
 	"\x0fPauseJobRequest\x12!\n" +
 	"\x06job_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\"I\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x12 \n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"I\n" +
 	"\x10ResumeJobRequest\x12!\n" +
 	"\x06job_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12\x12\n" +
@@ -927,19 +1857,35 @@ const file_carillon_v1_job_service_proto_rawDesc = "" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12'\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12O\n" +
-	"\x0eoverlap_policy\x18\x03 \x01(\x0e2\x1e.carillon.v1.Job.OverlapPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\roverlapPolicy\"\xfe\x02\n" +
+	"\x0eoverlap_policy\x18\x03 \x01(\x0e2\x1e.carillon.v1.Job.OverlapPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\roverlapPolicy\"\xcd\a\n" +
 	"\x16PreviewScheduleRequest\x12R\n" +
 	"\x0efrequency_type\x18\x01 \x01(\x0e2\x1e.carillon.v1.Job.FrequencyTypeB\v\xe0A\x02\xbaH\x05\x82\x01\x02\x10\x01R\rfrequencyType\x12E\n" +
 	"\x0fcron_expression\x18\x02 \x01(\v2\x1c.google.protobuf.StringValueR\x0ecronExpression\x12F\n" +
 	"\x10interval_minutes\x18\x03 \x01(\v2\x1b.google.protobuf.Int32ValueR\x0fintervalMinutes\x12 \n" +
 	"\ttime_zone\x18\x04 \x01(\tH\x00R\btimeZone\x88\x01\x01\x120\n" +
 	"\x05after\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05after\x12\x1f\n" +
-	"\x05count\x18\x06 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x05countB\f\n" +
+	"\x05count\x18\x06 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x05count\x12U\n" +
+	"\x0edst_gap_policy\x18\a \x01(\x0e2%.carillon.v1.DaylightSaving.GapPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\fdstGapPolicy\x12a\n" +
+	"\x12dst_overlap_policy\x18\b \x01(\x0e2).carillon.v1.DaylightSaving.OverlapPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\x10dstOverlapPolicy\x129\n" +
 	"\n" +
-	"_time_zone\"}\n" +
+	"start_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12A\n" +
+	"\x06jitter\x18\v \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\x06jitter\x126\n" +
+	"\x0eexcluded_dates\x18\f \x03(\tB\x0f\xbaH\f\x92\x01\t\x10\xe8\a\"\x04r\x02\x18\x15R\rexcludedDates\x12O\n" +
+	"\x0eoverlap_policy\x18\r \x01(\x0e2\x1e.carillon.v1.Job.OverlapPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\roverlapPolicy\x12U\n" +
+	"\x10assumed_duration\x18\x0e \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\x0fassumedDurationB\f\n" +
+	"\n" +
+	"_time_zone\"\xe2\x01\n" +
+	"\x13PreviewedOccurrence\x12?\n" +
+	"\rscheduled_for\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\fscheduledFor\x127\n" +
+	"\tstarts_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bstartsAt\x129\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2\x1f.carillon.v1.Occurrence.OutcomeR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xc1\x01\n" +
 	"\x17PreviewScheduleResponse\x120\n" +
 	"\x05times\x18\x01 \x03(\v2\x1a.google.protobuf.TimestampR\x05times\x120\n" +
-	"\bwarnings\x18\x02 \x03(\v2\x14.carillon.v1.WarningR\bwarnings\"\xdc\x01\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x14.carillon.v1.WarningR\bwarnings\x12B\n" +
+	"\voccurrences\x18\x03 \x03(\v2 .carillon.v1.PreviewedOccurrenceR\voccurrences\"\xdc\x01\n" +
 	"\x16ListOccurrencesRequest\x12!\n" +
 	"\x06job_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12.\n" +
@@ -950,7 +1896,72 @@ const file_carillon_v1_job_service_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"|\n" +
 	"\x17ListOccurrencesResponse\x129\n" +
 	"\voccurrences\x18\x01 \x03(\v2\x17.carillon.v1.OccurrenceR\voccurrences\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe2\t\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x86\x01\n" +
+	"\x15SkipOccurrenceRequest\x12!\n" +
+	"\x06job_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12J\n" +
+	"\rscheduled_for\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\fscheduledFor\"\xc6\x01\n" +
+	"\x15MoveOccurrenceRequest\x12!\n" +
+	"\x06job_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12J\n" +
+	"\rscheduled_for\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\fscheduledFor\x12>\n" +
+	"\amove_to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06moveTo\"\x89\x01\n" +
+	"\x18RestoreOccurrenceRequest\x12!\n" +
+	"\x06job_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12J\n" +
+	"\rscheduled_for\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\fscheduledFor\"\x92\x01\n" +
+	"\x11ExplainJobRequest\x12!\n" +
+	"\x06job_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12.\n" +
+	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\"l\n" +
+	"\x12ExplainJobResponse\x12\x18\n" +
+	"\asummary\x18\x01 \x01(\tR\asummary\x12<\n" +
+	"\fexplanations\x18\x02 \x03(\v2\x18.carillon.v1.ExplanationR\fexplanations\"\x85\x01\n" +
+	"\vExplanation\x12?\n" +
+	"\rscheduled_for\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\fscheduledFor\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12!\n" +
+	"\fexecution_id\x18\x03 \x01(\tR\vexecutionId\"\xf9\x02\n" +
+	"\x12BackfillJobRequest\x12!\n" +
+	"\x06job_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x129\n" +
+	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04from\x125\n" +
+	"\x02to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x02to\x12+\n" +
+	"\vconcurrency\x18\x04 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\vconcurrency\x12S\n" +
+	"\x0eoverlap_policy\x18\x05 \x01(\x0e2\x1e.carillon.v1.Job.OverlapPolicyB\f\xbaH\t\x82\x01\x06\x18\x00\x18\x03\x18\x05R\roverlapPolicy\x12'\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnly\"\xbc\x04\n" +
+	"\bBackfill\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
+	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x1f\n" +
+	"\vinstance_id\x18\x03 \x01(\tR\n" +
+	"instanceId\x12.\n" +
+	"\x04from\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12 \n" +
+	"\vconcurrency\x18\x06 \x01(\x05R\vconcurrency\x12E\n" +
+	"\x0eoverlap_policy\x18\a \x01(\x0e2\x1e.carillon.v1.Job.OverlapPolicyR\roverlapPolicy\x121\n" +
+	"\x05state\x18\b \x01(\x0e2\x1b.carillon.v1.Backfill.StateR\x05state\x12\x14\n" +
+	"\x05total\x18\t \x01(\x05R\x05total\x12\x18\n" +
+	"\astarted\x18\n" +
+	" \x01(\x05R\astarted\x129\n" +
+	"\n" +
+	"created_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12;\n" +
+	"\vfinished_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"finishedAt\"H\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aRUNNING\x10\x01\x12\f\n" +
+	"\bFINISHED\x10\x02\x12\r\n" +
+	"\tCANCELLED\x10\x03\"A\n" +
+	"\x12GetBackfillRequest\x12+\n" +
+	"\vbackfill_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
+	"backfillId\"D\n" +
+	"\x15CancelBackfillRequest\x12+\n" +
+	"\vbackfill_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
+	"backfillId2\xbe\x11\n" +
 	"\n" +
 	"JobService\x12\x82\x01\n" +
 	"\tCreateJob\x12\x1d.carillon.v1.CreateJobRequest\x1a\x10.carillon.v1.Job\"D\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02':\x03job\" /v1/instances/{instance_id}/jobs\x12\x88\x01\n" +
@@ -969,7 +1980,20 @@ const file_carillon_v1_job_service_proto_rawDesc = "" +
 	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/jobs/{job_id}:run\x12\x84\x01\n" +
 	"\x0fPreviewSchedule\x12#.carillon.v1.PreviewScheduleRequest\x1a$.carillon.v1.PreviewScheduleResponse\"&\xaa\xbb\x18\x02\b\x02\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/schedules:preview\x12\x95\x01\n" +
 	"\x0fListOccurrences\x12#.carillon.v1.ListOccurrencesRequest\x1a$.carillon.v1.ListOccurrencesResponse\"7\xaa\xbb\x18\x0e\b\x03\x12\n" +
-	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/jobs/{job_id}/occurrencesB;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
+	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/jobs/{job_id}/occurrences\x12\x8e\x01\n" +
+	"\x0eSkipOccurrence\x12\".carillon.v1.SkipOccurrenceRequest\x1a\x17.carillon.v1.Occurrence\"?\xaa\xbb\x18\x0e\b\x04\x12\n" +
+	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/jobs/{job_id}/occurrences:skip\x12\x8e\x01\n" +
+	"\x0eMoveOccurrence\x12\".carillon.v1.MoveOccurrenceRequest\x1a\x17.carillon.v1.Occurrence\"?\xaa\xbb\x18\x0e\b\x04\x12\n" +
+	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/jobs/{job_id}/occurrences:move\x12\x97\x01\n" +
+	"\x11RestoreOccurrence\x12%.carillon.v1.RestoreOccurrenceRequest\x1a\x17.carillon.v1.Occurrence\"B\xaa\xbb\x18\x0e\b\x04\x12\n" +
+	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/jobs/{job_id}/occurrences:restore\x12\x85\x01\n" +
+	"\n" +
+	"ExplainJob\x12\x1e.carillon.v1.ExplainJobRequest\x1a\x1f.carillon.v1.ExplainJobResponse\"6\xaa\xbb\x18\x0e\b\x03\x12\n" +
+	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/jobs/{job_id}:explain\x12~\n" +
+	"\vBackfillJob\x12\x1f.carillon.v1.BackfillJobRequest\x1a\x15.carillon.v1.Backfill\"7\xaa\xbb\x18\x0e\b\x04\x12\n" +
+	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/jobs/{job_id}:backfill\x12\x81\x01\n" +
+	"\vGetBackfill\x12\x1f.carillon.v1.GetBackfillRequest\x1a\x15.carillon.v1.Backfill\":\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x05\x12\vbackfill_id\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/backfills/{backfill_id}\x12\x91\x01\n" +
+	"\x0eCancelBackfill\x12\".carillon.v1.CancelBackfillRequest\x1a\x15.carillon.v1.Backfill\"D\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x05\x12\vbackfill_id\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/backfills/{backfill_id}:cancelB;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
 
 var (
 	file_carillon_v1_job_service_proto_rawDescOnce sync.Once
@@ -983,73 +2007,133 @@ func file_carillon_v1_job_service_proto_rawDescGZIP() []byte {
 	return file_carillon_v1_job_service_proto_rawDescData
 }
 
-var file_carillon_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_carillon_v1_job_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_carillon_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_carillon_v1_job_service_proto_goTypes = []any{
-	(*CreateJobRequest)(nil),        // 0: carillon.v1.CreateJobRequest
-	(*ListJobsRequest)(nil),         // 1: carillon.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),        // 2: carillon.v1.ListJobsResponse
-	(*GetJobRequest)(nil),           // 3: carillon.v1.GetJobRequest
-	(*UpdateJobRequest)(nil),        // 4: carillon.v1.UpdateJobRequest
-	(*DeleteJobRequest)(nil),        // 5: carillon.v1.DeleteJobRequest
-	(*DeleteJobResponse)(nil),       // 6: carillon.v1.DeleteJobResponse
-	(*PauseJobRequest)(nil),         // 7: carillon.v1.PauseJobRequest
-	(*ResumeJobRequest)(nil),        // 8: carillon.v1.ResumeJobRequest
-	(*RunJobRequest)(nil),           // 9: carillon.v1.RunJobRequest
-	(*PreviewScheduleRequest)(nil),  // 10: carillon.v1.PreviewScheduleRequest
-	(*PreviewScheduleResponse)(nil), // 11: carillon.v1.PreviewScheduleResponse
-	(*ListOccurrencesRequest)(nil),  // 12: carillon.v1.ListOccurrencesRequest
-	(*ListOccurrencesResponse)(nil), // 13: carillon.v1.ListOccurrencesResponse
-	(*Job)(nil),                     // 14: carillon.v1.Job
-	(*fieldmaskpb.FieldMask)(nil),   // 15: google.protobuf.FieldMask
-	(Job_OverlapPolicy)(0),          // 16: carillon.v1.Job.OverlapPolicy
-	(Job_FrequencyType)(0),          // 17: carillon.v1.Job.FrequencyType
-	(*wrapperspb.StringValue)(nil),  // 18: google.protobuf.StringValue
-	(*wrapperspb.Int32Value)(nil),   // 19: google.protobuf.Int32Value
-	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
-	(*Warning)(nil),                 // 21: carillon.v1.Warning
-	(*Occurrence)(nil),              // 22: carillon.v1.Occurrence
-	(*Execution)(nil),               // 23: carillon.v1.Execution
+	(Backfill_State)(0),               // 0: carillon.v1.Backfill.State
+	(*CreateJobRequest)(nil),          // 1: carillon.v1.CreateJobRequest
+	(*ListJobsRequest)(nil),           // 2: carillon.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),          // 3: carillon.v1.ListJobsResponse
+	(*GetJobRequest)(nil),             // 4: carillon.v1.GetJobRequest
+	(*UpdateJobRequest)(nil),          // 5: carillon.v1.UpdateJobRequest
+	(*DeleteJobRequest)(nil),          // 6: carillon.v1.DeleteJobRequest
+	(*DeleteJobResponse)(nil),         // 7: carillon.v1.DeleteJobResponse
+	(*PauseJobRequest)(nil),           // 8: carillon.v1.PauseJobRequest
+	(*ResumeJobRequest)(nil),          // 9: carillon.v1.ResumeJobRequest
+	(*RunJobRequest)(nil),             // 10: carillon.v1.RunJobRequest
+	(*PreviewScheduleRequest)(nil),    // 11: carillon.v1.PreviewScheduleRequest
+	(*PreviewedOccurrence)(nil),       // 12: carillon.v1.PreviewedOccurrence
+	(*PreviewScheduleResponse)(nil),   // 13: carillon.v1.PreviewScheduleResponse
+	(*ListOccurrencesRequest)(nil),    // 14: carillon.v1.ListOccurrencesRequest
+	(*ListOccurrencesResponse)(nil),   // 15: carillon.v1.ListOccurrencesResponse
+	(*SkipOccurrenceRequest)(nil),     // 16: carillon.v1.SkipOccurrenceRequest
+	(*MoveOccurrenceRequest)(nil),     // 17: carillon.v1.MoveOccurrenceRequest
+	(*RestoreOccurrenceRequest)(nil),  // 18: carillon.v1.RestoreOccurrenceRequest
+	(*ExplainJobRequest)(nil),         // 19: carillon.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),        // 20: carillon.v1.ExplainJobResponse
+	(*Explanation)(nil),               // 21: carillon.v1.Explanation
+	(*BackfillJobRequest)(nil),        // 22: carillon.v1.BackfillJobRequest
+	(*Backfill)(nil),                  // 23: carillon.v1.Backfill
+	(*GetBackfillRequest)(nil),        // 24: carillon.v1.GetBackfillRequest
+	(*CancelBackfillRequest)(nil),     // 25: carillon.v1.CancelBackfillRequest
+	(*Job)(nil),                       // 26: carillon.v1.Job
+	(*fieldmaskpb.FieldMask)(nil),     // 27: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),     // 28: google.protobuf.Timestamp
+	(Job_OverlapPolicy)(0),            // 29: carillon.v1.Job.OverlapPolicy
+	(Job_FrequencyType)(0),            // 30: carillon.v1.Job.FrequencyType
+	(*wrapperspb.StringValue)(nil),    // 31: google.protobuf.StringValue
+	(*wrapperspb.Int32Value)(nil),     // 32: google.protobuf.Int32Value
+	(DaylightSaving_GapPolicy)(0),     // 33: carillon.v1.DaylightSaving.GapPolicy
+	(DaylightSaving_OverlapPolicy)(0), // 34: carillon.v1.DaylightSaving.OverlapPolicy
+	(*durationpb.Duration)(nil),       // 35: google.protobuf.Duration
+	(Occurrence_Outcome)(0),           // 36: carillon.v1.Occurrence.Outcome
+	(*Warning)(nil),                   // 37: carillon.v1.Warning
+	(*Occurrence)(nil),                // 38: carillon.v1.Occurrence
+	(*Execution)(nil),                 // 39: carillon.v1.Execution
 }
 var file_carillon_v1_job_service_proto_depIdxs = []int32{
-	14, // 0: carillon.v1.CreateJobRequest.job:type_name -> carillon.v1.Job
-	14, // 1: carillon.v1.ListJobsResponse.jobs:type_name -> carillon.v1.Job
-	14, // 2: carillon.v1.UpdateJobRequest.job:type_name -> carillon.v1.Job
-	15, // 3: carillon.v1.UpdateJobRequest.update_mask:type_name -> google.protobuf.FieldMask
-	16, // 4: carillon.v1.RunJobRequest.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
-	17, // 5: carillon.v1.PreviewScheduleRequest.frequency_type:type_name -> carillon.v1.Job.FrequencyType
-	18, // 6: carillon.v1.PreviewScheduleRequest.cron_expression:type_name -> google.protobuf.StringValue
-	19, // 7: carillon.v1.PreviewScheduleRequest.interval_minutes:type_name -> google.protobuf.Int32Value
-	20, // 8: carillon.v1.PreviewScheduleRequest.after:type_name -> google.protobuf.Timestamp
-	20, // 9: carillon.v1.PreviewScheduleResponse.times:type_name -> google.protobuf.Timestamp
-	21, // 10: carillon.v1.PreviewScheduleResponse.warnings:type_name -> carillon.v1.Warning
-	20, // 11: carillon.v1.ListOccurrencesRequest.from:type_name -> google.protobuf.Timestamp
-	20, // 12: carillon.v1.ListOccurrencesRequest.to:type_name -> google.protobuf.Timestamp
-	22, // 13: carillon.v1.ListOccurrencesResponse.occurrences:type_name -> carillon.v1.Occurrence
-	0,  // 14: carillon.v1.JobService.CreateJob:input_type -> carillon.v1.CreateJobRequest
-	1,  // 15: carillon.v1.JobService.ListJobs:input_type -> carillon.v1.ListJobsRequest
-	3,  // 16: carillon.v1.JobService.GetJob:input_type -> carillon.v1.GetJobRequest
-	4,  // 17: carillon.v1.JobService.UpdateJob:input_type -> carillon.v1.UpdateJobRequest
-	5,  // 18: carillon.v1.JobService.DeleteJob:input_type -> carillon.v1.DeleteJobRequest
-	7,  // 19: carillon.v1.JobService.PauseJob:input_type -> carillon.v1.PauseJobRequest
-	8,  // 20: carillon.v1.JobService.ResumeJob:input_type -> carillon.v1.ResumeJobRequest
-	9,  // 21: carillon.v1.JobService.RunJob:input_type -> carillon.v1.RunJobRequest
-	10, // 22: carillon.v1.JobService.PreviewSchedule:input_type -> carillon.v1.PreviewScheduleRequest
-	12, // 23: carillon.v1.JobService.ListOccurrences:input_type -> carillon.v1.ListOccurrencesRequest
-	14, // 24: carillon.v1.JobService.CreateJob:output_type -> carillon.v1.Job
-	2,  // 25: carillon.v1.JobService.ListJobs:output_type -> carillon.v1.ListJobsResponse
-	14, // 26: carillon.v1.JobService.GetJob:output_type -> carillon.v1.Job
-	14, // 27: carillon.v1.JobService.UpdateJob:output_type -> carillon.v1.Job
-	6,  // 28: carillon.v1.JobService.DeleteJob:output_type -> carillon.v1.DeleteJobResponse
-	14, // 29: carillon.v1.JobService.PauseJob:output_type -> carillon.v1.Job
-	14, // 30: carillon.v1.JobService.ResumeJob:output_type -> carillon.v1.Job
-	23, // 31: carillon.v1.JobService.RunJob:output_type -> carillon.v1.Execution
-	11, // 32: carillon.v1.JobService.PreviewSchedule:output_type -> carillon.v1.PreviewScheduleResponse
-	13, // 33: carillon.v1.JobService.ListOccurrences:output_type -> carillon.v1.ListOccurrencesResponse
-	24, // [24:34] is the sub-list for method output_type
-	14, // [14:24] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	26, // 0: carillon.v1.CreateJobRequest.job:type_name -> carillon.v1.Job
+	26, // 1: carillon.v1.ListJobsResponse.jobs:type_name -> carillon.v1.Job
+	26, // 2: carillon.v1.UpdateJobRequest.job:type_name -> carillon.v1.Job
+	27, // 3: carillon.v1.UpdateJobRequest.update_mask:type_name -> google.protobuf.FieldMask
+	28, // 4: carillon.v1.PauseJobRequest.until:type_name -> google.protobuf.Timestamp
+	29, // 5: carillon.v1.RunJobRequest.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
+	30, // 6: carillon.v1.PreviewScheduleRequest.frequency_type:type_name -> carillon.v1.Job.FrequencyType
+	31, // 7: carillon.v1.PreviewScheduleRequest.cron_expression:type_name -> google.protobuf.StringValue
+	32, // 8: carillon.v1.PreviewScheduleRequest.interval_minutes:type_name -> google.protobuf.Int32Value
+	28, // 9: carillon.v1.PreviewScheduleRequest.after:type_name -> google.protobuf.Timestamp
+	33, // 10: carillon.v1.PreviewScheduleRequest.dst_gap_policy:type_name -> carillon.v1.DaylightSaving.GapPolicy
+	34, // 11: carillon.v1.PreviewScheduleRequest.dst_overlap_policy:type_name -> carillon.v1.DaylightSaving.OverlapPolicy
+	28, // 12: carillon.v1.PreviewScheduleRequest.start_time:type_name -> google.protobuf.Timestamp
+	28, // 13: carillon.v1.PreviewScheduleRequest.end_time:type_name -> google.protobuf.Timestamp
+	35, // 14: carillon.v1.PreviewScheduleRequest.jitter:type_name -> google.protobuf.Duration
+	29, // 15: carillon.v1.PreviewScheduleRequest.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
+	35, // 16: carillon.v1.PreviewScheduleRequest.assumed_duration:type_name -> google.protobuf.Duration
+	28, // 17: carillon.v1.PreviewedOccurrence.scheduled_for:type_name -> google.protobuf.Timestamp
+	28, // 18: carillon.v1.PreviewedOccurrence.starts_at:type_name -> google.protobuf.Timestamp
+	36, // 19: carillon.v1.PreviewedOccurrence.outcome:type_name -> carillon.v1.Occurrence.Outcome
+	28, // 20: carillon.v1.PreviewScheduleResponse.times:type_name -> google.protobuf.Timestamp
+	37, // 21: carillon.v1.PreviewScheduleResponse.warnings:type_name -> carillon.v1.Warning
+	12, // 22: carillon.v1.PreviewScheduleResponse.occurrences:type_name -> carillon.v1.PreviewedOccurrence
+	28, // 23: carillon.v1.ListOccurrencesRequest.from:type_name -> google.protobuf.Timestamp
+	28, // 24: carillon.v1.ListOccurrencesRequest.to:type_name -> google.protobuf.Timestamp
+	38, // 25: carillon.v1.ListOccurrencesResponse.occurrences:type_name -> carillon.v1.Occurrence
+	28, // 26: carillon.v1.SkipOccurrenceRequest.scheduled_for:type_name -> google.protobuf.Timestamp
+	28, // 27: carillon.v1.MoveOccurrenceRequest.scheduled_for:type_name -> google.protobuf.Timestamp
+	28, // 28: carillon.v1.MoveOccurrenceRequest.move_to:type_name -> google.protobuf.Timestamp
+	28, // 29: carillon.v1.RestoreOccurrenceRequest.scheduled_for:type_name -> google.protobuf.Timestamp
+	28, // 30: carillon.v1.ExplainJobRequest.from:type_name -> google.protobuf.Timestamp
+	28, // 31: carillon.v1.ExplainJobRequest.to:type_name -> google.protobuf.Timestamp
+	21, // 32: carillon.v1.ExplainJobResponse.explanations:type_name -> carillon.v1.Explanation
+	28, // 33: carillon.v1.Explanation.scheduled_for:type_name -> google.protobuf.Timestamp
+	28, // 34: carillon.v1.BackfillJobRequest.from:type_name -> google.protobuf.Timestamp
+	28, // 35: carillon.v1.BackfillJobRequest.to:type_name -> google.protobuf.Timestamp
+	29, // 36: carillon.v1.BackfillJobRequest.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
+	28, // 37: carillon.v1.Backfill.from:type_name -> google.protobuf.Timestamp
+	28, // 38: carillon.v1.Backfill.to:type_name -> google.protobuf.Timestamp
+	29, // 39: carillon.v1.Backfill.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
+	0,  // 40: carillon.v1.Backfill.state:type_name -> carillon.v1.Backfill.State
+	28, // 41: carillon.v1.Backfill.created_at:type_name -> google.protobuf.Timestamp
+	28, // 42: carillon.v1.Backfill.finished_at:type_name -> google.protobuf.Timestamp
+	1,  // 43: carillon.v1.JobService.CreateJob:input_type -> carillon.v1.CreateJobRequest
+	2,  // 44: carillon.v1.JobService.ListJobs:input_type -> carillon.v1.ListJobsRequest
+	4,  // 45: carillon.v1.JobService.GetJob:input_type -> carillon.v1.GetJobRequest
+	5,  // 46: carillon.v1.JobService.UpdateJob:input_type -> carillon.v1.UpdateJobRequest
+	6,  // 47: carillon.v1.JobService.DeleteJob:input_type -> carillon.v1.DeleteJobRequest
+	8,  // 48: carillon.v1.JobService.PauseJob:input_type -> carillon.v1.PauseJobRequest
+	9,  // 49: carillon.v1.JobService.ResumeJob:input_type -> carillon.v1.ResumeJobRequest
+	10, // 50: carillon.v1.JobService.RunJob:input_type -> carillon.v1.RunJobRequest
+	11, // 51: carillon.v1.JobService.PreviewSchedule:input_type -> carillon.v1.PreviewScheduleRequest
+	14, // 52: carillon.v1.JobService.ListOccurrences:input_type -> carillon.v1.ListOccurrencesRequest
+	16, // 53: carillon.v1.JobService.SkipOccurrence:input_type -> carillon.v1.SkipOccurrenceRequest
+	17, // 54: carillon.v1.JobService.MoveOccurrence:input_type -> carillon.v1.MoveOccurrenceRequest
+	18, // 55: carillon.v1.JobService.RestoreOccurrence:input_type -> carillon.v1.RestoreOccurrenceRequest
+	19, // 56: carillon.v1.JobService.ExplainJob:input_type -> carillon.v1.ExplainJobRequest
+	22, // 57: carillon.v1.JobService.BackfillJob:input_type -> carillon.v1.BackfillJobRequest
+	24, // 58: carillon.v1.JobService.GetBackfill:input_type -> carillon.v1.GetBackfillRequest
+	25, // 59: carillon.v1.JobService.CancelBackfill:input_type -> carillon.v1.CancelBackfillRequest
+	26, // 60: carillon.v1.JobService.CreateJob:output_type -> carillon.v1.Job
+	3,  // 61: carillon.v1.JobService.ListJobs:output_type -> carillon.v1.ListJobsResponse
+	26, // 62: carillon.v1.JobService.GetJob:output_type -> carillon.v1.Job
+	26, // 63: carillon.v1.JobService.UpdateJob:output_type -> carillon.v1.Job
+	7,  // 64: carillon.v1.JobService.DeleteJob:output_type -> carillon.v1.DeleteJobResponse
+	26, // 65: carillon.v1.JobService.PauseJob:output_type -> carillon.v1.Job
+	26, // 66: carillon.v1.JobService.ResumeJob:output_type -> carillon.v1.Job
+	39, // 67: carillon.v1.JobService.RunJob:output_type -> carillon.v1.Execution
+	13, // 68: carillon.v1.JobService.PreviewSchedule:output_type -> carillon.v1.PreviewScheduleResponse
+	15, // 69: carillon.v1.JobService.ListOccurrences:output_type -> carillon.v1.ListOccurrencesResponse
+	38, // 70: carillon.v1.JobService.SkipOccurrence:output_type -> carillon.v1.Occurrence
+	38, // 71: carillon.v1.JobService.MoveOccurrence:output_type -> carillon.v1.Occurrence
+	38, // 72: carillon.v1.JobService.RestoreOccurrence:output_type -> carillon.v1.Occurrence
+	20, // 73: carillon.v1.JobService.ExplainJob:output_type -> carillon.v1.ExplainJobResponse
+	23, // 74: carillon.v1.JobService.BackfillJob:output_type -> carillon.v1.Backfill
+	23, // 75: carillon.v1.JobService.GetBackfill:output_type -> carillon.v1.Backfill
+	23, // 76: carillon.v1.JobService.CancelBackfill:output_type -> carillon.v1.Backfill
+	60, // [60:77] is the sub-list for method output_type
+	43, // [43:60] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_job_service_proto_init() }
@@ -1066,13 +2150,14 @@ func file_carillon_v1_job_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_job_service_proto_rawDesc), len(file_carillon_v1_job_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      1,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_carillon_v1_job_service_proto_goTypes,
 		DependencyIndexes: file_carillon_v1_job_service_proto_depIdxs,
+		EnumInfos:         file_carillon_v1_job_service_proto_enumTypes,
 		MessageInfos:      file_carillon_v1_job_service_proto_msgTypes,
 	}.Build()
 	File_carillon_v1_job_service_proto = out.File

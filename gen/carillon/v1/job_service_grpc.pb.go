@@ -19,16 +19,23 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	JobService_CreateJob_FullMethodName       = "/carillon.v1.JobService/CreateJob"
-	JobService_ListJobs_FullMethodName        = "/carillon.v1.JobService/ListJobs"
-	JobService_GetJob_FullMethodName          = "/carillon.v1.JobService/GetJob"
-	JobService_UpdateJob_FullMethodName       = "/carillon.v1.JobService/UpdateJob"
-	JobService_DeleteJob_FullMethodName       = "/carillon.v1.JobService/DeleteJob"
-	JobService_PauseJob_FullMethodName        = "/carillon.v1.JobService/PauseJob"
-	JobService_ResumeJob_FullMethodName       = "/carillon.v1.JobService/ResumeJob"
-	JobService_RunJob_FullMethodName          = "/carillon.v1.JobService/RunJob"
-	JobService_PreviewSchedule_FullMethodName = "/carillon.v1.JobService/PreviewSchedule"
-	JobService_ListOccurrences_FullMethodName = "/carillon.v1.JobService/ListOccurrences"
+	JobService_CreateJob_FullMethodName         = "/carillon.v1.JobService/CreateJob"
+	JobService_ListJobs_FullMethodName          = "/carillon.v1.JobService/ListJobs"
+	JobService_GetJob_FullMethodName            = "/carillon.v1.JobService/GetJob"
+	JobService_UpdateJob_FullMethodName         = "/carillon.v1.JobService/UpdateJob"
+	JobService_DeleteJob_FullMethodName         = "/carillon.v1.JobService/DeleteJob"
+	JobService_PauseJob_FullMethodName          = "/carillon.v1.JobService/PauseJob"
+	JobService_ResumeJob_FullMethodName         = "/carillon.v1.JobService/ResumeJob"
+	JobService_RunJob_FullMethodName            = "/carillon.v1.JobService/RunJob"
+	JobService_PreviewSchedule_FullMethodName   = "/carillon.v1.JobService/PreviewSchedule"
+	JobService_ListOccurrences_FullMethodName   = "/carillon.v1.JobService/ListOccurrences"
+	JobService_SkipOccurrence_FullMethodName    = "/carillon.v1.JobService/SkipOccurrence"
+	JobService_MoveOccurrence_FullMethodName    = "/carillon.v1.JobService/MoveOccurrence"
+	JobService_RestoreOccurrence_FullMethodName = "/carillon.v1.JobService/RestoreOccurrence"
+	JobService_ExplainJob_FullMethodName        = "/carillon.v1.JobService/ExplainJob"
+	JobService_BackfillJob_FullMethodName       = "/carillon.v1.JobService/BackfillJob"
+	JobService_GetBackfill_FullMethodName       = "/carillon.v1.JobService/GetBackfill"
+	JobService_CancelBackfill_FullMethodName    = "/carillon.v1.JobService/CancelBackfill"
 )
 
 // JobServiceClient is the client API for JobService service.
@@ -60,6 +67,22 @@ type JobServiceClient interface {
 	// Tells what became of each due instant of a job and which come next, oldest
 	// first.
 	ListOccurrences(ctx context.Context, in *ListOccurrencesRequest, opts ...grpc.CallOption) (*ListOccurrencesResponse, error)
+	// Leaves one occurrence to come out. It is told in the ledger as
+	// SKIPPED_BY_CALLER.
+	SkipOccurrence(ctx context.Context, in *SkipOccurrenceRequest, opts ...grpc.CallOption) (*Occurrence, error)
+	// Lets one occurrence to come start at another time, earlier or later. It
+	// keeps its scheduled_for.
+	MoveOccurrence(ctx context.Context, in *MoveOccurrenceRequest, opts ...grpc.CallOption) (*Occurrence, error)
+	// Undoes a skip or a move whose time has not come.
+	RestoreOccurrence(ctx context.Context, in *RestoreOccurrenceRequest, opts ...grpc.CallOption) (*Occurrence, error)
+	// Tells in words what happened to a job and why, and what comes next.
+	ExplainJob(ctx context.Context, in *ExplainJobRequest, opts ...grpc.CallOption) (*ExplainJobResponse, error)
+	// Runs the occurrences of a range in the past, as if they were due now.
+	BackfillJob(ctx context.Context, in *BackfillJobRequest, opts ...grpc.CallOption) (*Backfill, error)
+	// Answers how far a backfill is.
+	GetBackfill(ctx context.Context, in *GetBackfillRequest, opts ...grpc.CallOption) (*Backfill, error)
+	// Ends a backfill: what has not started never does, what runs is cancelled.
+	CancelBackfill(ctx context.Context, in *CancelBackfillRequest, opts ...grpc.CallOption) (*Backfill, error)
 }
 
 type jobServiceClient struct {
@@ -170,6 +193,76 @@ func (c *jobServiceClient) ListOccurrences(ctx context.Context, in *ListOccurren
 	return out, nil
 }
 
+func (c *jobServiceClient) SkipOccurrence(ctx context.Context, in *SkipOccurrenceRequest, opts ...grpc.CallOption) (*Occurrence, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Occurrence)
+	err := c.cc.Invoke(ctx, JobService_SkipOccurrence_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *jobServiceClient) MoveOccurrence(ctx context.Context, in *MoveOccurrenceRequest, opts ...grpc.CallOption) (*Occurrence, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Occurrence)
+	err := c.cc.Invoke(ctx, JobService_MoveOccurrence_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *jobServiceClient) RestoreOccurrence(ctx context.Context, in *RestoreOccurrenceRequest, opts ...grpc.CallOption) (*Occurrence, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Occurrence)
+	err := c.cc.Invoke(ctx, JobService_RestoreOccurrence_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *jobServiceClient) ExplainJob(ctx context.Context, in *ExplainJobRequest, opts ...grpc.CallOption) (*ExplainJobResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainJobResponse)
+	err := c.cc.Invoke(ctx, JobService_ExplainJob_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *jobServiceClient) BackfillJob(ctx context.Context, in *BackfillJobRequest, opts ...grpc.CallOption) (*Backfill, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Backfill)
+	err := c.cc.Invoke(ctx, JobService_BackfillJob_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *jobServiceClient) GetBackfill(ctx context.Context, in *GetBackfillRequest, opts ...grpc.CallOption) (*Backfill, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Backfill)
+	err := c.cc.Invoke(ctx, JobService_GetBackfill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *jobServiceClient) CancelBackfill(ctx context.Context, in *CancelBackfillRequest, opts ...grpc.CallOption) (*Backfill, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Backfill)
+	err := c.cc.Invoke(ctx, JobService_CancelBackfill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // JobServiceServer is the server API for JobService service.
 // All implementations must embed UnimplementedJobServiceServer
 // for forward compatibility.
@@ -199,6 +292,22 @@ type JobServiceServer interface {
 	// Tells what became of each due instant of a job and which come next, oldest
 	// first.
 	ListOccurrences(context.Context, *ListOccurrencesRequest) (*ListOccurrencesResponse, error)
+	// Leaves one occurrence to come out. It is told in the ledger as
+	// SKIPPED_BY_CALLER.
+	SkipOccurrence(context.Context, *SkipOccurrenceRequest) (*Occurrence, error)
+	// Lets one occurrence to come start at another time, earlier or later. It
+	// keeps its scheduled_for.
+	MoveOccurrence(context.Context, *MoveOccurrenceRequest) (*Occurrence, error)
+	// Undoes a skip or a move whose time has not come.
+	RestoreOccurrence(context.Context, *RestoreOccurrenceRequest) (*Occurrence, error)
+	// Tells in words what happened to a job and why, and what comes next.
+	ExplainJob(context.Context, *ExplainJobRequest) (*ExplainJobResponse, error)
+	// Runs the occurrences of a range in the past, as if they were due now.
+	BackfillJob(context.Context, *BackfillJobRequest) (*Backfill, error)
+	// Answers how far a backfill is.
+	GetBackfill(context.Context, *GetBackfillRequest) (*Backfill, error)
+	// Ends a backfill: what has not started never does, what runs is cancelled.
+	CancelBackfill(context.Context, *CancelBackfillRequest) (*Backfill, error)
 	mustEmbedUnimplementedJobServiceServer()
 }
 
@@ -238,6 +347,27 @@ func (UnimplementedJobServiceServer) PreviewSchedule(context.Context, *PreviewSc
 }
 func (UnimplementedJobServiceServer) ListOccurrences(context.Context, *ListOccurrencesRequest) (*ListOccurrencesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOccurrences not implemented")
+}
+func (UnimplementedJobServiceServer) SkipOccurrence(context.Context, *SkipOccurrenceRequest) (*Occurrence, error) {
+	return nil, status.Error(codes.Unimplemented, "method SkipOccurrence not implemented")
+}
+func (UnimplementedJobServiceServer) MoveOccurrence(context.Context, *MoveOccurrenceRequest) (*Occurrence, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveOccurrence not implemented")
+}
+func (UnimplementedJobServiceServer) RestoreOccurrence(context.Context, *RestoreOccurrenceRequest) (*Occurrence, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreOccurrence not implemented")
+}
+func (UnimplementedJobServiceServer) ExplainJob(context.Context, *ExplainJobRequest) (*ExplainJobResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainJob not implemented")
+}
+func (UnimplementedJobServiceServer) BackfillJob(context.Context, *BackfillJobRequest) (*Backfill, error) {
+	return nil, status.Error(codes.Unimplemented, "method BackfillJob not implemented")
+}
+func (UnimplementedJobServiceServer) GetBackfill(context.Context, *GetBackfillRequest) (*Backfill, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetBackfill not implemented")
+}
+func (UnimplementedJobServiceServer) CancelBackfill(context.Context, *CancelBackfillRequest) (*Backfill, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelBackfill not implemented")
 }
 func (UnimplementedJobServiceServer) mustEmbedUnimplementedJobServiceServer() {}
 func (UnimplementedJobServiceServer) testEmbeddedByValue()                    {}
@@ -440,6 +570,132 @@ func _JobService_ListOccurrences_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _JobService_SkipOccurrence_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SkipOccurrenceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).SkipOccurrence(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_SkipOccurrence_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).SkipOccurrence(ctx, req.(*SkipOccurrenceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _JobService_MoveOccurrence_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveOccurrenceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).MoveOccurrence(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_MoveOccurrence_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).MoveOccurrence(ctx, req.(*MoveOccurrenceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _JobService_RestoreOccurrence_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreOccurrenceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).RestoreOccurrence(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_RestoreOccurrence_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).RestoreOccurrence(ctx, req.(*RestoreOccurrenceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _JobService_ExplainJob_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainJobRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).ExplainJob(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_ExplainJob_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).ExplainJob(ctx, req.(*ExplainJobRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _JobService_BackfillJob_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BackfillJobRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).BackfillJob(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_BackfillJob_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).BackfillJob(ctx, req.(*BackfillJobRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _JobService_GetBackfill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetBackfillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).GetBackfill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_GetBackfill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).GetBackfill(ctx, req.(*GetBackfillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _JobService_CancelBackfill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelBackfillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).CancelBackfill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_CancelBackfill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).CancelBackfill(ctx, req.(*CancelBackfillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // JobService_ServiceDesc is the grpc.ServiceDesc for JobService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -486,6 +742,34 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListOccurrences",
 			Handler:    _JobService_ListOccurrences_Handler,
+		},
+		{
+			MethodName: "SkipOccurrence",
+			Handler:    _JobService_SkipOccurrence_Handler,
+		},
+		{
+			MethodName: "MoveOccurrence",
+			Handler:    _JobService_MoveOccurrence_Handler,
+		},
+		{
+			MethodName: "RestoreOccurrence",
+			Handler:    _JobService_RestoreOccurrence_Handler,
+		},
+		{
+			MethodName: "ExplainJob",
+			Handler:    _JobService_ExplainJob_Handler,
+		},
+		{
+			MethodName: "BackfillJob",
+			Handler:    _JobService_BackfillJob_Handler,
+		},
+		{
+			MethodName: "GetBackfill",
+			Handler:    _JobService_GetBackfill_Handler,
+		},
+		{
+			MethodName: "CancelBackfill",
+			Handler:    _JobService_CancelBackfill_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

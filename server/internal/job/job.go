@@ -15,6 +15,65 @@ type Instance struct {
 	Title       string
 	Description string
 	CreatedAt   time.Time
+	// Pause is nil while its jobs run.
+	Pause *Pause
+}
+
+// Pause is why something does not run, and until when.
+type Pause struct {
+	Reason string
+	// Actor is who paused it: client_3, operator, or system.
+	Actor string
+	Since time.Time
+	// Until is when it resumes by itself, zero for never.
+	Until time.Time
+	// InstanceID is the instance when that is paused, 0 for the job alone.
+	InstanceID int64
+}
+
+// ActorSystem is the actor of pauses that the service decides.
+const ActorSystem = "system"
+
+// Backfill is a range of the past that is run as one.
+type Backfill struct {
+	ID         int64
+	JobID      int64
+	InstanceID int64
+	// From (inclusive) and To (exclusive) bound the slots.
+	From, To time.Time
+	// Concurrency is how many of its executions run at a time.
+	Concurrency int
+	// Overlap is BUFFER_ALL (they wait for the job's others) or ALLOW.
+	Overlap OverlapPolicy
+	State   BackfillState
+	// Total is how many slots the range holds, Started how many executions were
+	// made.
+	Total, Started int
+	CreatedAt      time.Time
+	// FinishedAt is zero until all have ended.
+	FinishedAt time.Time
+}
+
+// BackfillState is how far a backfill is.
+type BackfillState string
+
+// The states of a backfill.
+const (
+	BackfillRunning   BackfillState = "RUNNING"
+	BackfillFinished  BackfillState = "FINISHED"
+	BackfillCancelled BackfillState = "CANCELLED"
+)
+
+// MaxBackfill bounds how many slots a backfill's range may hold.
+const MaxBackfill = 10_000
+
+// OccurrenceChange is a caller's wish about one occurrence to come.
+type OccurrenceChange struct {
+	JobID int64
+	// Slot is when the occurrence is due.
+	Slot time.Time
+	// MoveTo is when it starts instead; zero leaves it out.
+	MoveTo time.Time
 }
 
 // Resource owns stored credentials.
@@ -84,6 +143,14 @@ type Job struct {
 	NextRun time.Time
 	// PausedAt is since when it is not active, zero while it is.
 	PausedAt time.Time
+	// Pause tells why it does not run, by itself or with its instance; nil
+	// while it does.
+	Pause *Pause
+	// Started counts executions by schedule while Policies.MaxExecutions is
+	// set, Failures those in a row that did not succeed while
+	// Policies.PauseAfterFailures is.
+	Started  int64
+	Failures int
 	// LastRun is the start of the last execution; the store derives it.
 	LastRun time.Time
 }

@@ -25,7 +25,43 @@ type Schedule struct {
 	// that the interval or type changed or the job was activated, cut to the
 	// second.
 	Anchor time.Time `json:"anchor,omitzero"`
+	ScheduleOptions
 }
+
+// ScheduleOptions are what few schedules have.
+type ScheduleOptions struct {
+	// DSTGap and DSTOverlap are empty for the defaults, SHIFT_FORWARD and FIRST.
+	DSTGap     DSTGapPolicy     `json:"dstGap,omitempty"`
+	DSTOverlap DSTOverlapPolicy `json:"dstOverlap,omitempty"`
+	// Start (inclusive) and End (exclusive) bound the slots; zero for none.
+	Start time.Time `json:"start,omitzero"`
+	End   time.Time `json:"end,omitzero"`
+	// Jitter is the longest time that an occurrence may start after its slot.
+	Jitter time.Duration `json:"jitter,omitempty"`
+	// ExcludedDates are dates in the time zone, 2026-12-24, or ranges with both
+	// ends, 2026-12-24/2027-01-06.
+	ExcludedDates []string `json:"excludedDates,omitempty"`
+}
+
+// IsZero tells whether everything is the default.
+func (o ScheduleOptions) IsZero() bool {
+	return (o.DSTGap == "" || o.DSTGap == GapShiftForward) && (o.DSTOverlap == "" || o.DSTOverlap == OverlapFirst) &&
+		o.Start.IsZero() && o.End.IsZero() && o.Jitter == 0 && len(o.ExcludedDates) == 0
+}
+
+// DSTGapPolicy says what happens at a local time that the clock skips.
+type DSTGapPolicy string
+
+// DSTOverlapPolicy says what happens at a local time that comes twice.
+type DSTOverlapPolicy string
+
+// The policies for changes of the clock; see proto DaylightSaving.
+const (
+	GapShiftForward DSTGapPolicy     = "SHIFT_FORWARD"
+	GapSkip         DSTGapPolicy     = "SKIP"
+	OverlapFirst    DSTOverlapPolicy = "FIRST"
+	OverlapBoth     DSTOverlapPolicy = "BOTH"
+)
 
 // OverlapPolicy says what happens to an occurrence that is due while an
 // execution of the same job has not ended.
@@ -73,6 +109,16 @@ type Policies struct {
 	CatchUpWindow time.Duration `json:"catchUpWindow,omitempty"`
 	// Retry is nil when a failed execution waits for the next occurrence.
 	Retry *RetryPolicy `json:"retry,omitempty"`
+	// MaxExecutions is after how many executions by schedule the job is
+	// exhausted; 0 is no limit.
+	MaxExecutions int64 `json:"maxExecutions,omitempty"`
+	// TimeLimit is how long an attempt may run; 0 is no limit.
+	TimeLimit time.Duration `json:"timeLimit,omitempty"`
+	// PauseAfterFailures is after how many executions in a row that did not
+	// succeed the job is paused; 0 is never.
+	PauseAfterFailures int `json:"pauseAfterFailures,omitempty"`
+	// Priority orders the waiting executions of an instance, the highest first.
+	Priority int `json:"priority,omitempty"`
 }
 
 // WithDefaults fills what is not given.
@@ -117,6 +163,10 @@ const (
 	SkipSuperseded = "SUPERSEDED"
 	// SkipQuota: too many executions of the job wait already.
 	SkipQuota = "QUOTA"
+	// SkipExcluded: its date is one of the excluded dates.
+	SkipExcluded = "EXCLUDED"
+	// SkipByCaller: a caller left this occurrence out.
+	SkipByCaller = "SKIPPED_BY_CALLER"
 )
 
 // Skip is a row of the ledger: due instants that did not start. Consecutive

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/rand"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -250,6 +251,6 @@ func occurrenceMessage(o jobs.Occurrence) *carillonv1.Occurrence {
 		Reason:       o.Reason,
 		ExecutionId:  textOf(job.KindExecution, o.ExecutionID),
 		Until:        stamp(o.Until),
-		Count:        o.Count,
+		Count:        int32(min(o.Count, math.MaxInt32)),
 	}
 }
