@@ -2,10 +2,17 @@ package rpc_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
@@ -20,7 +27,9 @@ func TestAccess(t *testing.T) {
 	b := setup(t)
 	in, other := b.instance().GetId(), b.instance().GetId()
 	res := b.resource(in).GetId()
-	j := b.create(in, hourly(t)).GetId()
+	using := hourly(t)
+	using.Workflow = document(t, `{"tasks":[{"name":"a","type":"test.touch","args":{"resourceId":"`+res+`"}}]}`)
+	j := b.create(in, using).GetId()
 	run := b.run(j).GetId()
 
 	type call = func(context.Context) error
@@ -53,6 +62,9 @@ func TestAccess(t *testing.T) {
 		},
 		"GetExecution": func(c context.Context) error {
 			return drop(b.executions.GetExecution(c, &carillonv1.GetExecutionRequest{ExecutionId: run}))
+		},
+		"ListLatestExecutions": func(c context.Context) error {
+			return drop(b.executions.ListLatestExecutions(c, &carillonv1.ListLatestExecutionsRequest{InstanceId: in, JobIds: []string{j}}))
 		},
 		"TailLog": func(c context.Context) error {
 			stream, err := b.executions.TailLog(c, &carillonv1.TailLogRequest{ExecutionId: run})
@@ -93,6 +105,12 @@ func TestAccess(t *testing.T) {
 			return drop(b.jobs.ResumeJob(c, &carillonv1.ResumeJobRequest{JobId: j}))
 		},
 		"RunJob": func(c context.Context) error { return drop(b.jobs.RunJob(c, &carillonv1.RunJobRequest{JobId: j})) },
+	}
+	writes["CancelExecution"] = func(c context.Context) error {
+		return drop(b.executions.CancelExecution(c, &carillonv1.CancelExecutionRequest{ExecutionId: run}))
+	}
+	writes["DeleteResource"] = func(c context.Context) error { // a job uses it
+		return drop(b.instances.DeleteResource(c, &carillonv1.DeleteResourceRequest{ResourceId: res}))
 	}
 	callers := []struct {
 		scopes      string
@@ -144,4 +162,75 @@ func TestAccess(t *testing.T) {
 	check(t, "resource writer: AddConfig", writes["AddConfig"](writer), codes.OK)
 	check(t, "resource writer: GetJob", reads["GetJob"](writer), codes.NotFound)
 	check(t, "resource writer: GetInstance", reads["GetInstance"](writer), codes.NotFound)
+}
+
+// Every method that acts on an object, also one that nobody has thought of
+// above, is closed to those who may not use it.
+func TestEveryMethodIsClosed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	in, other := b.instance().GetId(), b.instance().GetId()
+	j := b.create(in, hourly(t)).GetId()
+	ids := map[carillonv1.AccessObject_Kind]string{
+		carillonv1.AccessObject_INSTANCE: in, carillonv1.AccessObject_RESOURCE: b.resource(in).GetId(),
+		carillonv1.AccessObject_JOB: j, carillonv1.AccessObject_EXECUTION: b.run(j).GetId(), carillonv1.AccessObject_BACKFILL: "backfill_1",
+	}
+	callers := map[string]context.Context{
+		"nobody": t.Context(), "stranger": b.as("instance-write-" + other[5:] + " instance-create instance-*"), "reader": b.as("instance-read-" + in[5:]),
+	}
+	tried := 0
+	protoregistry.GlobalFiles.RangeFilesByPackage("carillon.v1", func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			for k := range file.Services().Get(i).Methods().Len() {
+				method := file.Services().Get(i).Methods().Get(k)
+				rule, _ := proto.GetExtension(method.Options(), carillonv1.E_Access).(*carillonv1.AccessRule)
+				for _, object := range rule.GetObjects() {
+					request := naming(method.Input(), object.GetField(), ids[object.GetKind()])
+					want := map[string]codes.Code{"nobody": codes.Unauthenticated, "stranger": codes.NotFound}
+					if rule.GetLevel() == carillonv1.AccessRule_WRITE && object.GetKind() != carillonv1.AccessObject_BACKFILL {
+						want["reader"] = codes.PermissionDenied
+					}
+					for caller, code := range want {
+						tried++
+						if err := b.invoke(callers[caller], method, request); status.Code(err) != code {
+							t.Errorf("%s by a %s: %v, want %s", method.FullName(), caller, err, code)
+						}
+					}
+				}
+			}
+		}
+		return true
+	})
+	if tried < 50 {
+		t.Errorf("only %d calls were tried", tried)
+	}
+}
+
+// naming is a request with the identifier at a path such as job.id.
+func naming(request protoreflect.MessageDescriptor, path, id string) proto.Message {
+	m := dynamicpb.NewMessage(request)
+	at := m.ProtoReflect()
+	names := strings.Split(path, ".")
+	for _, name := range names[:len(names)-1] {
+		at = at.Mutable(at.Descriptor().Fields().ByName(protoreflect.Name(name))).Message()
+	}
+	at.Set(at.Descriptor().Fields().ByName(protoreflect.Name(names[len(names)-1])), protoreflect.ValueOfString(id))
+	return m
+}
+
+// invoke calls a method, streaming or not, and reads one answer.
+func (b *bundle) invoke(ctx context.Context, method protoreflect.MethodDescriptor, request proto.Message) error {
+	name := "/" + string(method.Parent().FullName()) + "/" + string(method.Name())
+	answer := dynamicpb.NewMessage(method.Output())
+	if !method.IsStreamingServer() {
+		return b.conn.Invoke(ctx, name, request, answer)
+	}
+	stream, err := b.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, name)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(stream.SendMsg(request), stream.CloseSend()); err != nil {
+		return err
+	}
+	return stream.RecvMsg(answer)
 }

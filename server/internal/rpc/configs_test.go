@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,8 +111,8 @@ func TestOpenConfig(t *testing.T) {
 	}
 	own, foreign := b.configs.For(number(in)), b.configs.For(number(other))
 	reason := func(err error) string {
-		failure, ok := err.(*job.Failure)
-		if !ok {
+		var failure *job.Failure
+		if !errors.As(err, &failure) {
 			t.Fatalf("error is %T %v, want a failure", err, err)
 		}
 		return failure.Reason

@@ -283,3 +283,27 @@ func TestSignedLogs(t *testing.T) {
 		t.Errorf("the empty log: %q, %v", text, err)
 	}
 }
+
+func TestLatestExecutions(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	in, other := b.instance().GetId(), b.instance().GetId()
+	job1, job2, foreign := b.create(in, hourly(t)).GetId(), b.create(in, hourly(t)).GetId(), b.create(other, hourly(t)).GetId()
+	var want []string
+	for range 3 {
+		e := b.run(job1)
+		b.finish(b.claim(), job.StateSucceeded, nil, nil)
+		b.clock.set(b.clock.Now().Add(time.Second))
+		want = append([]string{e.GetId()}, want...)
+	}
+	b.run(foreign)
+	latest := must(b.executions.ListLatestExecutions(b.as("instance-read-"+in[5:]), &carillonv1.ListLatestExecutionsRequest{
+		InstanceId: in, JobIds: []string{job1, job2, foreign, job1, "nonsense"}, Count: 2}))(t)
+	var got []string
+	for _, e := range latest.GetExecutions() {
+		got = append(got, e.GetId())
+	}
+	if diff := cmp.Diff(want[:2], got); diff != "" {
+		t.Errorf("executions (-want +got):\n%s", diff)
+	}
+}

@@ -30,7 +30,7 @@ func row(at string, outcome carillonv1.Occurrence_Outcome, rest ...any) *carillo
 		case *timestamppb.Timestamp:
 			o.Until = r
 		case int:
-			o.Count = int64(r)
+			o.Count = int32(r)
 		}
 	}
 	return o

@@ -147,7 +147,7 @@ func TestUpdateJobRefusals(t *testing.T) {
 		"empty zone":                       {byCron, &carillonv1.Job{TimeZone: proto.String("")}, nil, []string{"timeZone UNKNOWN_TIME_ZONE"}},
 		"empty workflow":                   {byCron, &carillonv1.Job{Workflow: document(t, `{}`)}, nil, []string{"workflow.tasks REQUIRED"}},
 		"another instance inside":          {byCron, &carillonv1.Job{Workflow: document(t, `{"instanceId":"`+other+`","tasks":[{"name":"a","type":"util.noop"}]}`)}, nil, []string{"workflow.instanceId INSTANCE_MISMATCH"}},
-		"unknown in the mask":              {byCron, &carillonv1.Job{}, []string{"nmae"}, []string{"updateMask UNKNOWN_FIELD"}},
+		"unknown in the mask":              {byCron, &carillonv1.Job{}, []string{"title"}, []string{"updateMask UNKNOWN_FIELD"}},
 		"empty path":                       {byCron, &carillonv1.Job{}, []string{""}, []string{"updateMask UNKNOWN_FIELD"}},
 		"inside of text":                   {byCron, &carillonv1.Job{}, []string{"name.x"}, []string{"updateMask UNKNOWN_FIELD"}},
 		"inside of the retry policy":       {byCron, &carillonv1.Job{}, []string{"retry_policy.x"}, []string{"updateMask UNKNOWN_FIELD"}},

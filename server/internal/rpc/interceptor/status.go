@@ -43,7 +43,8 @@ func (v verdict) status() *status.Status {
 // statusOf turns any error into what the caller is told. Typed errors of
 // package job are meant for callers; of others nothing but the code is told.
 func statusOf(err error, requestID string) *status.Status {
-	if s, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // a wrapped status would carry the wrapping text
+	// Not by errors.As: a wrapped status would carry the wrapping text.
+	if s, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
 		return ofGRPC(s.GRPCStatus())
 	}
 	if v, ok := ofJob(err); ok {
