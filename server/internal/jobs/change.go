@@ -100,10 +100,8 @@ func (s *Service) try(ctx context.Context, u Update) (job.Job, error) {
 			return false, nil, errMoved
 		}
 		old := *j
-		next := next
-		next.NextRun, next.PausedAt, next.LastRun = old.NextRun, old.PausedAt, old.LastRun
-		skips, err := settle(old, &next, now)
-		*j = next
+		adopt(j, &next)
+		skips, err := settle(old, j, now)
 		return true, skips, err
 	})
 }

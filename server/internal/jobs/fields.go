@@ -98,17 +98,24 @@ func (f *RetryFields) apply(p *job.RetryPolicy, bad *job.InvalidError) {
 	}
 }
 
+// adopt gives a job the definition of another one; its state stays.
+func adopt(j, definition *job.Job) {
+	j.Name, j.Description, j.Active, j.Labels = definition.Name, definition.Description, definition.Active, definition.Labels
+	j.Workflow, j.ResourceIDs = definition.Workflow, definition.ResourceIDs
+	j.Schedule, j.Policies = definition.Schedule, definition.Policies
+}
+
 // sameDefinition tells whether two jobs say the same.
 func sameDefinition(a, b *job.Job) bool {
 	return a.Name == b.Name && a.Description == b.Description && a.Active == b.Active &&
-		string(a.Workflow) == string(b.Workflow) && sameTimes(a.Schedule, b.Schedule) &&
-		a.Schedule.TimeZone == b.Schedule.TimeZone && maps.Equal(a.Labels, b.Labels) &&
-		reflect.DeepEqual(a.Policies, b.Policies)
+		string(a.Workflow) == string(b.Workflow) && maps.Equal(a.Labels, b.Labels) &&
+		reflect.DeepEqual(a.Schedule, b.Schedule) && reflect.DeepEqual(a.Policies, b.Policies)
 }
 
 // sameTimes tells whether two schedules with the same anchor have the same
-// slots. The zone means nothing to an interval.
+// slots. The zone means nothing to an interval, unless dates are left out.
 func sameTimes(a, b job.Schedule) bool {
+	zoned := a.Type == job.CronBased || len(a.ExcludedDates) > 0
 	return a.Type == b.Type && a.Cron == b.Cron && a.IntervalMinutes == b.IntervalMinutes &&
-		(a.Type != job.CronBased || a.TimeZone == b.TimeZone)
+		(!zoned || a.TimeZone == b.TimeZone) && reflect.DeepEqual(a.ScheduleOptions, b.ScheduleOptions)
 }
