@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -121,6 +122,7 @@ func measure(ctx context.Context, d *database, run func() error) (f figure, err 
 	if err != nil {
 		return f, err
 	}
+	runtime.GC() // what the preparation left behind is not the run's to clean up
 	before, err := m.read()
 	if err != nil {
 		return f, err

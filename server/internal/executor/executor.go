@@ -70,8 +70,8 @@ type Executor struct {
 	draining bool
 
 	starts  *starter
+	workers workers
 	ends    chan store.Finish
-	running sync.WaitGroup
 	loops   sync.WaitGroup
 	stop    context.CancelFunc
 }
@@ -97,12 +97,14 @@ type attempt struct {
 
 // New returns an executor that takes nothing yet.
 func New(o Options) *Executor {
-	return &Executor{
+	e := &Executor{
 		o:        o,
 		room:     make(chan struct{}),
 		attempts: make(map[int64]*attempt),
 		ends:     make(chan store.Finish, o.Places),
 	}
+	e.workers.run = e.run
+	return e
 }
 
 // Start begins to take executions. It returns at once; Drain ends it.
@@ -192,7 +194,7 @@ func (e *Executor) AbandonAll(cause error) {
 	}
 	e.mu.Unlock()
 	e.starts.launchCancelled()
-	e.running.Wait()
+	e.workers.all.Wait()
 }
 
 // Drain stops taking executions, gives back what has not started, waits for
@@ -204,7 +206,7 @@ func (e *Executor) Drain(ctx context.Context, storing time.Duration) {
 	e.mu.Unlock()
 	e.giveBack(ctx)
 	done := make(chan struct{})
-	go func() { e.running.Wait(); close(done) }()
+	go func() { e.workers.all.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():

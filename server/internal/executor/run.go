@@ -14,9 +14,6 @@ import (
 	"github.com/pointscene/carillon/server/internal/workflow"
 )
 
-// launch runs an attempt beside the others.
-func (e *Executor) launch(a *attempt) { e.running.Go(func() { e.run(a) }) }
-
 // run takes an attempt from its start to its end.
 func (e *Executor) run(a *attempt) {
 	if a.ctx.Err() == nil {
@@ -40,7 +37,12 @@ func (e *Executor) runWorkflow(a *attempt) {
 		records[i] = job.TaskRecord{Name: t.Name, Type: t.Type, State: job.TaskPending}
 	}
 	a.setTasks(records)
-	r := &runner{e: e, a: a, w: w, graph: w.Graph(), outputs: make([]task.Output, len(w.Tasks))}
+	r := &runner{e: e, a: a, w: w, outputs: make([]task.Output, len(w.Tasks))}
+	if len(w.Tasks) == 1 {
+		r.runTask(0)
+		return
+	}
+	r.graph = w.Graph()
 	r.waits = slices.Clone(r.graph.Waits)
 	r.runAll()
 }
@@ -89,7 +91,7 @@ type runner struct {
 
 // runAll starts each task when those it waits for have ended, and returns
 // when all have. The first of several that are ready runs right here, so that
-// a chain, and a single task, needs no goroutine.
+// a chain needs no goroutine.
 func (r *runner) runAll() {
 	done := make(chan int, len(r.w.Tasks))
 	ready := make([]int, 0, len(r.w.Tasks))

@@ -84,16 +84,14 @@ func (s *starter) takeReady() (ready []*attempt, next time.Duration) {
 func (s *starter) recheck(jobID int64) {
 	mine := s.take(func(a *attempt) bool { return a.JobID == jobID })
 	if len(mine) > 0 {
-		s.e.running.Go(func() { s.add(s.stillClaimed(mine)) })
+		s.e.workers.all.Go(func() { s.add(s.stillClaimed(mine)) })
 	}
 }
 
 // launchCancelled takes the waiting attempts that were cancelled: launch ends
 // them without a start.
 func (s *starter) launchCancelled() {
-	for _, a := range s.take(func(a *attempt) bool { return a.ctx.Err() != nil }) {
-		s.e.launch(a)
-	}
+	s.e.workers.launch(s.take(func(a *attempt) bool { return a.ctx.Err() != nil })...)
 }
 
 // take removes the attempts that want answers true for.
@@ -116,22 +114,19 @@ func (s *starter) take(want func(*attempt) bool) (taken []*attempt) {
 
 // start runs attempts, after a second look at those claimed a while ago.
 func (s *starter) start(ready []*attempt) {
-	var stale []*attempt
+	now := s.e.o.Now()
+	fresh, stale := ready[:0], []*attempt(nil)
 	for _, a := range ready {
-		if s.e.o.Now().Sub(a.claimedAt) > freshFor {
+		if now.Sub(a.claimedAt) > freshFor {
 			stale = append(stale, a)
 		} else {
-			s.e.launch(a)
+			fresh = append(fresh, a)
 		}
 	}
-	if len(stale) == 0 {
-		return
+	s.e.workers.launch(fresh...)
+	if len(stale) > 0 {
+		s.e.workers.all.Go(func() { s.e.workers.launch(s.stillClaimed(stale)...) })
 	}
-	s.e.running.Go(func() {
-		for _, a := range s.stillClaimed(stale) {
-			s.e.launch(a)
-		}
-	})
 }
 
 // stillClaimed drops the attempts that were withdrawn. It asks until the store
