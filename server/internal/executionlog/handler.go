@@ -1,10 +1,13 @@
 package executionlog
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 )
 
 const (
@@ -23,6 +26,42 @@ const (
 	keyTask    = "task"
 	keyMessage = "message"
 )
+
+// lazyHandler is a handler that is made at its first record: most attempts
+// log nothing, and a handler costs more than the rest of their log.
+type lazyHandler struct {
+	writer     *Writer
+	attributes []slog.Attr
+	once       sync.Once
+	handler    slog.Handler
+}
+
+func (h *lazyHandler) made() slog.Handler {
+	h.once.Do(func() { h.handler = newHandler(h.writer).WithAttrs(h.attributes) })
+	return h.handler
+}
+
+// Enabled implements slog.Handler.
+func (h *lazyHandler) Enabled(_ context.Context, level slog.Level) bool {
+	least := slog.LevelInfo
+	if l := h.writer.store.options.Level; l != nil {
+		least = l.Level()
+	}
+	return level >= least
+}
+
+// Handle implements slog.Handler.
+func (h *lazyHandler) Handle(ctx context.Context, r slog.Record) error {
+	return h.made().Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h *lazyHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
+	return &lazyHandler{writer: h.writer, attributes: slices.Concat(h.attributes, attributes)}
+}
+
+// WithGroup implements slog.Handler.
+func (h *lazyHandler) WithGroup(name string) slog.Handler { return h.made().WithGroup(name) }
 
 // newHandler encodes records as JSON lines, whose escapes keep a message with
 // line breaks from forging a line.

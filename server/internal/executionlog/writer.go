@@ -17,7 +17,7 @@ type Writer struct {
 	store   *Store
 	ref     Ref
 	attempt int
-	handler slog.Handler
+	handler lazyHandler
 
 	// saving is held while an object is written or deleted, so that segments
 	// are stored in order. It is taken before mu.
@@ -50,7 +50,7 @@ type Writer struct {
 // does no I/O worth mentioning until the first line.
 func (s *Store) Writer(ref Ref, attempt int) *Writer {
 	w := &Writer{store: s, ref: ref, attempt: attempt}
-	w.handler = newHandler(w)
+	w.handler.writer = w
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live[ref.ExecutionID] = w
@@ -58,7 +58,7 @@ func (s *Store) Writer(ref Ref, attempt int) *Writer {
 }
 
 // Handler takes records for this log. What is logged after Close is dropped.
-func (w *Writer) Handler() slog.Handler { return w.handler }
+func (w *Writer) Handler() slog.Handler { return &w.handler }
 
 // Mask keeps secrets out of the log from now on: their occurrences in every
 // form that [Writer.Masked] knows are replaced before a line is kept. Values

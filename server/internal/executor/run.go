@@ -50,11 +50,13 @@ func (e *Executor) runWorkflow(a *attempt) {
 // open parses and checks the workflow again: types, rules and resources may
 // have changed since it was stored.
 func (e *Executor) open(a *attempt) (*workflow.Workflow, error) {
-	var doc map[string]any
+	// An any is decoded without reflection, which a map is not.
+	var doc any
 	if err := json.Unmarshal(a.Workflow, &doc); err != nil {
 		return nil, fmt.Errorf("the stored workflow can't be read: %w", err)
 	}
-	w, err := workflow.Parse(doc)
+	object, _ := doc.(map[string]any) // what is none is refused as missing
+	w, err := workflow.Parse(object)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +200,7 @@ func (r *runner) inputs(names []string) map[string]task.Output {
 }
 
 func (r *runner) logger(taskName string) *slog.Logger {
-	return slog.New(r.a.log.Handler()).With("task", taskName)
+	return slog.New(r.a.log.Handler().WithAttrs([]slog.Attr{slog.String("task", taskName)}))
 }
 
 // masked keeps secrets out of an error that a library worded.
