@@ -115,7 +115,7 @@ func (s *Service) read(config map[string]any) (puts map[string]plain, removes []
 			}
 			puts[name] = plain{kind: kind, options: options}
 		default:
-			bad.Add("config."+task.Field(name), task.ReasonWrongType, "must be an object with a type, or null to remove it")
+			bad.Add(job.JoinPath("config", task.Field(name)), task.ReasonWrongType, "must be an object with a type, or null to remove it")
 		}
 	}
 	return puts, removes, bad.Err()

@@ -23,6 +23,7 @@ const (
 	ReasonUnknownOption    = "UNKNOWN_OPTION"
 	ReasonOptionNotAllowed = "OPTION_NOT_ALLOWED"
 	ReasonTooLarge         = "TOO_LARGE"
+	ReasonInvalidText      = "INVALID_TEXT"
 )
 
 // maxConfig bounds one remote's configuration, keys and values, in bytes.
@@ -43,7 +44,7 @@ func CheckConfig(name string, raw map[string]any) error {
 // Numbers and booleans become their JSON text, a token that is an object
 // becomes its JSON text. Null keys are left out.
 func ParseConfig(name string, raw map[string]any) (typ string, options map[string]string, err error) {
-	base := "config." + task.Field(name)
+	base := job.JoinPath("config", task.Field(name))
 	if !nameRE.MatchString(name) {
 		return "", nil, job.Invalid(base, ReasonBadRemoteName,
 			"a remote's name has 1 to 64 letters, digits, underscores and hyphens")
@@ -62,7 +63,7 @@ func ParseConfig(name string, raw map[string]any) (typ string, options map[strin
 		}
 		text, bad := k.parse(typ, key, raw[key])
 		if bad.Reason != "" {
-			errs.Add(base+"."+task.Field(key), bad.Reason, "%s", bad.Description)
+			errs.Add(job.JoinPath(base, task.Field(key)), bad.Reason, "%s", bad.Description)
 			continue
 		}
 		size += len(key) + len(text)
@@ -95,6 +96,9 @@ func (k kind) parse(typ, name string, value any) (string, job.Violation) {
 	if !ok {
 		return "", job.Violation{Reason: task.ReasonWrongType, Description: "must be a string, a number or a boolean"}
 	}
+	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return "", job.Violation{Reason: ReasonInvalidText, Description: "must be text without NUL"}
+	}
 	if err := key.refuse(text); err != nil {
 		return "", job.Violation{Reason: task.ReasonInvalidValue, Description: err.Error()}
 	}
@@ -124,8 +128,6 @@ func textOf(name string, value any) (string, bool) {
 // refuse says what is wrong with a value, without repeating it.
 func (k key) refuse(text string) error {
 	switch {
-	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
-		return errors.New("must be text without NUL")
 	case text == "" && !k.required:
 		return nil
 	case len(k.values) > 0 && !slices.Contains(k.values, text):
