@@ -49,6 +49,8 @@ func (a *Access) read(ctx context.Context, kind carillonv1.AccessObject_Kind, id
 		_, err = a.jobs.GetJob(ctx, &carillonv1.GetJobRequest{JobId: id})
 	case id != "" && kind == carillonv1.AccessObject_EXECUTION:
 		_, err = a.executions.GetExecution(ctx, &carillonv1.GetExecutionRequest{ExecutionId: id})
+	case id != "" && kind == carillonv1.AccessObject_BACKFILL:
+		_, err = a.jobs.GetBackfill(ctx, &carillonv1.GetBackfillRequest{BackfillId: id})
 	default:
 		// Needs a valid token and touches nothing.
 		_, err = a.jobs.PreviewSchedule(ctx, &carillonv1.PreviewScheduleRequest{FrequencyType: carillonv1.Job_MANUAL})

@@ -12,15 +12,18 @@ import (
 	"embed"
 	"io"
 	"net/http"
-	"path"
-	"strconv"
 	"strings"
+
+	"github.com/pointscene/carillon/facade/internal/door"
 )
 
 // AssetsPath is where [Assets] must be served.
 const AssetsPath = "/graphql/assets/"
 
-//go:embed page.html start.js start.css assets
+//go:embed page.html
+var page []byte
+
+//go:embed start.js start.css assets
 var files embed.FS
 
 // policy lets the page run its own scripts only. The editor writes styles into
@@ -28,51 +31,54 @@ var files embed.FS
 const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src data:; " +
 	"img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+// assets are what the page loads, by name.
+var assets = map[string]struct{ file, kind string }{
+	"start.js":     {"start.js", script},
+	"start.css":    {"start.css", style},
+	"graphiql.js":  {"assets/graphiql.js.gz", script},
+	"graphiql.css": {"assets/graphiql.css.gz", style},
+	"react.js":     {"assets/react.js.gz", script},
+	"react-dom.js": {"assets/react-dom.js.gz", script},
+	"LICENSES.txt": {"assets/LICENSES.txt", "text/plain; charset=utf-8"},
+}
+
+const (
+	script = "text/javascript; charset=utf-8"
+	style  = "text/css; charset=utf-8"
+)
+
 // Page answers the page.
 func Page(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Add("Vary", "Accept")
-	write(w, "page.html", "text/html; charset=utf-8")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(page) // the client is gone, which nobody can be told
 }
 
 // Assets answers what the page loads.
 func Assets(w http.ResponseWriter, r *http.Request) {
-	name := strings.TrimPrefix(r.URL.Path, AssetsPath)
-	kind := map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".txt": "text/plain; charset=utf-8"}[path.Ext(name)]
-	if kind == "" || strings.Contains(name, "/") {
-		http.NotFound(w, r)
+	asset, known := assets[strings.TrimPrefix(r.URL.Path, AssetsPath)]
+	if !known {
+		door.WriteError(w, r, door.NoSuchRoute())
 		return
 	}
-	// They change only with the program, which has no use for their dates.
+	content, err := files.ReadFile(asset.file)
+	if err != nil {
+		door.WriteError(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", asset.kind)
 	w.Header().Set("Cache-Control", "public, max-age=3600")
-	packed, err := files.ReadFile("assets/" + name + ".gz")
-	if err != nil {
-		if _, err := files.ReadFile(name); err != nil {
-			name = "assets/" + name
-		}
-		write(w, name, kind)
-		return
-	}
-	w.Header().Set("Content-Type", kind)
 	w.Header().Add("Vary", "Accept-Encoding")
-	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		unpacked, err := gzip.NewReader(bytes.NewReader(packed))
-		if err == nil {
-			_, _ = io.Copy(w, unpacked) // the client is gone, which nobody can be told
+	var out io.Reader = bytes.NewReader(content)
+	switch compressed := strings.HasSuffix(asset.file, ".gz"); {
+	case compressed && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip"):
+		w.Header().Set("Content-Encoding", "gzip")
+	case compressed:
+		if out, err = gzip.NewReader(out); err != nil {
+			door.WriteError(w, r, err)
+			return
 		}
-		return
 	}
-	w.Header().Set("Content-Encoding", "gzip")
-	w.Header().Set("Content-Length", strconv.Itoa(len(packed)))
-	_, _ = w.Write(packed)
-}
-
-func write(w http.ResponseWriter, name, kind string) {
-	content, err := files.ReadFile(name)
-	if err != nil {
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
-	w.Header().Set("Content-Type", kind)
-	_, _ = w.Write(content)
+	_, _ = io.Copy(w, out) // the client is gone, which nobody can be told
 }

@@ -22,11 +22,15 @@ const maxDuration = 35 * time.Second
 // Handler serves /graphql for GET and POST. gqlgen's own transports repeat the
 // whole body in the text of an error, have no limit of size and choose the
 // status without regard to what the client accepts.
-type Handler struct{ engine *engine }
+type Handler struct {
+	engine    *engine
+	admission *door.Admission
+}
 
 // New returns a handler that calls the service over conn.
 func New(conn grpc.ClientConnInterface) *Handler {
-	return &Handler{engine: newEngine(newResolver(conn), door.NewAccess(conn))}
+	access := door.NewAccess(conn)
+	return &Handler{engine: newEngine(newResolver(conn), access), admission: door.NewAdmission(access)}
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -41,13 +45,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, media, err)
 		return
 	}
-	params, err := readParams(w, r)
+	ctx, cancel := context.WithTimeout(graphql.StartOperationTrace(ctx), maxDuration)
+	defer cancel()
+	body, err := readBody(w, r)
 	if err != nil {
 		refuse(w, r, media, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(graphql.StartOperationTrace(ctx), maxDuration)
-	defer cancel()
+	leave, err := h.admission.Enter(ctx, len(body))
+	if err != nil {
+		refuse(w, r, media, err)
+		return
+	}
+	defer leave()
+	params, err := readJSON(body)
+	if err != nil {
+		refuse(w, r, media, err)
+		return
+	}
 	operation, errs := h.engine.CreateOperationContext(ctx, params)
 	switch {
 	case len(errs) > 0:

@@ -56,17 +56,13 @@ func negotiate(accept []string) (string, error) {
 	return best, nil
 }
 
-// readParams reads a request by GET or POST.
-func readParams(w http.ResponseWriter, r *http.Request) (*graphql.RawParams, error) {
+// readBody reads a request as the body that it has by POST.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	switch r.Method {
 	case http.MethodGet:
 		return readQuery(r.URL.RawQuery)
 	case http.MethodPost:
-		body, err := door.ReadBody(w, r, jsonMedia, false)
-		if err != nil {
-			return nil, err
-		}
-		return readJSON(body)
+		return door.ReadBody(w, r, jsonMedia, false)
 	}
 	return nil, door.MethodNotAllowed(w, "GET, POST")
 }
@@ -75,7 +71,7 @@ func invalidParam(name, reason, description string) error {
 	return door.Invalid(door.Violation{Field: name, Reason: reason, Description: description})
 }
 
-func readQuery(raw string) (*graphql.RawParams, error) {
+func readQuery(raw string) ([]byte, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil || !utf8.ValidString(values.Get("query")+values.Get("operationName")) {
 		return nil, invalidParam("", door.ReasonInvalidValue, "the query of the address is not well formed")
@@ -96,11 +92,7 @@ func readQuery(raw string) (*graphql.RawParams, error) {
 			body[name] = json.RawMessage(text)
 		}
 	}
-	whole, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	return readJSON(whole)
+	return json.Marshal(body)
 }
 
 // readJSON reads the parameters of a request. Others than these are ignored,

@@ -1,7 +1,7 @@
 // Package openapi is the OpenAPI document of the REST door: what the generator
 // makes of the protos, and what it cannot know of the door.
 //
-// That is: the address; the shape of errors; that a log is a stream of lines;
+// That is: the address; the shape of errors; that a stream comes in lines;
 // that a field without a value is null in an answer; that a PATCH requires no
 // field; and that addresses which differ in a parameter's name only are one.
 package openapi
@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	_ "github.com/pointscene/carillon/gen/carillon/v1" // registers the messages
 	generated "github.com/pointscene/carillon/gen/openapi"
 )
 
@@ -24,7 +25,6 @@ type object = map[string]any
 
 const (
 	schemas   = "#/components/schemas/"
-	logPath   = "/v1/executions/{execution_id}/log"
 	errorName = "carillon.Error"
 )
 
@@ -43,7 +43,7 @@ func New(publicURL string) (http.Handler, error) {
 	}
 	mergePaths(paths)
 	describeErrors(paths, defined)
-	describeLog(paths)
+	describeStreams(paths)
 	describeNulls(defined)
 	describePatches(paths, defined)
 	body, err := json.Marshal(document)
@@ -110,18 +110,22 @@ func describeErrors(paths, defined object) {
 	})
 }
 
-// describeLog says that a log comes as lines or as events.
-func describeLog(paths object) {
-	get := child(child(paths, logPath), "get")
-	line := object{"$ref": schemas + "carillon.v1.TailLogResponse"}
-	child(get, "responses")["200"] = object{
-		"description": "The lines of the log, each a JSON object of this schema on a line of its own, or an event " +
-			"whose id is the cursor. A failure after the first line is a last line {\"error\": …}, or an event named error.",
-		"content": object{
+// describeStreams says that a stream comes as lines or as events.
+func describeStreams(paths object) {
+	each(paths, func(operation object) {
+		answer := child(child(operation, "responses"), "200")
+		schema := child(child(child(answer, "content"), "application/json"), "schema")
+		line := child(schema, "properties")["result"]
+		if title, _ := schema["title"].(string); !strings.HasPrefix(title, "Stream result of ") || line == nil {
+			return
+		}
+		answer["description"] = "Messages as they come: each a JSON object of this schema on a line of its own, or the data of an event " +
+			"whose id is the cursor to go on from. A failure after the first is a last line {\"error\": …}, or an event named error."
+		answer["content"] = object{
 			"application/x-ndjson": object{"schema": line},
 			"text/event-stream":    object{"schema": object{"type": "string"}},
-		},
-	}
+		}
+	})
 }
 
 // describeNulls says which fields are null without a value: those whose type

@@ -136,8 +136,10 @@ func wanted(field protoreflect.FieldDescriptor) string {
 		return "one of " + strings.Join(enumNames(field.Enum()), ", ")
 	case protoreflect.MessageKind:
 		return wantedMessage(field.Message().Name())
-	case protoreflect.Int32Kind, protoreflect.Int64Kind:
+	case protoreflect.Int32Kind:
 		return "an integer of at most 32 bits"
+	case protoreflect.Int64Kind:
+		return "an integer"
 	}
 	if isIdentifier(field) {
 		return "an identifier: text such as job_19, or an integer"

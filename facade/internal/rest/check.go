@@ -16,9 +16,18 @@ import (
 	"github.com/pointscene/carillon/facade/internal/strictjson"
 )
 
+// readBody reads the body of a request, which must have none unless the route
+// has.
+func (r *route) readBody(w http.ResponseWriter, req *http.Request) ([]byte, error) {
+	if r.bodyMessage() == nil {
+		return nil, noBody(req)
+	}
+	return door.ReadBody(w, req, "application/json", true)
+}
+
 // check returns the request as the gateway takes it: it refuses what is wrong
 // and rewrites the body and the query.
-func (r *route) check(w http.ResponseWriter, req *http.Request, params map[string]string) (*http.Request, error) {
+func (r *route) check(req *http.Request, raw []byte, params map[string]string) (*http.Request, error) {
 	query, violations := r.query(req.URL.RawQuery)
 	for _, name := range r.params {
 		if !keepable(params[name]) {
@@ -32,9 +41,9 @@ func (r *route) check(w http.ResponseWriter, req *http.Request, params map[strin
 	}
 	message := r.bodyMessage()
 	if message == nil {
-		return rewritten(req, query.Encode(), nil), noBody(req)
+		return rewritten(req, query.Encode(), nil), nil
 	}
-	object, err := readObject(w, req)
+	object, err := readObject(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +69,7 @@ func (r *route) check(w http.ResponseWriter, req *http.Request, params map[strin
 }
 
 // readObject reads a body that must be a JSON object; none at all is {}.
-func readObject(w http.ResponseWriter, req *http.Request) (map[string]any, error) {
-	raw, err := door.ReadBody(w, req, "application/json", true)
-	if err != nil {
-		return nil, err
-	}
+func readObject(raw []byte) (map[string]any, error) {
 	object := map[string]any{}
 	if len(raw) == 0 {
 		return object, nil

@@ -21,5 +21,5 @@
 // as the question whether the caller may read the object: authorization comes
 // before validation.
 //
-// Logs are streams and have handlers of their own in logs.go.
+// Streams have handlers of their own, in streams.go.
 package rest

@@ -27,6 +27,7 @@ var answers = protojson.MarshalOptions{EmitUnpopulated: true}
 type Handler struct {
 	routes     *routes
 	access     *door.Access
+	admission  *door.Admission
 	executions carillonv1.ExecutionServiceClient
 	mux        *runtime.ServeMux
 }
@@ -37,7 +38,11 @@ func New(conn grpc.ClientConnInterface) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{routes: all, access: door.NewAccess(conn), executions: carillonv1.NewExecutionServiceClient(conn)}
+	access := door.NewAccess(conn)
+	h := &Handler{
+		routes: all, access: access, admission: door.NewAdmission(access),
+		executions: carillonv1.NewExecutionServiceClient(conn),
+	}
 	h.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{MarshalOptions: answers}),
 		runtime.WithDisablePathLengthFallback(),
@@ -56,8 +61,9 @@ func New(conn grpc.ClientConnInterface) (*Handler, error) {
 		carillonv1.RegisterExecutionServiceHandlerClient(ctx, h.mux, h.executions),
 		carillonv1.RegisterInstanceServiceHandlerClient(ctx, h.mux, carillonv1.NewInstanceServiceClient(conn)),
 		carillonv1.RegisterConfigServiceHandlerClient(ctx, h.mux, carillonv1.NewConfigServiceClient(conn)),
-		// Registered later, it comes before the gateway's own.
+		// Registered later, they come before the gateway's own.
 		h.mux.HandlePath(http.MethodGet, "/v1/executions/{execution_id}/log", h.tailLog),
+		h.mux.HandlePath(http.MethodGet, "/v1/instances/{instance_id}/executions:watch", h.watchExecutions),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("register the routes: %w", err)
@@ -86,7 +92,16 @@ func (h *Handler) checked(next runtime.HandlerFunc) runtime.HandlerFunc {
 			ctx, cancel = context.WithTimeout(ctx, maxDuration)
 			defer cancel()
 		}
-		checked, err := route.check(w, r, params)
+		body, err := route.readBody(w, r)
+		leave := func() {}
+		if err == nil {
+			leave, err = h.admission.Enter(ctx, len(body))
+		}
+		var checked *http.Request
+		if err == nil {
+			defer leave()
+			checked, err = route.check(r, body, params)
+		}
 		if err != nil {
 			if first := h.access.Verdict(ctx, route.kind, params[route.object]); first != nil {
 				err = first

@@ -103,71 +103,89 @@ func refusalOf(t testing.TB, w *httptest.ResponseRecorder) refusal {
 
 const jobBody = `{"name": "nightly", "workflow": {"tasks": []}, "frequencyType": "MANUAL"}`
 
+// calls has every route, and the call that must come of it.
+var calls = []struct{ verb, address, body, method, request string }{
+	{"POST", "/v1/instances?requestId=r&validateOnly=true", `{"title": "a"}`, "CreateInstance", `{"instance": {"title": "a"}, "requestId": "r", "validateOnly": true}`},
+	{"GET", "/v1/instances?pageSize=5&pageToken=t", "", "ListInstances", `{"pageSize": 5, "pageToken": "t"}`},
+	{"GET", "/v1/instances/inst_1", "", "GetInstance", `{"instanceId": "inst_1"}`},
+	{"DELETE", "/v1/instances/1", "", "DeleteInstance", `{"instanceId": "1"}`},
+	{"POST", "/v1/instances/1/resources", `{"title": "a"}`, "CreateResource", `{"instanceId": "1", "resource": {"title": "a"}}`},
+	{"GET", "/v1/instances/1/resources", "", "ListResources", `{"instanceId": "1"}`},
+	{"GET", "/v1/resources/res_7", "", "GetResource", `{"resourceId": "res_7"}`},
+	{"DELETE", "/v1/resources/7", "", "DeleteResource", `{"resourceId": "7"}`},
+	{"POST", "/v1/clients", `{"title": "c", "scopes": ["instance-*"], "instanceIds": [1, "inst_2"]}`, "CreateClient", `{"client": {"title": "c", "scopes": ["instance-*"], "instanceIds": ["1", "inst_2"]}}`},
+	{"GET", "/v1/clients", "", "ListClients", `{}`},
+	{"DELETE", "/v1/clients/3", "", "DeleteClient", `{"clientId": "3"}`},
+	{"POST", "/v1/clients/client_3:resetSecret", "", "ResetClientSecret", `{"clientId": "client_3"}`},
+	{"POST", "/v1/resources/7/config", `{"config": {"s3": {"type": "s3"}, "old": null}}`, "AddConfig", `{"resourceId": "7", "config": {"s3": {"type": "s3"}, "old": null}}`},
+	{"GET", "/v1/resources/7/config", "", "GetConfig", `{"resourceId": "7"}`},
+	{"DELETE", "/v1/resources/7/config", "", "DeleteConfig", `{"resourceId": "7"}`},
+	{"POST", "/v1/instances/1/jobs", jobBody, "CreateJob", `{"instanceId": "1", "job": ` + jobBody + `}`},
+	{"GET", "/v1/instances/1/jobs", "", "ListJobs", `{"instanceId": "1"}`},
+	{"GET", "/v1/jobs/job_19", "", "GetJob", `{"jobId": "job_19"}`},
+	{"PATCH", "/v1/jobs/19", `{"name": "b"}`, "UpdateJob", `{"job": {"id": "19", "name": "b"}, "updateMask": "name"}`},
+	{"DELETE", "/v1/jobs/19?etag=e", "", "DeleteJob", `{"jobId": "19", "etag": "e"}`},
+	{"POST", "/v1/jobs/19:pause", `{"etag": "e"}`, "PauseJob", `{"jobId": "19", "etag": "e"}`},
+	{"POST", "/v1/jobs/19:resume", "", "ResumeJob", `{"jobId": "19"}`},
+	{"POST", "/v1/jobs/19:run", `{"requestId": "r", "overlapPolicy": "ALLOW"}`, "RunJob", `{"jobId": "19", "requestId": "r", "overlapPolicy": "ALLOW"}`},
+	{"POST", "/v1/schedules:preview", `{"frequencyType": "CRON_BASED", "cronExpression": "* * * * *", "after": "2026-01-01T00:00:00Z", "count": 3}`, "PreviewSchedule", `{"frequencyType": "CRON_BASED", "cronExpression": "* * * * *", "after": "2026-01-01T00:00:00Z", "count": 3}`},
+	{"GET", "/v1/jobs/19/occurrences?from=2026-01-01T00:00:00Z&pageSize=2", "", "ListOccurrences", `{"jobId": "19", "from": "2026-01-01T00:00:00Z", "pageSize": 2}`},
+	{"GET", "/v1/jobs/19/executions", "", "ListExecutions", `{"jobId": "19"}`},
+	{"GET", "/v1/instances/1/executions", "", "ListExecutions", `{"instanceId": "1"}`},
+	{"GET", "/v1/executions/exec_5", "", "GetExecution", `{"executionId": "exec_5"}`},
+	{"POST", "/v1/executions/5:cancel", "{}", "CancelExecution", `{"executionId": "5"}`},
+	{"GET", "/v1/executions/5/log?follow&cursor=c", "", "TailLog", `{"executionId": "5", "follow": true, "cursor": "c"}`},
+	{"POST", "/v1/instances/1:pause", `{"reason": "r", "until": "2026-01-01T00:00:00Z"}`, "PauseInstance", `{"instanceId": "1", "reason": "r", "until": "2026-01-01T00:00:00Z"}`},
+	{"POST", "/v1/instances/1:resume", "", "ResumeInstance", `{"instanceId": "1"}`},
+	{"GET", "/v1/instances/1/executions:watch?jobId=19&cursor=c", "", "WatchExecutions", `{"instanceId": "1", "jobId": "19", "cursor": "c"}`},
+	{"POST", "/v1/jobs/19/occurrences:skip", `{"scheduledFor": "2026-01-01T00:00:00Z"}`, "SkipOccurrence", `{"jobId": "19", "scheduledFor": "2026-01-01T00:00:00Z"}`},
+	{"POST", "/v1/jobs/19/occurrences:move", `{"scheduledFor": "2026-01-01T00:00:00Z", "moveTo": "2026-01-02T00:00:00Z"}`, "MoveOccurrence", `{"jobId": "19", "scheduledFor": "2026-01-01T00:00:00Z", "moveTo": "2026-01-02T00:00:00Z"}`},
+	{"POST", "/v1/jobs/19/occurrences:restore", `{"scheduledFor": "2026-01-01T00:00:00Z"}`, "RestoreOccurrence", `{"jobId": "19", "scheduledFor": "2026-01-01T00:00:00Z"}`},
+	{"POST", "/v1/jobs/19:explain", `{"from": "2026-01-01T00:00:00Z"}`, "ExplainJob", `{"jobId": "19", "from": "2026-01-01T00:00:00Z"}`},
+	{"POST", "/v1/jobs/19:backfill", `{}`, "BackfillJob", `{"jobId": "19"}`},
+	{"GET", "/v1/backfills/backfill_2", "", "GetBackfill", `{"backfillId": "backfill_2"}`},
+	{"POST", "/v1/backfills/2:cancel", "", "CancelBackfill", `{"backfillId": "2"}`},
+}
+
 func TestEveryRouteCallsItsMethod(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ verb, address, body, method, request string }{
-		{"POST", "/v1/instances?requestId=r&validateOnly=true", `{"title": "a"}`, "CreateInstance", `{"instance": {"title": "a"}, "requestId": "r", "validateOnly": true}`},
-		{"GET", "/v1/instances?pageSize=5&pageToken=t", "", "ListInstances", `{"pageSize": 5, "pageToken": "t"}`},
-		{"GET", "/v1/instances/inst_1", "", "GetInstance", `{"instanceId": "inst_1"}`},
-		{"DELETE", "/v1/instances/1", "", "DeleteInstance", `{"instanceId": "1"}`},
-		{"POST", "/v1/instances/1/resources", `{"title": "a"}`, "CreateResource", `{"instanceId": "1", "resource": {"title": "a"}}`},
-		{"GET", "/v1/instances/1/resources", "", "ListResources", `{"instanceId": "1"}`},
-		{"GET", "/v1/resources/res_7", "", "GetResource", `{"resourceId": "res_7"}`},
-		{"DELETE", "/v1/resources/7", "", "DeleteResource", `{"resourceId": "7"}`},
-		{"POST", "/v1/clients", `{"title": "c", "scopes": ["instance-*"], "instanceIds": [1, "inst_2"]}`, "CreateClient", `{"client": {"title": "c", "scopes": ["instance-*"], "instanceIds": ["1", "inst_2"]}}`},
-		{"GET", "/v1/clients", "", "ListClients", `{}`},
-		{"DELETE", "/v1/clients/3", "", "DeleteClient", `{"clientId": "3"}`},
-		{"POST", "/v1/clients/client_3:resetSecret", "", "ResetClientSecret", `{"clientId": "client_3"}`},
-		{"POST", "/v1/resources/7/config", `{"config": {"s3": {"type": "s3"}, "old": null}}`, "AddConfig", `{"resourceId": "7", "config": {"s3": {"type": "s3"}, "old": null}}`},
-		{"GET", "/v1/resources/7/config", "", "GetConfig", `{"resourceId": "7"}`},
-		{"DELETE", "/v1/resources/7/config", "", "DeleteConfig", `{"resourceId": "7"}`},
-		{"POST", "/v1/instances/1/jobs", jobBody, "CreateJob", `{"instanceId": "1", "job": ` + jobBody + `}`},
-		{"GET", "/v1/instances/1/jobs", "", "ListJobs", `{"instanceId": "1"}`},
-		{"GET", "/v1/jobs/job_19", "", "GetJob", `{"jobId": "job_19"}`},
-		{"PATCH", "/v1/jobs/19", `{"name": "b"}`, "UpdateJob", `{"job": {"id": "19", "name": "b"}, "updateMask": "name"}`},
-		{"DELETE", "/v1/jobs/19?etag=e", "", "DeleteJob", `{"jobId": "19", "etag": "e"}`},
-		{"POST", "/v1/jobs/19:pause", `{"etag": "e"}`, "PauseJob", `{"jobId": "19", "etag": "e"}`},
-		{"POST", "/v1/jobs/19:resume", "", "ResumeJob", `{"jobId": "19"}`},
-		{"POST", "/v1/jobs/19:run", `{"requestId": "r", "overlapPolicy": "ALLOW"}`, "RunJob", `{"jobId": "19", "requestId": "r", "overlapPolicy": "ALLOW"}`},
-		{"POST", "/v1/schedules:preview", `{"frequencyType": "CRON_BASED", "cronExpression": "* * * * *", "after": "2026-01-01T00:00:00Z", "count": 3}`, "PreviewSchedule", `{"frequencyType": "CRON_BASED", "cronExpression": "* * * * *", "after": "2026-01-01T00:00:00Z", "count": 3}`},
-		{"GET", "/v1/jobs/19/occurrences?from=2026-01-01T00:00:00Z&pageSize=2", "", "ListOccurrences", `{"jobId": "19", "from": "2026-01-01T00:00:00Z", "pageSize": 2}`},
-		{"GET", "/v1/jobs/19/executions", "", "ListExecutions", `{"jobId": "19"}`},
-		{"GET", "/v1/instances/1/executions", "", "ListExecutions", `{"instanceId": "1"}`},
-		{"GET", "/v1/executions/exec_5", "", "GetExecution", `{"executionId": "exec_5"}`},
-		{"POST", "/v1/executions/5:cancel", "{}", "CancelExecution", `{"executionId": "5"}`},
-		{"GET", "/v1/executions/5/log?follow&cursor=c", "", "TailLog", `{"executionId": "5", "follow": true, "cursor": "c"}`},
-	} {
+	for _, c := range calls {
 		t.Run(c.verb+" "+c.address, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			if w := b.ask(t, c.verb, c.address, c.body); w.Code != http.StatusOK {
 				t.Fatalf("status %d: %s", w.Code, w.Body)
 			}
-			calls := b.Calls()
-			if len(calls) != 1 || calls[0].Method != c.method {
-				t.Fatalf("calls %+v, want one of %s", calls, c.method)
+			made := b.Calls()
+			if len(made) != 1 || made[0].Method != c.method {
+				t.Fatalf("calls %+v, want one of %s", made, c.method)
 			}
-			want := calls[0].Request.ProtoReflect().New().Interface()
+			want := made[0].Request.ProtoReflect().New().Interface()
 			if err := protojson.Unmarshal([]byte(c.request), want); err != nil {
 				t.Fatal(err)
 			}
-			if !proto.Equal(calls[0].Request, want) {
-				t.Errorf("request\n%s, want\n%s", protojson.Format(calls[0].Request), protojson.Format(want))
+			if !proto.Equal(made[0].Request, want) {
+				t.Errorf("request\n%s, want\n%s", protojson.Format(made[0].Request), protojson.Format(want))
 			}
 		})
 	}
 }
 
-// TestEveryMethodHasItsRouteTested keeps the table above whole.
-func TestEveryMethodHasItsRouteTested(t *testing.T) {
+func TestTheTableHasEveryRoute(t *testing.T) {
 	t.Parallel()
 	all, err := newRoutes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const tested = 30
-	if len(all.list) != tested {
-		t.Errorf("%d routes, %d of them in the table of TestEveryRouteCallsItsMethod", len(all.list), tested)
+	for _, r := range all.list {
+		found := false
+		for _, c := range calls {
+			path, _, _ := strings.Cut(c.address, "?")
+			found = found || c.verb == r.verb && c.method == string(r.method.Name()) && r.matches(path)
+		}
+		if !found {
+			t.Errorf("%s %s is not tested", r.verb, r.pattern)
+		}
 	}
 }
 

@@ -1117,7 +1117,7 @@ func (ec *executionContext) _Occurrence_count(ctx context.Context, field graphql
 			return ec.fieldContext_Occurrence_count(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.Count(), nil
+			return obj.Count, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
@@ -1128,7 +1128,7 @@ func (ec *executionContext) _Occurrence_count(ctx context.Context, field graphql
 	)
 }
 func (ec *executionContext) fieldContext_Occurrence_count(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("Occurrence", field, true, false, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("Occurrence", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
 func (ec *executionContext) _OccurrencePage_items(ctx context.Context, field graphql.CollectedField, obj *model.OccurrencePage) (ret graphql.Marshaler) {

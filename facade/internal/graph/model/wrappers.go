@@ -68,9 +68,6 @@ type Occurrence struct{ *carillonv1.Occurrence }
 // Reason is null unless it was skipped.
 func (o *Occurrence) Reason() *string { return unlessEmpty(o.Occurrence.GetReason()) }
 
-// Count is at least 1.
-func (o *Occurrence) Count() int32 { return int32(o.Occurrence.GetCount()) }
-
 // ExecutionID is null when there is no execution.
 func (o *Occurrence) ExecutionID() *string { return unlessEmpty(o.Occurrence.GetExecutionId()) }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -20,50 +21,96 @@ import (
 const (
 	// patience is how long a stream's first message may take before the answer
 	// begins without it: an error until then gets a status of its own.
-	patience = time.Second
+	patience = 250 * time.Millisecond
 	// heartbeat keeps proxies from ending an event stream that has nothing to
 	// tell.
 	heartbeat = 15 * time.Second
 )
 
-// tailLog answers a log as lines of JSON, or as server-sent events by Accept.
-// An error after the first byte is the last line, or an event named error.
+// tailLog answers the lines of a log.
 func (h *Handler) tailLog(w http.ResponseWriter, r *http.Request, params map[string]string) {
-	query := r.URL.Query()
-	follow, _ := strconv.ParseBool(query.Get("follow")) // it was checked
-	ask := &carillonv1.TailLogRequest{ExecutionId: params["execution_id"], Follow: follow, Cursor: query.Get("cursor")}
+	follow, _ := strconv.ParseBool(r.URL.Query().Get("follow")) // it was checked
+	stream(w, r, func(ctx context.Context, cursor string) (func() (resumable, error), error) {
+		from, err := h.executions.TailLog(ctx, &carillonv1.TailLogRequest{
+			ExecutionId: params["execution_id"], Follow: follow, Cursor: cursor,
+		})
+		return receiver(from, err)
+	})
+}
+
+// watchExecutions answers the changes of an instance's executions.
+func (h *Handler) watchExecutions(w http.ResponseWriter, r *http.Request, params map[string]string) {
+	stream(w, r, func(ctx context.Context, cursor string) (func() (resumable, error), error) {
+		from, err := h.executions.WatchExecutions(ctx, &carillonv1.WatchExecutionsRequest{
+			InstanceId: params["instance_id"], JobId: value(r.URL.Query(), "jobId", "job_id"), Cursor: cursor,
+		})
+		return receiver(from, err)
+	})
+}
+
+// value is that of a parameter by either of its names.
+func value(query url.Values, names ...string) string {
+	for _, name := range names {
+		if query.Has(name) {
+			return query.Get(name)
+		}
+	}
+	return ""
+}
+
+// resumable is a message of a stream that can go on after it.
+type resumable interface {
+	proto.Message
+	GetCursor() string
+}
+
+func receiver[T any, M interface {
+	*T
+	resumable
+}](from grpc.ServerStreamingClient[T], err error) (func() (resumable, error), error) {
+	return func() (resumable, error) {
+		message, err := from.Recv()
+		return M(message), err
+	}, err
+}
+
+// stream answers a stream as lines of JSON, or as server-sent events by
+// Accept. An error after the first byte is the last line, or an event named
+// error.
+func stream(w http.ResponseWriter, r *http.Request, open func(ctx context.Context, cursor string) (func() (resumable, error), error)) {
+	cursor := r.URL.Query().Get("cursor")
 	out := output{w: w, r: r, frames: lines{}}
 	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 		out.frames = events{}
 		// A client that reconnects has read further than its address says.
-		if last := r.Header.Get("Last-Event-ID"); last != "" {
-			ask.Cursor, out.resumed = last, true
+		if last := r.Header.Get("Last-Event-ID"); last != "" && keepable(last) {
+			cursor, out.resumed = last, true
 		}
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	stream, err := h.executions.TailLog(ctx, ask)
+	next, err := open(ctx, cursor)
 	if err != nil {
 		door.WriteError(w, r, err)
 		return
 	}
-	out.copy(receive(ctx, stream))
+	out.copy(receive(ctx, next))
 }
 
 // received is what a stream gave: a message or its end.
 type received struct {
-	line *carillonv1.TailLogResponse
-	err  error
+	message resumable
+	err     error
 }
 
-// receive reads stream until it or ctx ends.
-func receive(ctx context.Context, stream grpc.ServerStreamingClient[carillonv1.TailLogResponse]) <-chan received {
+// receive reads a stream until it or ctx ends.
+func receive(ctx context.Context, from func() (resumable, error)) <-chan received {
 	next := make(chan received)
 	go func() {
 		for {
-			line, err := stream.Recv()
+			message, err := from()
 			select {
-			case next <- received{line, err}:
+			case next <- received{message, err}:
 			case <-ctx.Done():
 				return
 			}
@@ -95,7 +142,7 @@ func (o *output) copy(next <-chan received) {
 			case got.err != nil:
 				o.end(got.err)
 				return
-			case !o.send(o.frames.line(got.line)):
+			case !o.send(o.frames.message(got.message)):
 				return // the client is gone
 			}
 		case <-wait.C:
@@ -139,7 +186,7 @@ func (o *output) end(err error) {
 // frames is how a stream looks.
 type frames interface {
 	contentType() string
-	line(*carillonv1.TailLogResponse) []byte
+	message(resumable) []byte
 	idle() []byte
 	end() []byte
 	failed(fault []byte) []byte
@@ -148,18 +195,18 @@ type frames interface {
 // lines is application/x-ndjson.
 type lines struct{}
 
-func (lines) contentType() string                          { return "application/x-ndjson" }
-func (lines) line(line *carillonv1.TailLogResponse) []byte { return append(encode(line), '\n') }
-func (lines) idle() []byte                                 { return nil }
-func (lines) end() []byte                                  { return nil }
-func (lines) failed(fault []byte) []byte                   { return append(fault, '\n') }
+func (lines) contentType() string        { return "application/x-ndjson" }
+func (lines) message(m resumable) []byte { return append(encode(m), '\n') }
+func (lines) idle() []byte               { return nil }
+func (lines) end() []byte                { return nil }
+func (lines) failed(fault []byte) []byte { return append(fault, '\n') }
 
 // events are server-sent events; an id is the cursor to go on from.
 type events struct{}
 
 func (events) contentType() string { return "text/event-stream" }
-func (events) line(line *carillonv1.TailLogResponse) []byte {
-	return fmt.Appendf(nil, "id: %s\ndata: %s\n\n", line.GetCursor(), encode(line))
+func (events) message(m resumable) []byte {
+	return fmt.Appendf(nil, "id: %s\ndata: %s\n\n", m.GetCursor(), encode(m))
 }
 func (events) idle() []byte { return []byte(":\n\n") }
 func (events) end() []byte  { return []byte("event: end\ndata: {}\n\n") }
