@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"math/bits"
+	"sort"
 	"time"
 )
 
@@ -99,6 +100,33 @@ func (s *Schedule) Excluded(after, upTo time.Time) (r Range, ok bool) {
 	all := *s
 	all.excluded = nil
 	return all.Between(after, upTo)
+}
+
+// ExcludedRuns returns all that Excluded would between the slots of
+// (after, upTo], in order: runs of slots that only the exclusions take away,
+// with no other slot inside of one. There are at most as many as exclusions
+// and changes of the clock.
+func (s *Schedule) ExcludedRuns(after, upTo time.Time) (runs []Range) {
+	if len(s.excluded) == 0 {
+		return nil
+	}
+	all := *s
+	all.excluded = nil
+	from, to := secondAfter(after), secondAfter(upTo)
+	for from < to {
+		// The first second up to which there are more slots without exclusions.
+		taken := sort.Search(int(to-from), func(n int) bool {
+			limit := from + int64(n) + 1
+			return all.count(from, limit) > s.count(from, limit)
+		})
+		run, ok := s.Excluded(instant(from+int64(taken)-1), upTo)
+		if !ok {
+			break
+		}
+		runs = append(runs, run)
+		from = secondAfter(run.Last)
+	}
+	return runs
 }
 
 // next returns the first slot at or after u.

@@ -175,16 +175,21 @@ func TestSelectionsEqualMinuteWalk(t *testing.T) {
 func checkExcluded(t testing.TB, s *Schedule, slots, all []int64, after, until time.Time) {
 	t.Helper()
 	prev := after
+	var runs []Range
 	for _, next := range append(slices.Clone(slots), until.Unix()+1) {
 		i, j := lowerBound(all, prev.Unix()+1), lowerBound(all, next)
 		got, ok := s.Excluded(prev, until)
 		var want Range
 		if i < j {
 			want = Range{First: instant(all[i]), Last: instant(all[j-1]), Count: int64(j - i)}
+			runs = append(runs, want)
 		}
 		if got != want || ok != (i < j) {
 			t.Errorf("Excluded(%v, %v) = %v, %t; want %v", prev, until, got, ok, want)
 		}
 		prev = instant(next)
+	}
+	if got := s.ExcludedRuns(after, until); !slices.Equal(got, runs) {
+		t.Errorf("ExcludedRuns(%v, %v) = %v; want %v", after, until, got, runs)
 	}
 }
