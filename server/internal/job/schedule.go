@@ -41,6 +41,9 @@ type ScheduleOptions struct {
 	// ExcludedDates are dates in the time zone, 2026-12-24, or ranges with both
 	// ends, 2026-12-24/2027-01-06.
 	ExcludedDates []string `json:"excludedDates,omitempty"`
+	// Since is since when this schedule holds; kept only with ExcludedDates, to
+	// tell which excluded slots are its own.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // IsZero tells whether everything is the default.

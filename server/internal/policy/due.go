@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"sort"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -18,14 +17,29 @@ const Grace = 30 * time.Second
 // of stopping the ticker.
 const SkipInvalid = "SCHEDULE_INVALID"
 
-// Due decides what becomes of a job that is due at now, or will be in a moment.
+// Due decides what becomes of a job that the ticker comes by at now, which may
+// be a moment before it is due.
 func Due(due store.Due, now time.Time) store.Decision {
 	times, err := schedule.Compile(schedule.ForJob(due.Schedule, due.JobID))
 	if err != nil {
-		return store.Decision{Skips: []job.Skip{skipOf(due, SkipInvalid, due.NextRun, due.NextRun, 1, 0)}}
+		return Invalid(due)
 	}
 	d := decider{Due: due, times: times, now: now, policies: due.Policies.WithDefaults()}
-	return d.decide()
+	switch {
+	case !due.HeldAt.IsZero():
+		d.endHold()
+	case !due.Active:
+		d.resume()
+	default:
+		d.decide()
+	}
+	return d.out
+}
+
+// Invalid is the decision for a job whose schedule can't be evaluated.
+func Invalid(due store.Due) store.Decision {
+	d := decider{Due: due}
+	return store.Decision{Skips: []job.Skip{d.row(SkipInvalid, due.NextRun, due.NextRun, 1, 0)}}
 }
 
 type decider struct {
@@ -36,92 +50,118 @@ type decider struct {
 	out      store.Decision
 }
 
-func (d *decider) decide() store.Decision {
-	newest := d.NextRun
-	if d.NextRun.Before(d.now) {
-		if slots, ok := d.times.Between(d.NextRun, d.now); ok {
-			newest = slots.Last
-		}
+// decide tells every slot from the one that was due to now, and every move
+// whose time has come.
+func (d *decider) decide() {
+	upTo := d.now
+	if d.NextRun.After(upTo) {
+		upTo = d.NextRun // ahead of its time
 	}
-	for _, slot := range d.catchUp(newest) {
-		d.start(slot)
+	newest := upTo
+	if slots, ok := d.times.Between(d.NextRun.Add(-1), upTo); ok {
+		newest = slots.Last
+		d.excluded(newest)
+		d.catchUp(slots.First, slots.Last)
 	}
-	d.out.Next, _ = d.times.Next(newest)
-	return d.out
+	d.moved(upTo)
+	if !d.exhausted() {
+		d.out.Next = d.next(newest, upTo)
+	}
 }
 
-// catchUp chooses the slots from the one that was due to the newest that are
-// to start, and records the others as missed.
-func (d *decider) catchUp(newest time.Time) []time.Time {
-	oldest := d.NextRun
-	if d.now.Sub(newest) > d.policies.CatchUpWindow {
+// next is when the ticker comes by again: at the first slot that was not moved
+// elsewhere, or at the first move.
+func (d *decider) next(after, upTo time.Time) (next time.Time) {
+	slot, ok := d.times.Next(after)
+	for ok && d.change(slot) != nil && !d.change(slot).MoveTo.IsZero() {
+		slot, ok = d.times.Next(slot)
+	}
+	if ok {
+		next = slot
+	}
+	for _, c := range d.Changes {
+		if c.MoveTo.After(upTo) && (next.IsZero() || c.MoveTo.Before(next)) {
+			next = c.MoveTo
+		}
+	}
+	return next
+}
+
+// catchUp starts what the catch-up policy chooses of the slots in [oldest,
+// newest], and tells the others.
+func (d *decider) catchUp(oldest, newest time.Time) {
+	last, ok := d.newestFree(oldest, newest)
+	if !ok {
 		d.missed(oldest, newest)
-		return nil
+		return
 	}
-	switch d.policies.CatchUp {
-	case job.CatchUpAll:
-		return d.catchUpAll(oldest, newest)
-	case job.CatchUpNone:
-		if d.now.Sub(newest) >= Grace {
-			d.missed(oldest, newest)
-			return nil
-		}
+	late := d.now.Sub(last)
+	switch {
+	case late > d.policies.CatchUpWindow, d.policies.CatchUp == job.CatchUpNone && late >= Grace:
+		d.missed(oldest, newest)
+	case d.policies.CatchUp == job.CatchUpAll:
+		d.catchUpAll(oldest, newest)
+	default:
+		d.missed(oldest, last.Add(-1))
+		d.start(last, d.times.FireAt(last))
+		d.missed(last.Add(1), newest)
 	}
-	if newest.After(oldest) {
-		d.missed(oldest, newest.Add(-1))
-	}
-	return []time.Time{newest}
 }
 
-// catchUpAll chooses the newest MaxCatchUp slots inside the window.
-func (d *decider) catchUpAll(oldest, newest time.Time) []time.Time {
+// newestFree is the newest slot that nobody left out or moved.
+func (d *decider) newestFree(oldest, newest time.Time) (time.Time, bool) {
+	for d.change(newest) != nil {
+		slots, ok := d.times.Between(oldest.Add(-1), newest.Add(-1))
+		if !ok {
+			return newest, false
+		}
+		newest = slots.Last
+	}
+	return newest, true
+}
+
+// catchUpAll starts the newest slots inside the window, one after the other.
+func (d *decider) catchUpAll(oldest, newest time.Time) {
 	after := oldest.Add(-1)
 	if start := d.now.Add(-d.policies.CatchUpWindow); start.After(after) {
 		after = start.Add(-1)
 	}
 	after = d.lastBut(job.MaxCatchUp, after, newest)
-	var slots []time.Time
+	told := oldest
 	for slot, ok := d.times.Next(after); ok && !slot.After(newest); slot, ok = d.times.Next(slot) {
-		slots = append(slots, slot)
+		if d.change(slot) != nil {
+			continue // missed tells it
+		}
+		d.missed(told, slot.Add(-1))
+		d.start(slot, d.times.FireAt(slot))
+		told = slot.Add(1)
 	}
-	if len(slots) > 0 && slots[0].After(oldest) {
-		d.missed(oldest, slots[0].Add(-1))
-	}
-	return slots
+	d.missed(told, newest)
 }
 
 // lastBut returns the earliest instant from after on, to the second, that has
 // at most n slots between itself and newest.
 func (d *decider) lastBut(n int64, after, newest time.Time) time.Time {
-	seconds := sort.Search(int(newest.Sub(after)/time.Second), func(s int) bool {
-		slots, ok := d.times.Between(after.Add(time.Duration(s)*time.Second), newest)
+	seconds := searchSeconds(newest.Sub(after), func(offset time.Duration) bool {
+		slots, ok := d.times.Between(after.Add(offset), newest)
 		return !ok || slots.Count <= n
 	})
-	return after.Add(time.Duration(seconds) * time.Second)
+	return after.Add(seconds)
 }
 
-// missed records the slots in [first, last].
-func (d *decider) missed(first, last time.Time) { d.skip(job.SkipMissed, first, last, 0) }
+// exhausted tells whether the job has made all the executions that it may.
+func (d *decider) exhausted() bool {
+	return d.policies.MaxExecutions > 0 && d.Started+int64(len(d.out.Starts)) >= d.policies.MaxExecutions
+}
 
-// skip records the slots in [first, last] with a reason.
-func (d *decider) skip(reason string, first, last time.Time, blockedBy int64) {
-	count := int64(1)
-	if slots, ok := d.times.Between(first.Add(-1), last); ok {
-		first, last, count = slots.First, slots.Last, slots.Count
+// start makes an execution of the slot, or a skip when a policy says so.
+// Slots that follow another one of the same decision go one after the other,
+// unless the job's executions may run side by side.
+func (d *decider) start(slot, notBefore time.Time) {
+	if d.exhausted() {
+		return // beyond the last execution nothing is due
 	}
-	d.out.Skips = append(d.out.Skips, skipOf(d.Due, reason, first, last, count, blockedBy))
-}
-
-func skipOf(due store.Due, reason string, first, last time.Time, count, blockedBy int64) job.Skip {
-	return job.Skip{JobID: due.JobID, InstanceID: due.InstanceID, Reason: reason, First: first, Last: last, Count: count, BlockedBy: blockedBy}
-}
-
-// start makes an execution of the slot, or a skip when the overlap policy
-// says so. Slots that follow another one of the same decision count as
-// overlapping it, except that a catch-up of several goes one after the other.
-func (d *decider) start(slot time.Time) {
-	first := len(d.out.Starts) == 0
-	waits, reason := d.overlap(first)
+	waits, reason := d.overlap(len(d.out.Starts) == 0)
 	if reason != "" {
 		d.skip(reason, slot, slot, d.Blocking)
 		return
@@ -129,19 +169,16 @@ func (d *decider) start(slot time.Time) {
 	if waits {
 		d.Waiting++
 	}
-	d.out.Starts = append(d.out.Starts, store.Start{ScheduledFor: slot, NotBefore: d.times.FireAt(slot), Waits: waits})
+	d.out.Starts = append(d.out.Starts, store.Start{ScheduledFor: slot, NotBefore: notBefore, Waits: waits})
 }
 
 // overlap tells whether a start waits for others, or why there is none.
 func (d *decider) overlap(first bool) (waits bool, skip string) {
-	if d.policies.Overlap == job.OverlapAllow {
+	switch {
+	case d.policies.Overlap == job.OverlapAllow:
 		return false, ""
-	}
-	if !first && d.Blocking == 0 {
-		return true, "" // behind an earlier slot of the same catch-up
-	}
-	if d.Blocking == 0 {
-		return false, ""
+	case d.Blocking == 0:
+		return !first, "" // behind an earlier slot of the same catch-up
 	}
 	switch d.policies.Overlap {
 	case job.OverlapBufferOne:

@@ -18,7 +18,7 @@ func at(offset time.Duration) time.Time { return noon.Add(offset) }
 // everyMinute is a job that was due at noon.
 func everyMinute(p job.Policies) store.Due {
 	return store.Due{
-		JobID: 7, InstanceID: 3, Policies: p, NextRun: noon,
+		JobID: 7, InstanceID: 3, Active: true, Policies: p, NextRun: noon,
 		Schedule: job.Schedule{Type: job.IntervalBased, IntervalMinutes: 1, TimeZone: "UTC", Anchor: at(-time.Hour)},
 	}
 }
@@ -69,7 +69,7 @@ func TestDue(t *testing.T) {
 		},
 		"outside the window": {
 			store.Due{
-				JobID: 7, InstanceID: 3, NextRun: noon, Policies: job.Policies{CatchUpWindow: time.Hour},
+				JobID: 7, InstanceID: 3, Active: true, NextRun: noon, Policies: job.Policies{CatchUpWindow: time.Hour},
 				Schedule: job.Schedule{Type: job.CronBased, Cron: "0 12 * * *", TimeZone: "UTC"},
 			}, at(2 * time.Hour),
 			store.Decision{Skips: []job.Skip{skip("MISSED", 0, 0, 1, 0)}, Next: at(24 * time.Hour)},

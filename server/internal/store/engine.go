@@ -16,8 +16,20 @@ type Due struct {
 	Version  int64
 	Schedule job.Schedule
 	Policies job.Policies
-	// NextRun is the slot that is due.
+	// NextRun is why the ticker comes by: the slot that is due, the time that
+	// one was moved to, or the end of a pause.
 	NextRun time.Time
+	// Active is false while the job is paused; PausedAt is since when, and
+	// PausedUntil when it resumes by itself, zero for never.
+	Active                bool
+	PausedAt, PausedUntil time.Time
+	// HeldAt is since when the job's instance is paused, zero while it is not.
+	HeldAt time.Time
+	// Started counts executions by schedule while a policy needs it.
+	Started int64
+	// Changes are callers' wishes about occurrences, in the order of their
+	// slots.
+	Changes []job.OccurrenceChange
 	// Blocking is the id of an execution of the job that is due and has not
 	// ended, 0 for none.
 	Blocking int64
@@ -41,8 +53,15 @@ type Decision struct {
 	Skips  []job.Skip
 	// CancelRunning asks the job's running executions to end.
 	CancelRunning bool
-	// Next is the next slot, zero for none.
+	// Next is when the ticker comes by again, zero for never.
 	Next time.Time
+	// Resume makes a paused job active; Anchor is its interval's new anchor.
+	Resume bool
+	Anchor time.Time
+	// Unhold ends what the instance's pause did to the job.
+	Unhold bool
+	// Consumed are the slots whose changes are told.
+	Consumed []time.Time
 }
 
 // ClaimRequest bounds one claim.
@@ -85,7 +104,11 @@ type Claimed struct {
 // Finish is the end of one attempt.
 type Finish struct {
 	ExecutionID int64
+	JobID       int64
 	Fence       int64
+	// PauseAfter is after how many ends in a row that did not succeed the job
+	// is paused; 0 is never. Ends that were cancelled don't count.
+	PauseAfter int
 	// State is final, or QUEUED when RetryAt is set.
 	State      job.State
 	Error      *job.Failure
@@ -130,6 +153,10 @@ type Engine interface {
 	// whose fence was stale: nothing was written for them. One that was to be
 	// retried but that somebody asked to cancel ends CANCELLED.
 	Finish(ctx context.Context, ends []Finish) (stale []int64, err error)
+	// AdvanceBackfills makes executions for open backfills, as many as their
+	// concurrency lets run, and ends those that have none left. next answers up
+	// to limit slots of a schedule in (after, before).
+	AdvanceBackfills(ctx context.Context, now time.Time, next func(s job.Schedule, jobID int64, after, before time.Time, limit int) []time.Time) (made int, err error)
 	// Progress stores what has been running for a while and answers the ids
 	// whose fence is stale and those that somebody asked to cancel.
 	Progress(ctx context.Context, reports []Progress) (stale, cancelled []int64, err error)

@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/policy"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -129,6 +128,9 @@ func (t *Ticker) look(ctx context.Context) (backlog bool) {
 	}
 	if t.o.Schedules {
 		backlog = t.claim(ctx, "due", t.claimDue) || backlog
+		if _, err := t.o.Store.AdvanceBackfills(ctx, t.o.Lease.Now(), policy.BackfillSlots); err != nil && ctx.Err() == nil {
+			t.o.Log.WarnContext(ctx, "can't advance backfills; trying again", "error", err)
+		}
 	}
 	return backlog
 }
@@ -167,9 +169,7 @@ func (t *Ticker) decide(ctx context.Context, due store.Due, now time.Time) (d st
 	defer func() {
 		if p := recover(); p != nil {
 			t.o.Log.ErrorContext(ctx, "a job's schedule made the ticker fail; the job is stopped", "job", due.JobID, "panic", p, "stack", string(debug.Stack()))
-			d = store.Decision{Skips: []job.Skip{{
-				JobID: due.JobID, InstanceID: due.InstanceID, Reason: policy.SkipInvalid, First: due.NextRun, Last: due.NextRun, Count: 1,
-			}}}
+			d = policy.Invalid(due)
 		}
 		for _, skip := range d.Skips {
 			t.o.Metrics.Skipped(skip.Reason, skip.Count)

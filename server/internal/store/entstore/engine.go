@@ -55,11 +55,31 @@ func (s *Store) CancelledOf(ctx context.Context, owner int64) (ids []int64, err 
 }
 
 // Finish implements store.Engine.
-func (s *Store) Finish(ctx context.Context, ends []store.Finish) ([]int64, error) {
+func (s *Store) Finish(ctx context.Context, ends []store.Finish) (stale []int64, err error) {
+	finish := s.liteFinish
 	if s.postgres() {
-		return s.pgFinish(ctx, ends)
+		finish = s.pgFinish
 	}
-	return s.liteFinish(ctx, ends)
+	stale, err = finish(ctx, ends)
+	if !isDuplicate(err) {
+		return stale, err
+	}
+	// A slot ran twice: clocks or a fault of ours. One bad row must not keep
+	// the others from their history, and this one is kept under another name.
+	s.log.ErrorContext(ctx, "an occurrence has run twice; its second execution keeps a trigger id of its own", "error", err)
+	for _, end := range ends {
+		again, err := finish(ctx, []store.Finish{end})
+		if isDuplicate(err) {
+			if _, err = s.db.ExecContext(ctx, `UPDATE active_executions SET trigger_id = 'again_' || id WHERE id = $1 AND fence = $2`, end.ExecutionID, end.Fence); err == nil {
+				again, err = finish(ctx, []store.Finish{end})
+			}
+		}
+		if err != nil {
+			return nil, convert("finish an execution", err)
+		}
+		stale = append(stale, again...)
+	}
+	return stale, nil
 }
 
 // Progress implements store.Engine.
@@ -95,6 +115,39 @@ type dueRow struct {
 	next   int64
 }
 
+// dueColumns are what scanDue reads.
+const dueColumns = `s.id, s.instance_id, s.version, s.next_run, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies,
+       s.fence, s.skip_id, s.active, s.paused_at, s.paused_until, s.held_at, s.extras, s.started`
+
+// scanDue reads dueColumns; row is nil or takes what stands before them.
+func scanDue(scan func(...any) error, row *string, more ...any) (*dueRow, error) {
+	d := new(dueRow)
+	var next, anchor, pausedAt, pausedUntil, heldAt int64
+	var policies, extras string
+	into := []any{
+		&d.JobID, &d.InstanceID, &d.Version, &next, &d.Schedule.Type, &d.Schedule.Cron, &d.Schedule.IntervalMinutes,
+		&d.Schedule.TimeZone, &anchor, &policies, &d.fence, &d.skipID, &d.Active, &pausedAt, &pausedUntil, &heldAt, &extras, &d.Started,
+	}
+	if row != nil {
+		into = append([]any{row}, into...)
+	}
+	if err := scan(append(into, more...)...); err != nil {
+		return nil, err
+	}
+	d.NextRun, d.Schedule.Anchor = timeOf(next), timeOf(anchor)
+	d.PausedAt, d.PausedUntil, d.HeldAt = timeOf(pausedAt), timeOf(pausedUntil), timeOf(heldAt)
+	if extras != "" {
+		options, err := decode[job.ScheduleOptions](extras)
+		if err != nil {
+			return nil, err
+		}
+		d.Schedule.ScheduleOptions = options
+	}
+	var err error
+	d.Policies, err = policiesOf(policies)
+	return d, err
+}
+
 // startRow is an execution to insert.
 type startRow struct {
 	due   *dueRow
@@ -121,13 +174,15 @@ type claimBatch struct {
 	skips  []*skipRow
 	// cancel are the jobs whose running executions are to end.
 	cancel []int64
+	rare   []write
 }
 
 func newClaimBatch(req store.ClaimRequest, rows []*dueRow, decide func(store.Due) store.Decision) *claimBatch {
 	b := &claimBatch{moved: make([]*dueRow, 0, len(rows)), starts: make([]startRow, 0, len(rows))}
 	for _, d := range rows {
-		// Whether an occurrence overlaps is known only when it is due.
-		if d.NextRun.After(req.Now) && d.Blocking != 0 {
+		// Whether an occurrence overlaps is known only when it is due, and a
+		// pause ends at its time, not before.
+		if d.NextRun.After(req.Now) && (d.Blocking != 0 || !d.Active || !d.HeldAt.IsZero()) {
 			continue
 		}
 		b.add(req, d, decide(d.Due))
@@ -152,6 +207,35 @@ func (b *claimBatch) add(req store.ClaimRequest, d *dueRow, decision store.Decis
 	if decision.CancelRunning {
 		b.cancel = append(b.cancel, d.JobID)
 	}
+	b.rare = append(b.rare, rareWrites(req, d, decision)...)
+}
+
+// rareWrites are the statements that few decisions need, in order.
+func rareWrites(req store.ClaimRequest, d *dueRow, decision store.Decision) (writes []write) {
+	if decision.Resume {
+		writes = append(writes,
+			write{`UPDATE schedules SET active = true, paused_at = 0, paused_until = 0, failures = 0, version = version + 1 WHERE id = $1`, []any{d.JobID}},
+			write{`UPDATE jobs SET pause_reason = '', pause_actor = '', version = version + 1, updated_at = $2 WHERE id = $1`, []any{d.JobID, micros(req.Now)}})
+	}
+	if !decision.Anchor.IsZero() {
+		writes = append(writes, write{`UPDATE schedules SET anchor = $2 WHERE id = $1`, []any{d.JobID, micros(decision.Anchor)}})
+	}
+	if decision.Unhold {
+		writes = append(writes, write{`UPDATE schedules SET held_at = 0 WHERE id = $1`, []any{d.JobID}})
+	}
+	if n := len(decision.Starts); n > 0 && d.Policies.MaxExecutions > 0 {
+		writes = append(writes, write{`UPDATE schedules SET started = started + $2 WHERE id = $1`, []any{d.JobID, int64(n)}})
+	}
+	for _, slot := range decision.Consumed {
+		writes = append(writes, write{`DELETE FROM occurrence_changes WHERE job_id = $1 AND slot = $2`, []any{d.JobID, micros(slot)}})
+	}
+	return writes
+}
+
+// write is a statement in SQL that both databases understand.
+type write struct {
+	sql  string
+	args []any
 }
 
 // started tells whether a job has a start in the batch: its ledger row is
@@ -290,6 +374,32 @@ func scanQueued(scan func(...any) error) (queuedRow, error) {
 	q.Workflow = json.RawMessage(workflow)
 	q.Policies, err = policiesOf(policies)
 	return q, err
+}
+
+// activeGroup says that a job has an execution with an owner: of a backfill,
+// or any other.
+type activeGroup struct {
+	job      int64
+	backfill string
+}
+
+// waitsFor tells whether a waiting execution may not start beside the group.
+// Backfills go beside everything else unless they wait for it, and never wait
+// for themselves.
+func (q queuedRow) waitsFor(g activeGroup) bool {
+	switch {
+	case g.job != q.JobID:
+		return false
+	case g.backfill == "":
+		return true
+	default:
+		return q.Trigger == job.TriggerBackfill && g.backfill != q.TriggerID
+	}
+}
+
+// cancelledByNext is why an execution ends under the policy CANCEL_OTHER.
+var cancelledByNext = &job.Failure{
+	Code: "CANCELLED", Reason: job.ReasonCancelled, Message: "A later occurrence took its place (overlap policy CANCEL_OTHER).",
 }
 
 // takeQueued gives each row its attempt and fence; several of one job (ALLOW)

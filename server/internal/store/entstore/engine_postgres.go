@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -17,8 +18,7 @@ import (
 // anything else than a lateral look-up of its key.
 
 const pgLockDue = `
-SELECT s.ctid::text, s.id, s.instance_id, s.version, s.next_run, s.type, s.cron, s.minutes, s.time_zone,
-       s.anchor, s.policies, s.fence, s.skip_id
+SELECT s.ctid::text, ` + dueColumns + `
 FROM schedules s
 WHERE s.next_run > 0 AND s.next_run <= $1
 ORDER BY s.next_run
@@ -33,8 +33,11 @@ FROM unnest($1::bigint[]) AS u(id)
 CROSS JOIN LATERAL (SELECT workflow FROM jobs WHERE jobs.id = u.id) j
 LEFT JOIN LATERAL (
   SELECT min(x.id) AS blocking, count(*) FILTER (WHERE x.waits AND x.owner = 0) AS waiting
-  FROM active_executions x WHERE x.job_id = u.id
+  FROM active_executions x WHERE x.job_id = u.id AND x.trigger <> 'BACKFILL'
 ) a ON true`
+
+const pgChanges = `
+SELECT job_id, slot, move_to FROM occurrence_changes WHERE job_id = ANY($1::bigint[]) ORDER BY job_id, slot`
 
 const pgMoveSchedules = `
 UPDATE schedules s SET next_run = u.next_run, fence = u.fence, skip_id = u.skip_id
@@ -77,16 +80,11 @@ func pgLockDueRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]*d
 		return nil, err
 	}
 	return pgx.CollectRows(found, func(r pgx.CollectableRow) (*dueRow, error) {
-		d := new(dueRow)
-		var next, anchor int64
-		var policies string
-		err := r.Scan(&d.row, &d.JobID, &d.InstanceID, &d.Version, &next, &d.Schedule.Type, &d.Schedule.Cron, &d.Schedule.IntervalMinutes,
-			&d.Schedule.TimeZone, &anchor, &policies, &d.fence, &d.skipID)
-		if err != nil {
-			return nil, err
+		var row string
+		d, err := scanDue(r.Scan, &row)
+		if d != nil {
+			d.row = row
 		}
-		d.NextRun, d.Schedule.Anchor = timeOf(next), timeOf(anchor)
-		d.Policies, err = policiesOf(policies)
 		return d, err
 	})
 }
@@ -97,19 +95,28 @@ func pgReadBehind(ctx context.Context, tx pgx.Tx, rows []*dueRow) error {
 	for i, d := range rows {
 		ids[i], byID[d.JobID] = d.JobID, d
 	}
-	found, err := tx.Query(ctx, pgBehindDue, ids)
-	if err != nil {
+	var work pgx.Batch
+	work.Queue(pgBehindDue, ids).Query(func(found pgx.Rows) error {
+		var id, blocking int64
+		var waiting int
+		var workflow []byte
+		_, err := pgx.ForEachRow(found, []any{&id, &workflow, &blocking, &waiting}, func() error {
+			d := byID[id]
+			d.workflow, d.Blocking, d.Waiting = slices.Clone(workflow), blocking, waiting
+			return nil
+		})
 		return err
-	}
-	var id, blocking int64
-	var waiting int
-	var workflow []byte
-	_, err = pgx.ForEachRow(found, []any{&id, &workflow, &blocking, &waiting}, func() error {
-		d := byID[id]
-		d.workflow, d.Blocking, d.Waiting = slices.Clone(workflow), blocking, waiting
-		return nil
 	})
-	return err
+	work.Queue(pgChanges, ids).Query(func(found pgx.Rows) error {
+		var id, slot, moveTo int64
+		_, err := pgx.ForEachRow(found, []any{&id, &slot, &moveTo}, func() error {
+			d := byID[id]
+			d.Changes = append(d.Changes, job.OccurrenceChange{JobID: id, Slot: timeOf(slot), MoveTo: timeOf(moveTo)})
+			return nil
+		})
+		return err
+	})
+	return tx.SendBatch(ctx, &work).Close()
 }
 
 func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *claimBatch) ([]store.Claimed, error) {
@@ -118,6 +125,10 @@ func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *cl
 	work.Queue(pgMoveSchedules, m.rows, m.next, m.fence, m.skip)
 	if len(b.cancel) > 0 {
 		work.Queue(pgCancelRunning, b.cancel)
+		work.Queue(pgCancelWaiting, b.cancel, micros(req.Now), failureText(cancelledByNext))
+	}
+	for _, w := range b.rare {
+		work.Queue(w.sql, w.args...)
 	}
 	ids := make(map[startKey]int64, len(b.starts))
 	if len(b.starts) > 0 {
@@ -144,10 +155,20 @@ func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *cl
 const pgCancelRunning = `
 WITH asked AS (
   UPDATE active_executions SET state = 'CANCELLING'
-  WHERE job_id = ANY($1::bigint[]) AND owner <> 0 AND state <> 'CANCELLING'
+  WHERE job_id = ANY($1::bigint[]) AND owner <> 0 AND state <> 'CANCELLING' AND trigger <> 'BACKFILL'
   RETURNING id
 )
 SELECT pg_notify('carillon', 'cancel:' || id) FROM asked`
+
+// pgCancelWaiting ends executions that wait for their next attempt.
+const pgCancelWaiting = `
+WITH gone AS (
+  DELETE FROM active_executions WHERE job_id = ANY($1::bigint[]) AND owner = 0 AND attempt > 0 AND trigger <> 'BACKFILL' RETURNING *
+)
+INSERT INTO executions (id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, finished_at,
+  state, attempt, fence, error, tasks, log_bytes)
+SELECT id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, $2,
+  'CANCELLED', attempt, fence, $3, tasks, log_bytes FROM gone`
 
 const pgFoldSkips = `
 UPDATE skips k SET last = u.last, count = k.count + u.count
@@ -222,14 +243,16 @@ JOIN jobs j ON j.id = a.job_id
 WHERE a.owner = 0 AND a.not_before <= $1 AND a.state = 'QUEUED'
   AND (NOT a.waits OR NOT EXISTS (
     SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
+      AND (o.trigger <> 'BACKFILL' OR (a.trigger = 'BACKFILL' AND o.trigger_id <> a.trigger_id))
       AND (o.owner <> 0 OR o.attempt > 0 OR (o.waits AND o.id < a.id))))
-ORDER BY a.not_before
+ORDER BY s.priority DESC, a.not_before
 LIMIT $2
 FOR UPDATE OF a, s SKIP LOCKED`
 
 // pgOthersActive is asked again under the lock, for those that wait.
 const pgOthersActive = `
-SELECT DISTINCT job_id FROM active_executions WHERE job_id = ANY($1::bigint[]) AND owner <> 0`
+SELECT DISTINCT job_id, CASE WHEN trigger = 'BACKFILL' THEN trigger_id ELSE '' END
+FROM active_executions WHERE job_id = ANY($1::bigint[]) AND owner <> 0`
 
 const pgTakeQueued = `
 UPDATE active_executions a SET owner = $1, attempt = u.attempt, fence = u.fence, state = 'QUEUED', started_at = 0, error = '', tasks = '', waits = false
@@ -280,11 +303,15 @@ func pgDropBlocked(ctx context.Context, tx pgx.Tx, rows []queuedRow) ([]queuedRo
 	if err != nil {
 		return nil, err
 	}
-	blocked, err := pgx.CollectRows(found, pgx.RowTo[int64])
+	var active []activeGroup
+	var g activeGroup
+	_, err = pgx.ForEachRow(found, []any{&g.job, &g.backfill}, func() error { active = append(active, g); return nil })
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(rows, func(q queuedRow) bool { return q.waits && slices.Contains(blocked, q.JobID) }), nil
+	return slices.DeleteFunc(rows, func(q queuedRow) bool {
+		return q.waits && slices.ContainsFunc(active, q.waitsFor)
+	}), nil
 }
 
 func pgTakeQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, rows []queuedRow) ([]store.Claimed, error) {
@@ -356,7 +383,8 @@ WITH input AS (
 ), gone AS (
   DELETE FROM active_executions a USING locked l WHERE a.ctid = l.row
   RETURNING a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.created_at, l.started_at, l.finished_at,
-    l.state, a.attempt, a.fence, l.error, l.tasks, l.log_bytes
+    l.state, a.attempt, a.fence, l.tasks, l.log_bytes,
+    CASE WHEN l.state = 'CANCELLED' AND a.state = 'CANCELLING' AND a.error <> '' THEN a.error ELSE l.error END AS error
 )
 INSERT INTO executions (id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, finished_at,
   state, attempt, fence, error, tasks, log_bytes)
@@ -383,6 +411,9 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 	err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		stale = nil
 		final, retries := splitFinish(ends)
+		if err := pgLockCounted(ctx, tx, final); err != nil {
+			return err
+		}
 		if len(retries) > 0 {
 			kept, err := pgTwice(retries, finishID, func(part []store.Finish) (map[int64]bool, error) {
 				f := finishColumns(part)
@@ -408,9 +439,48 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 				stale = append(stale, end.ExecutionID)
 			}
 		}
-		return nil
+		return countFailures(final, written, pgRunner{ctx, tx})
 	})
 	return stale, convert("finish executions", err)
+}
+
+// pgLockCounted locks the schedule rows that countFailures will write, before
+// any execution is locked: everybody takes them in this order.
+func pgLockCounted(ctx context.Context, tx pgx.Tx, ends []store.Finish) error {
+	var jobs []int64
+	for _, end := range ends {
+		if end.PauseAfter > 0 {
+			jobs = append(jobs, end.JobID)
+		}
+	}
+	if len(jobs) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `SELECT id FROM schedules WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE`, jobs)
+	return err
+}
+
+// pgRunner runs statements one by one.
+type pgRunner struct {
+	ctx context.Context
+	tx  pgx.Tx
+}
+
+func (r pgRunner) exec(sql string, args ...any) error {
+	_, err := r.tx.Exec(r.ctx, sql, args...)
+	return err
+}
+
+func (r pgRunner) row(sql string, into []any, args ...any) (found bool, err error) {
+	err = r.tx.QueryRow(r.ctx, sql, args...).Scan(into...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (r pgRunner) notify(sig store.Signal) error {
+	return r.exec("SELECT pg_notify($1, $2)", channel, signalText(sig))
 }
 
 func finishID(end store.Finish) int64 { return end.ExecutionID }

@@ -15,14 +15,18 @@ import (
 // per batch; what counts is one transaction, and one fsync, per batch.
 
 const liteDue = `
-SELECT s.id, s.instance_id, s.version, s.next_run, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies,
-       s.fence, s.skip_id, j.workflow,
-       coalesce((SELECT min(x.id) FROM active_executions x WHERE x.job_id = s.id), 0),
-       (SELECT count(*) FROM active_executions x WHERE x.job_id = s.id AND x.waits AND x.owner = 0)
+SELECT ` + dueColumns + `, j.workflow,
+       coalesce((SELECT min(x.id) FROM active_executions x WHERE x.job_id = s.id AND x."trigger" <> 'BACKFILL'), 0),
+       (SELECT count(*) FROM active_executions x WHERE x.job_id = s.id AND x.waits AND x.owner = 0 AND x."trigger" <> 'BACKFILL')
 FROM schedules s JOIN jobs j ON j.id = s.id
 WHERE s.next_run > 0 AND s.next_run <= ?
 ORDER BY s.next_run
 LIMIT ?`
+
+// liteChanges reads the wishes about the jobs that liteDue reads.
+const liteChanges = `
+SELECT c.job_id, c.slot, c.move_to FROM occurrence_changes c JOIN schedules s ON s.id = c.job_id
+WHERE s.next_run > 0 AND s.next_run <= ? ORDER BY c.job_id, c.slot`
 
 const (
 	liteMove         = `UPDATE schedules SET next_run = ?, fence = ?, skip_id = ? WHERE id = ?`
@@ -31,7 +35,15 @@ INSERT INTO active_executions (job_id, instance_id, "trigger", trigger_id, sched
   owner, state, attempt, fence, first_started_at, started_at, error, tasks, log_bytes)
 VALUES (?, ?, 'SCHEDULE', '', ?, ?, ?, ?, ?, 'QUEUED', ?, ?, 0, 0, '', '', 0)`
 	liteCancelRunning = `
-UPDATE active_executions SET state = 'CANCELLING' WHERE job_id = ? AND owner <> 0 AND state <> 'CANCELLING' RETURNING id`
+UPDATE active_executions SET state = 'CANCELLING'
+WHERE job_id = ? AND owner <> 0 AND state <> 'CANCELLING' AND "trigger" <> 'BACKFILL' RETURNING id`
+	liteArchiveWaiting = `
+INSERT INTO executions (` + historyColumns + `)
+SELECT id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, ?,
+  'CANCELLED', attempt, fence, ?, tasks, log_bytes
+FROM active_executions WHERE job_id = ? AND owner = 0 AND attempt > 0 AND "trigger" <> 'BACKFILL'`
+	liteDropWaiting = `
+DELETE FROM active_executions WHERE job_id = ? AND owner = 0 AND attempt > 0 AND "trigger" <> 'BACKFILL'`
 	liteFoldSkip = `
 UPDATE skips SET last = ?, count = count + ? WHERE id = ? AND reason = ? AND blocked_by = ?`
 	liteInsertSkip = `
@@ -56,8 +68,13 @@ func (s *Store) liteClaimDue(ctx context.Context, req store.ClaimRequest, decide
 				return err
 			}
 		}
-		if signals, err = liteCancel(tx, batch.cancel); err != nil {
+		if signals, err = liteCancel(tx, batch.cancel, micros(req.Now)); err != nil {
 			return err
+		}
+		for _, w := range batch.rare {
+			if err := (liteRunner{tx, nil}).exec(w.sql, w.args...); err != nil {
+				return err
+			}
 		}
 		claimed, err = liteStoreClaims(tx, req, batch)
 		return err
@@ -80,21 +97,33 @@ func (s *Store) liteAnyDue(ctx context.Context, req store.ClaimRequest) (due boo
 
 func liteDueRows(tx *liteTx, req store.ClaimRequest) ([]*dueRow, error) {
 	var rows []*dueRow
+	byID := make(map[int64]*dueRow)
 	err := tx.query(liteDue, func(scan func(...any) error) error {
-		d := new(dueRow)
-		var next, anchor int64
-		var policies, workflow string
-		err := scan(&d.JobID, &d.InstanceID, &d.Version, &next, &d.Schedule.Type, &d.Schedule.Cron, &d.Schedule.IntervalMinutes,
-			&d.Schedule.TimeZone, &anchor, &policies, &d.fence, &d.skipID, &workflow, &d.Blocking, &d.Waiting)
+		var workflow []byte
+		var blocking int64
+		var waiting int
+		d, err := scanDue(scan, nil, &workflow, &blocking, &waiting)
 		if err != nil {
 			return err
 		}
-		d.NextRun, d.Schedule.Anchor, d.workflow = timeOf(next), timeOf(anchor), []byte(workflow)
-		d.Policies, err = policiesOf(policies)
+		d.workflow, d.Blocking, d.Waiting = workflow, blocking, waiting
 		rows = append(rows, d)
-		return err
+		byID[d.JobID] = d
+		return nil
 	}, micros(req.Ahead), req.Limit)
-	return rows, err
+	if err != nil {
+		return nil, err
+	}
+	return rows, tx.query(liteChanges, func(scan func(...any) error) error {
+		var id, slot, moveTo int64
+		if err := scan(&id, &slot, &moveTo); err != nil {
+			return err
+		}
+		if d := byID[id]; d != nil {
+			d.Changes = append(d.Changes, job.OccurrenceChange{JobID: id, Slot: timeOf(slot), MoveTo: timeOf(moveTo)})
+		}
+		return nil
+	}, micros(req.Ahead))
 }
 
 func liteStoreClaims(tx *liteTx, req store.ClaimRequest, b *claimBatch) ([]store.Claimed, error) {
@@ -141,8 +170,14 @@ func liteAddSkip(tx *liteTx, k *skipRow) error {
 	return err
 }
 
-func liteCancel(tx *liteTx, jobs []int64) (signals []store.Signal, err error) {
+func liteCancel(tx *liteTx, jobs []int64, now int64) (signals []store.Signal, err error) {
 	for _, id := range jobs {
+		if _, err := tx.exec(liteArchiveWaiting, now, failureText(cancelledByNext), id); err != nil {
+			return nil, err
+		}
+		if _, err := tx.exec(liteDropWaiting, id); err != nil {
+			return nil, err
+		}
 		err := tx.query(liteCancelRunning, func(scan func(...any) error) error {
 			asked := store.Signal{Kind: store.SignalCancel}
 			err := scan(&asked.ID)
@@ -166,8 +201,9 @@ JOIN jobs j ON j.id = a.job_id
 WHERE a.owner = 0 AND a.not_before <= ? AND a.state = 'QUEUED'
   AND (NOT a.waits OR NOT EXISTS (
     SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
+      AND (o."trigger" <> 'BACKFILL' OR (a."trigger" = 'BACKFILL' AND o.trigger_id <> a.trigger_id))
       AND (o.owner <> 0 OR o.attempt > 0 OR (o.waits AND o.id < a.id))))
-ORDER BY a.not_before
+ORDER BY s.priority DESC, a.not_before
 LIMIT ?`
 	liteTake = `
 UPDATE active_executions SET owner = ?, attempt = ?, fence = ?, state = 'QUEUED', started_at = 0, error = '', tasks = '', waits = false WHERE id = ?`
@@ -245,8 +281,9 @@ const (
 	liteHistory = `
 INSERT INTO executions (id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, finished_at,
   state, attempt, fence, error, tasks, log_bytes)
-SELECT id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, ?, ?, ?, attempt, fence, ?, ?, ?
-FROM active_executions WHERE id = ? AND fence = ?`
+SELECT id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, ?1, ?2, ?3, attempt, fence,
+  CASE WHEN ?3 = 'CANCELLED' AND state = 'CANCELLING' AND error <> '' THEN error ELSE ?4 END, ?5, ?6
+FROM active_executions WHERE id = ?7 AND fence = ?8`
 	liteGone  = `DELETE FROM active_executions WHERE id = ? AND fence = ?`
 	liteRetry = `
 UPDATE active_executions SET owner = 0, state = 'QUEUED', not_before = ?, error = ?, tasks = ?, log_bytes = ?, started_at = ?,
@@ -260,7 +297,9 @@ WHERE id = ? AND fence = ? RETURNING state`
 )
 
 func (s *Store) liteFinish(ctx context.Context, ends []store.Finish) (stale []int64, err error) {
+	var signals []store.Signal
 	err = s.liteTx(ctx, func(tx *liteTx) error {
+		written := make(map[int64]bool, len(ends))
 		final, retries := splitFinish(ends)
 		kept, err := liteRetries(tx, retries)
 		if err != nil {
@@ -282,13 +321,39 @@ func (s *Store) liteFinish(ctx context.Context, ends []store.Finish) (stale []in
 			if _, err := tx.exec(liteGone, id, c.fence[i]); err != nil {
 				return err
 			}
+			written[id] = true
 		}
-		return nil
+		return countFailures(final, written, liteRunner{tx, &signals})
 	})
 	if err != nil {
 		return nil, convert("finish executions", err)
 	}
+	s.local.send(signals...)
 	return stale, nil
+}
+
+// liteRunner runs statements one by one; signals are sent after the commit.
+type liteRunner struct {
+	tx      *liteTx
+	signals *[]store.Signal
+}
+
+func (r liteRunner) exec(text string, args ...any) error {
+	_, err := r.tx.exec(text, args...)
+	return err
+}
+
+func (r liteRunner) row(text string, into []any, args ...any) (found bool, err error) {
+	err = r.tx.query(text, func(scan func(...any) error) error {
+		found = true
+		return scan(into...)
+	}, args...)
+	return found, err
+}
+
+func (r liteRunner) notify(sig store.Signal) error {
+	*r.signals = append(*r.signals, sig)
+	return nil
 }
 
 func liteRetries(tx *liteTx, retries []store.Finish) (map[int64]bool, error) {

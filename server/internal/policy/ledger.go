@@ -1,0 +1,99 @@
+package policy
+
+import (
+	"sort"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
+)
+
+// maxExcludedGaps bounds for how many slots after a downtime the excluded ones
+// between them are told: a minute job has as many in a month.
+const maxExcludedGaps = 50_000
+
+// missed tells the slots in [first, last]: as MISSED, or as a caller wanted it.
+func (d *decider) missed(first, last time.Time) {
+	for _, c := range d.Changes {
+		if c.Slot.Before(first) || c.Slot.After(last) {
+			continue
+		}
+		d.skip(job.SkipMissed, first, c.Slot.Add(-1), 0)
+		d.leaveOut(c)
+		first = c.Slot.Add(1)
+	}
+	d.skip(job.SkipMissed, first, last, 0)
+}
+
+// leaveOut tells a slot that a caller changed: a skip now, a move when its own
+// time comes.
+func (d *decider) leaveOut(c job.OccurrenceChange) {
+	if c.MoveTo.IsZero() {
+		d.out.Skips = append(d.out.Skips, d.row(job.SkipByCaller, c.Slot, c.Slot, 1, 0))
+		d.out.Consumed = append(d.out.Consumed, c.Slot)
+	}
+}
+
+// moved starts the moved slots whose new time has come.
+func (d *decider) moved(upTo time.Time) {
+	for _, c := range d.Changes {
+		if c.MoveTo.IsZero() || c.MoveTo.After(upTo) {
+			continue
+		}
+		d.out.Consumed = append(d.out.Consumed, c.Slot)
+		if d.now.Sub(c.MoveTo) > d.policies.CatchUpWindow {
+			d.out.Skips = append(d.out.Skips, d.row(job.SkipMissed, c.Slot, c.Slot, 1, 0))
+			continue
+		}
+		d.start(c.Slot, c.MoveTo)
+	}
+}
+
+// change is what a caller wants of a slot, nil for nothing.
+func (d *decider) change(slot time.Time) *job.OccurrenceChange {
+	for i := range d.Changes {
+		if d.Changes[i].Slot.Equal(slot) {
+			return &d.Changes[i]
+		}
+	}
+	return nil
+}
+
+// excluded tells the slots that excluded dates took away, between the slot
+// before the one that was due and the newest.
+func (d *decider) excluded(newest time.Time) {
+	if len(d.Schedule.ExcludedDates) == 0 || d.Schedule.Since.IsZero() {
+		return
+	}
+	after := d.Schedule.Since
+	if before, ok := d.times.Between(after, d.NextRun.Add(-1)); ok {
+		after = before.Last
+	}
+	for range maxExcludedGaps {
+		if gap, ok := d.times.Excluded(after, newest); ok {
+			d.out.Skips = append(d.out.Skips, d.row(job.SkipExcluded, gap.First, gap.Last, gap.Count, 0))
+		}
+		slot, ok := d.times.Next(after)
+		if !ok || !slot.Before(newest) {
+			return
+		}
+		after = slot
+	}
+}
+
+// skip tells the slots in [first, last], if there are any.
+func (d *decider) skip(reason string, first, last time.Time, blockedBy int64) {
+	if slots, ok := d.times.Between(first.Add(-1), last); ok {
+		d.out.Skips = append(d.out.Skips, d.row(reason, slots.First, slots.Last, slots.Count, blockedBy))
+	}
+}
+
+func (d *decider) row(reason string, first, last time.Time, count, blockedBy int64) job.Skip {
+	return job.Skip{JobID: d.JobID, InstanceID: d.InstanceID, Reason: reason, First: first, Last: last, Count: count, BlockedBy: blockedBy}
+}
+
+// searchSeconds is the least number of whole seconds up to limit for which
+// enough is true.
+func searchSeconds(limit time.Duration, enough func(time.Duration) bool) time.Duration {
+	n := sort.Search(int(limit/time.Second), func(s int) bool { return enough(time.Duration(s) * time.Second) })
+	return time.Duration(n) * time.Second
+}

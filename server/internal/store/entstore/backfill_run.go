@@ -1,0 +1,96 @@
+package entstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/pointscene/carillon/ent"
+	"github.com/pointscene/carillon/ent/activeexecution"
+	"github.com/pointscene/carillon/ent/backfill"
+	entschedule "github.com/pointscene/carillon/ent/schedule"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// maxBackfillsALook bounds how many backfills one look advances.
+const maxBackfillsALook = 20
+
+// nextSlots answers up to limit slots of a schedule in (after, before).
+type nextSlots func(s job.Schedule, jobID int64, after, before time.Time, limit int) []time.Time
+
+// AdvanceBackfills implements store.Engine. Each backfill is advanced in a
+// transaction of its own, under the locks of its job and then its row.
+func (s *Store) AdvanceBackfills(ctx context.Context, now time.Time, next func(job.Schedule, int64, time.Time, time.Time, int) []time.Time) (made int, err error) {
+	var open []*ent.Backfill
+	err = s.query(ctx, "look for backfills", func(ctx context.Context, c *ent.Client) error {
+		open, err = c.Backfill.Query().Where(backfill.FinishedAt(0)).Order(backfill.ByID()).Limit(maxBackfillsALook).All(ctx)
+		return err
+	})
+	for i := 0; i < len(open) && err == nil; i++ {
+		err = s.tx(ctx, "advance a backfill", func(ctx context.Context, tx *ent.Tx) error {
+			n, err := s.advance(ctx, tx, open[i], now, next)
+			made += n
+			return err
+		})
+	}
+	return made, err
+}
+
+func (s *Store) advance(ctx context.Context, tx *ent.Tx, seen *ent.Backfill, now time.Time, next nextSlots) (made int, err error) {
+	if _, err := s.lockJob(ctx, tx, seen.JobID); err != nil {
+		if ent.IsNotFound(err) {
+			return 0, endBackfill(ctx, tx, seen.ID, now, job.BackfillCancelled) // its job is deleted
+		}
+		return 0, err
+	}
+	b, err := tx.Backfill.Get(ctx, seen.ID)
+	if err != nil || b.FinishedAt != 0 {
+		return 0, err
+	}
+	sched, err := tx.Schedule.Query().Where(entschedule.ID(b.JobID)).Only(ctx)
+	if err != nil {
+		return 0, err
+	}
+	active, err := tx.ActiveExecution.Query().
+		Where(activeexecution.JobID(b.JobID), activeexecution.TriggerID(job.KindBackfill.Format(b.ID))).Count(ctx)
+	if err != nil {
+		return 0, err
+	}
+	after := timeOf(b.Cursor)
+	if b.Started == 0 {
+		after = timeOf(b.RangeFrom).Add(-1) // the range includes its start
+	}
+	slots := next(scheduleOf(sched), b.JobID, after, timeOf(b.RangeTo), b.Concurrency-active)
+	if len(slots) == 0 {
+		if active == 0 {
+			return 0, endBackfill(ctx, tx, b.ID, now, job.BackfillFinished)
+		}
+		return 0, nil
+	}
+	if err := enqueueSlots(ctx, tx, b, slots, now); err != nil {
+		return 0, err
+	}
+	err = tx.Backfill.UpdateOneID(b.ID).SetCursor(micros(slots[len(slots)-1])).AddStarted(len(slots)).Exec(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return len(slots), s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
+}
+
+func enqueueSlots(ctx context.Context, tx *ent.Tx, b *ent.Backfill, slots []time.Time, now time.Time) error {
+	rows := make([]*ent.ActiveExecutionCreate, len(slots))
+	for i, slot := range slots {
+		rows[i] = tx.ActiveExecution.Create().
+			SetJobID(b.JobID).SetInstanceID(b.InstanceID).
+			SetTrigger(string(job.TriggerBackfill)).SetTriggerID(job.KindBackfill.Format(b.ID)).
+			SetScheduledFor(micros(slot)).SetNotBefore(micros(now)).SetCreatedAt(micros(now)).
+			SetWaits(b.Overlap != string(job.OverlapAllow)).
+			SetOwner(0).SetState(string(job.StateQueued)).SetAttempt(0).SetFence(0).
+			SetFirstStartedAt(0).SetStartedAt(0).SetError("").SetTasks("").SetLogBytes(0)
+	}
+	return tx.ActiveExecution.CreateBulk(rows...).Exec(ctx)
+}
+
+func endBackfill(ctx context.Context, tx *ent.Tx, id int64, now time.Time, state job.BackfillState) error {
+	return tx.Backfill.UpdateOneID(id).SetState(string(state)).SetFinishedAt(micros(now)).Exec(ctx)
+}

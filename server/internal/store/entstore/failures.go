@@ -1,0 +1,67 @@
+package entstore
+
+import (
+	"fmt"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// runner runs statements one by one in a transaction, on either database.
+type runner interface {
+	exec(sql string, args ...any) error
+	// row reads one row, and answers false when there is none.
+	row(sql string, into []any, args ...any) (found bool, err error)
+	// notify sends a signal when the transaction commits.
+	notify(sig store.Signal) error
+}
+
+// countFailures counts the ends of jobs that are to be paused after several
+// failures in a row, and pauses those that have had enough. Only these jobs
+// pay for it.
+func countFailures(ends []store.Finish, written map[int64]bool, r runner) error {
+	for _, end := range ends {
+		if end.PauseAfter == 0 || !written[end.ExecutionID] || end.State == job.StateCancelled {
+			continue
+		}
+		if err := countFailure(end, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func countFailure(end store.Finish, r runner) error {
+	var failures int
+	var active bool
+	found, err := r.row(`
+UPDATE schedules SET failures = CASE WHEN $2 THEN 0 ELSE failures + 1 END WHERE id = $1 RETURNING failures, active`,
+		[]any{&failures, &active}, end.JobID, end.State == job.StateSucceeded)
+	if err != nil || !found || !active || failures < end.PauseAfter {
+		return err
+	}
+	return pauseJob(end, failures, r)
+}
+
+// pauseJob pauses a job for the system. A slot that is overdue belongs to the
+// pause, so that resuming tells it.
+func pauseJob(end store.Finish, failures int, r runner) error {
+	now := micros(end.FinishedAt)
+	reason := fmt.Sprintf("%d executions in a row did not succeed; the last was %s", failures, job.KindExecution.Format(end.ExecutionID))
+	if end.Error != nil {
+		reason += ": " + end.Error.Reason
+	}
+	for _, w := range []write{
+		{`DELETE FROM active_executions WHERE job_id = $1 AND scheduled_for > $2 AND ` + aheadOf, []any{end.JobID, now}},
+		{`UPDATE schedules SET active = false, paused_until = 0, version = version + 1,
+  paused_at = CASE WHEN held_at > 0 THEN held_at WHEN next_run > 0 AND next_run <= $2 THEN next_run - 1 ELSE $2 END,
+  next_run = CASE WHEN held_at > 0 THEN next_run ELSE 0 END WHERE id = $1`, []any{end.JobID, now}},
+		{`UPDATE jobs SET pause_reason = $2, pause_actor = $3, version = version + 1, updated_at = $4 WHERE id = $1`,
+			[]any{end.JobID, reason, job.ActorSystem, now}},
+	} {
+		if err := r.exec(w.sql, w.args...); err != nil {
+			return err
+		}
+	}
+	return r.notify(store.Signal{Kind: store.SignalWithdraw, ID: end.JobID})
+}
