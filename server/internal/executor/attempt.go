@@ -17,6 +17,9 @@ func (a *attempt) begin(now time.Time, log *executionlog.Writer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.startedAt, a.log, a.changed = now, log, true
+	if limit := a.Policies.TimeLimit; limit > 0 {
+		a.limit = time.AfterFunc(limit, func() { a.cancel(errTimeLimit) })
+	}
 }
 
 // fail notes why there was nothing to run.
@@ -100,6 +103,8 @@ func (a *attempt) outcome() (job.State, *job.Failure) {
 		switch {
 		case errors.Is(cause, errDrained):
 			return job.StateWorkerLost, errDrained
+		case errors.Is(cause, errTimeLimit):
+			return job.StateFailed, errTimeLimit
 		case errors.Is(cause, errFenced):
 			return job.StateWorkerLost, errTaken
 		}

@@ -15,6 +15,9 @@ const maxGroup = 1000
 
 // end closes an attempt's log and hands its end to be stored.
 func (e *Executor) end(a *attempt) {
+	if a.limit != nil {
+		a.limit.Stop()
+	}
 	var logBytes int64
 	if a.log != nil {
 		state, failure := a.outcome()
@@ -37,7 +40,7 @@ func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
 	state, failure := a.outcome()
 	now := e.o.Now()
 	f := store.Finish{
-		ExecutionID: a.ExecutionID, Fence: a.Fence, State: state, Error: failure,
+		ExecutionID: a.ExecutionID, JobID: a.JobID, Fence: a.Fence, State: state, Error: failure, PauseAfter: pauseAfter(a.Claimed),
 		Tasks: a.tasks, StartedAt: a.startedAt, FinishedAt: now, LogBytes: logBytes,
 	}
 	if state == job.StateFailed || state == job.StateWorkerLost {
@@ -51,6 +54,14 @@ func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
 	return f
 }
 
+// pauseAfter is the job's limit of failures in a row; a backfill's don't count.
+func pauseAfter(c store.Claimed) int {
+	if c.Trigger == job.TriggerBackfill {
+		return 0
+	}
+	return c.Policies.PauseAfterFailures
+}
+
 // lostEnd is the end of an execution whose replica died.
 func lostEnd(l store.Lost, now time.Time) store.Finish {
 	failure := &job.Failure{
@@ -58,7 +69,7 @@ func lostEnd(l store.Lost, now time.Time) store.Finish {
 		Message: "The server that ran the execution died or lost its connection to the database. It may have done part of its work.",
 	}
 	f := store.Finish{
-		ExecutionID: l.ExecutionID, Fence: l.Fence, State: job.StateWorkerLost, Error: failure,
+		ExecutionID: l.ExecutionID, JobID: l.JobID, Fence: l.Fence, State: job.StateWorkerLost, Error: failure, PauseAfter: pauseAfter(l.Claimed),
 		Tasks: l.Tasks, StartedAt: l.StartedAt, FinishedAt: now, LogBytes: l.LogBytes,
 	}
 	for i := range f.Tasks {

@@ -17,6 +17,7 @@ import (
 var (
 	errCancelled = &job.Failure{Code: "CANCELLED", Reason: job.ReasonCancelled, Message: "The execution was cancelled."}
 	errDrained   = &job.Failure{Code: "UNAVAILABLE", Reason: job.ReasonWorkerLost, Message: "The server was shut down before the execution ended."}
+	errTimeLimit = &job.Failure{Code: "DEADLINE_EXCEEDED", Reason: job.ReasonDeadline, Message: "The execution ran longer than the job's executionTimeLimit."}
 	errTaken     = &job.Failure{Code: "UNAVAILABLE", Reason: job.ReasonWorkerLost, Message: "This server lost the execution to another one."}
 	errFenced    = errors.New("the execution belongs to somebody else by now")
 )
@@ -89,6 +90,8 @@ type attempt struct {
 	startedAt time.Time
 	tasks     []job.TaskRecord
 	log       *executionlog.Writer
+	// limit ends the attempt after the job's time limit, nil for none.
+	limit *time.Timer
 	// failure is why it failed, nil so far.
 	failure *job.Failure
 	// changed says that there is something to report.

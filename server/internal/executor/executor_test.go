@@ -339,6 +339,22 @@ func TestRetryPolicy(t *testing.T) {
 	})
 }
 
+func TestTimeLimit(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		c := claim(1, longTask)
+		c.Policies.TimeLimit, c.Policies.PauseAfterFailures = time.Minute, 3
+		b.Submit([]store.Claimed{c})
+		f := <-b.store.ends
+		if f.State != job.StateFailed || f.Error.Code != "DEADLINE_EXCEEDED" || f.FinishedAt.Sub(f.StartedAt) != time.Minute {
+			t.Errorf("%s %v after %v", f.State, f.Error, f.FinishedAt.Sub(f.StartedAt))
+		}
+		if f.PauseAfter != 3 || f.JobID != c.JobID {
+			t.Errorf("the end counts for job %d with a limit of %d", f.JobID, f.PauseAfter)
+		}
+	})
+}
+
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
