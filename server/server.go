@@ -73,7 +73,8 @@ type Server struct {
 	claims, engine sync.WaitGroup
 	// http is nil without the facade.
 	http, admin *http.Server
-	// local is the listener by which this process reaches its own services.
+	// inner serves the facade of this process on local.
+	inner *grpc.Server
 	local *bufconn.Listener
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"time"
 
@@ -37,7 +38,7 @@ func (s *Server) openServices(context.Context) error {
 	}
 	s.health = health.NewServer()
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
-	s.grpc = rpc.NewServer(rpc.Deps{
+	deps := rpc.Deps{
 		Jobs:      s.jobs,
 		Instances: instances.New(s.store, s.authorizer),
 		Configs:   s.configs,
@@ -50,20 +51,29 @@ func (s *Server) openServices(context.Context) error {
 		Issuer:    s.identity().Issuer,
 		Chain:     chain,
 		Health:    s.health,
-	})
+	}
+	s.grpc = rpc.NewServer(deps)
+	s.later("gRPC server", func(ctx context.Context) error { return stopGRPC(ctx, s.grpc) })
+	// The facade shares one connection among all of its callers, and has
+	// bounded their bodies already, which are larger as messages.
+	s.inner = rpc.NewServer(deps, grpc.MaxConcurrentStreams(math.MaxUint32), grpc.MaxRecvMsgSize(maxInnerMessage))
 	s.local = bufconn.Listen(1 << 20)
-	s.later("gRPC server", s.stopGRPC)
+	s.later("services of the facade", func(ctx context.Context) error { return stopGRPC(ctx, s.inner) })
 	return nil
 }
 
+// maxInnerMessage is what a body or an answer of the HTTP door may come to: 1
+// MiB of JSON numbers is five times that as a message.
+const maxInnerMessage = 16 << 20
+
 // stopGRPC waits for calls as long as ctx lets it.
-func (s *Server) stopGRPC(ctx context.Context) error {
+func stopGRPC(ctx context.Context, server *grpc.Server) error {
 	done := make(chan struct{})
-	go func() { s.grpc.GracefulStop(); close(done) }()
+	go func() { server.GracefulStop(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():
-		s.grpc.Stop()
+		server.Stop()
 		<-done
 	}
 	return nil
@@ -74,18 +84,16 @@ func (s *Server) startServices(ctx context.Context, failed chan<- error) {
 	if s.grpc == nil {
 		return
 	}
-	listeners := []net.Listener{s.local}
+	serve := func(server *grpc.Server, listener net.Listener) {
+		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			failed <- fmt.Errorf("serve gRPC: %w", err)
+		}
+	}
+	go serve(s.inner, s.local)
 	if s.c.has(RoleAPI) {
-		listeners = append(listeners, s.doors.grpc)
+		go serve(s.grpc, s.doors.grpc)
 	}
-	for _, listener := range listeners {
-		go func() {
-			if err := s.grpc.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-				failed <- fmt.Errorf("serve gRPC: %w", err)
-			}
-		}()
-	}
-	go s.watchDatabase(ctx)
+	s.engine.Go(func() { s.watchDatabase(ctx) })
 }
 
 // watchDatabase tells health checks whether the database answers.
@@ -109,7 +117,10 @@ func (s *Server) watchDatabase(ctx context.Context) {
 // dial connects the facade with the services: in this process, or those of
 // --api-addr.
 func (s *Server) dial() (*grpc.ClientConn, error) {
-	target, options := s.c.APIAddr, []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
+	target, options := s.c.APIAddr, []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxInnerMessage)),
+	}
 	if s.local != nil {
 		target = "passthrough:///in-process"
 		options = append(options, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
