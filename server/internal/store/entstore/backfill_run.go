@@ -60,7 +60,11 @@ func (s *Store) advance(ctx context.Context, tx *ent.Tx, seen *ent.Backfill, now
 	if b.Started == 0 {
 		after = timeOf(b.RangeFrom).Add(-1) // the range includes its start
 	}
-	slots := next(scheduleOf(sched), b.JobID, after, timeOf(b.RangeTo), b.Concurrency-active)
+	spec, err := scheduleOf(sched)
+	if err != nil {
+		return 0, err
+	}
+	slots := next(spec, b.JobID, after, timeOf(b.RangeTo), b.Concurrency-active)
 	if len(slots) == 0 {
 		if active == 0 {
 			return 0, endBackfill(ctx, tx, b.ID, now, job.BackfillFinished)
