@@ -77,14 +77,15 @@ WHERE owner <> 0 AND state <> 'CANCELLING' AND `+condition+` RETURNING id`, key,
 }
 
 // withdraw takes back executions of a job that were claimed ahead of their
-// time, and answers the earliest of their slots, zero for none.
-func (s *Store) withdraw(ctx context.Context, tx *ent.Tx, jobID int64, now time.Time) (earliest time.Time, err error) {
+// time, and answers the earliest of their slots, zero for none, and how many
+// they were. What counts them is the caller's to correct.
+func (s *Store) withdraw(ctx context.Context, tx *ent.Tx, jobID int64, now time.Time) (earliest time.Time, n int64, err error) {
 	slots, err := collect(ctx, tx, scanID,
 		"DELETE FROM active_executions WHERE job_id = $1 AND scheduled_for > $2 AND "+aheadOf+" RETURNING scheduled_for", jobID, micros(now))
 	if err != nil || len(slots) == 0 {
-		return time.Time{}, err
+		return time.Time{}, 0, err
 	}
-	return timeOf(slices.Min(slots)), s.notify(ctx, tx, store.Signal{Kind: store.SignalWithdraw, ID: jobID})
+	return timeOf(slices.Min(slots)), int64(len(slots)), s.notify(ctx, tx, store.Signal{Kind: store.SignalWithdraw, ID: jobID})
 }
 
 // lockActive locks active executions in the order of their ids, so that no

@@ -45,7 +45,8 @@ func (s *Store) insertJob(ctx context.Context, tx *ent.Tx, j job.Job) (int64, er
 	}
 	err = tx.Schedule.Create().SetID(row.ID).SetInstanceID(j.InstanceID).SetActive(j.Active).SetNextRun(micros(j.NextRun)).
 		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
-		SetAnchor(micros(j.Schedule.Anchor)).SetPolicies(policiesText(j.Policies)).SetVersion(1).SetPausedAt(micros(j.PausedAt)).Exec(ctx)
+		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).
+		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetVersion(1).SetPausedAt(micros(j.PausedAt)).Exec(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -135,7 +136,9 @@ func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old
 	}
 	err = tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetActive(j.Active).SetNextRun(micros(j.NextRun)).
 		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
-		SetAnchor(micros(j.Schedule.Anchor)).SetPolicies(policiesText(j.Policies)).SetVersion(version).SetPausedAt(micros(j.PausedAt)).Exec(ctx)
+		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).
+		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetStarted(j.Started).SetFailures(j.Failures).
+		SetVersion(version).SetPausedAt(micros(j.PausedAt)).Exec(ctx)
 	if err != nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old
 			return err
 		}
 	}
-	if _, err := s.withdraw(ctx, tx, row.ID, now); err != nil {
+	if _, _, err := s.withdraw(ctx, tx, row.ID, now); err != nil {
 		return err
 	}
 	return s.wakeFor(ctx, tx, j.NextRun, now)
@@ -169,7 +172,7 @@ func (s *Store) DeleteJob(ctx context.Context, id int64, now time.Time, check fu
 		if err := s.lockActive(ctx, tx, "job_id = $1", id); err != nil {
 			return err
 		}
-		if _, err := s.withdraw(ctx, tx, id, now); err != nil {
+		if _, _, err := s.withdraw(ctx, tx, id, now); err != nil {
 			return err
 		}
 		why := &job.Failure{Code: "CANCELLED", Reason: "JOB_DELETED", Message: "The job was deleted."}

@@ -12,12 +12,14 @@ import (
 
 // jobQuery reads jobs as of $1 in one statement, so that definition, schedule
 // and what is derived agree. An execution that was claimed ahead of its time
-// is still the job's next run.
+// is still the job's next run, and not counted yet as started.
 const jobQuery = `
 SELECT j.id, j.instance_id, j.name, j.description, j.workflow, j.labels, j.version, j.created_at, j.updated_at,
   s.active, s.next_run, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, s.paused_at,
+  s.extras, s.started, s.failures,
   (SELECT string_agg(CAST(u.resource_id AS text), ' ') FROM job_resources u WHERE u.job_id = j.id),
   (SELECT min(a.scheduled_for) FROM active_executions a WHERE a.job_id = j.id AND a.scheduled_for > $1 AND ` + aheadOf + `),
+  (SELECT count(*) FROM active_executions a WHERE a.job_id = j.id AND a.scheduled_for > $1 AND ` + aheadOf + `),
   (SELECT max(a.started_at) FROM active_executions a WHERE a.job_id = j.id),
   (SELECT e.started_at FROM executions e WHERE e.job_id = j.id AND e.started_at > 0 ORDER BY e.id DESC LIMIT 1)
 FROM jobs j JOIN schedules s ON s.id = j.id
@@ -55,13 +57,13 @@ func jobByID(ctx context.Context, q querier, id int64, now time.Time) (job.Job, 
 func scanJob(scan func(...any) error) (job.Job, error) {
 	var j job.Job
 	var labels []byte
-	var workflow, policies string
-	var created, updated, next, anchor, paused int64
+	var workflow, policies, options string
+	var created, updated, next, anchor, paused, early int64
 	var uses sql.NullString
 	var ahead, running, ended sql.NullInt64
 	err := scan(&j.ID, &j.InstanceID, &j.Name, &j.Description, &workflow, &labels, &j.Version, &created, &updated,
 		&j.Active, &next, &j.Schedule.Type, &j.Schedule.Cron, &j.Schedule.IntervalMinutes, &j.Schedule.TimeZone, &anchor, &policies, &paused,
-		&uses, &ahead, &running, &ended)
+		&options, &j.Started, &j.Failures, &uses, &ahead, &early, &running, &ended)
 	if err != nil {
 		return j, err
 	}
@@ -72,11 +74,15 @@ func scanJob(scan func(...any) error) (job.Job, error) {
 	if ahead.Valid && (next == 0 || ahead.Int64 < next) {
 		j.NextRun = timeOf(ahead.Int64)
 	}
+	j.Started = max(0, j.Started-early)
 	j.LastRun = timeOf(max(running.Int64, ended.Int64))
 	if j.Labels, err = labelsOf(labels); err != nil {
 		return j, err
 	}
 	if j.ResourceIDs, err = usesOf(uses.String); err != nil {
+		return j, err
+	}
+	if j.Schedule.ScheduleOptions, err = optionsOf(options); err != nil {
 		return j, err
 	}
 	j.Policies, err = policiesOf(policies)

@@ -107,9 +107,9 @@ func refuse(blocking int64, err error) error {
 // redecide takes back what was claimed ahead of its time before there was this
 // execution: at its time it may overlap with it.
 func (s *Store) redecide(ctx context.Context, tx *ent.Tx, row *ent.Schedule, m store.Manual) error {
-	slot, err := s.withdraw(ctx, tx, row.ID, m.Now)
+	slot, n, err := s.withdraw(ctx, tx, row.ID, m.Now)
 	if err != nil || slot.IsZero() {
 		return err
 	}
-	return tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetNextRun(micros(slot)).Exec(ctx)
+	return tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetNextRun(micros(slot)).SetStarted(max(0, row.Started-n)).Exec(ctx)
 }

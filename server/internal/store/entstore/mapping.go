@@ -87,6 +87,28 @@ func policiesOf(text string) (job.Policies, error) {
 	return p.WithDefaults(), err
 }
 
+// optionsText is JSON of what differs from the defaults, empty when nothing
+// does.
+func optionsText(o job.ScheduleOptions) string {
+	if o.IsZero() {
+		return ""
+	}
+	if o.DSTGap == job.GapShiftForward {
+		o.DSTGap = ""
+	}
+	if o.DSTOverlap == job.OverlapFirst {
+		o.DSTOverlap = ""
+	}
+	return encode(o)
+}
+
+func optionsOf(text string) (job.ScheduleOptions, error) {
+	if text == "" {
+		return job.ScheduleOptions{}, nil
+	}
+	return decode[job.ScheduleOptions](text)
+}
+
 func encode(value any) string {
 	text, _ := json.Marshal(value) // it can't fail: strings, numbers and times of four-digit years
 	return string(text)
@@ -193,14 +215,16 @@ func usesOf(text string) ([]int64, error) {
 }
 
 // scheduleOf is when the job runs.
-func scheduleOf(row *ent.Schedule) job.Schedule {
+func scheduleOf(row *ent.Schedule) (job.Schedule, error) {
+	options, err := optionsOf(row.Extras)
 	return job.Schedule{
 		Type:            job.FrequencyType(row.Type),
 		Cron:            row.Cron,
 		IntervalMinutes: row.Minutes,
 		TimeZone:        row.TimeZone,
 		Anchor:          timeOf(row.Anchor),
-	}
+		ScheduleOptions: options,
+	}, err
 }
 
 // visibleState is what people see of an active row: one that is claimed but

@@ -178,7 +178,10 @@ func readLost(ctx context.Context, tx *ent.Tx, ids []int64) (lost []store.Lost, 
 			FirstStartedAt: timeOf(row.FirstStartedAt), Attempt: e.Attempt, Fence: e.Fence,
 		}
 		if sched, ok := schedules[row.JobID]; ok {
-			l.JobVersion, l.Schedule = sched.Version, scheduleOf(sched)
+			l.JobVersion = sched.Version
+			if l.Schedule, err = scheduleOf(sched); err != nil {
+				return nil, err
+			}
 			if l.Policies, err = policiesOf(sched.Policies); err != nil {
 				return nil, err
 			}

@@ -85,6 +85,38 @@ func TestPoliciesText(t *testing.T) {
 	}
 }
 
+func TestOptionsText(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678000, time.UTC)
+	for _, c := range []struct {
+		o    job.ScheduleOptions
+		want string
+	}{
+		{job.ScheduleOptions{}, ""},
+		{job.ScheduleOptions{DSTGap: job.GapSkip, DSTOverlap: job.OverlapBoth}, `{"dstGap":"SKIP","dstOverlap":"BOTH"}`},
+		{job.ScheduleOptions{Start: at, End: at, Jitter: time.Second}, `{"start":"2026-01-02T03:04:05.000678Z","end":"2026-01-02T03:04:05.000678Z","jitter":1000000000}`},
+		{job.ScheduleOptions{ExcludedDates: []string{"2026-12-24"}, Since: at}, `{"excludedDates":["2026-12-24"],"since":"2026-01-02T03:04:05.000678Z"}`},
+	} {
+		text := optionsText(c.o)
+		if text != c.want {
+			t.Errorf("%+v is stored as %s, want %s", c.o, text, c.want)
+		}
+		got, err := optionsOf(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.o, got); diff != "" {
+			t.Errorf("read (-want +got):\n%s", diff)
+		}
+	}
+	if text := optionsText(job.ScheduleOptions{DSTGap: job.GapShiftForward, DSTOverlap: job.OverlapFirst}); text != "" {
+		t.Errorf("the defaults are stored as %s", text)
+	}
+	if _, err := optionsOf(`{"jitter":"x"}`); err == nil {
+		t.Error("damaged options are read")
+	}
+}
+
 func TestTimesAreExact(t *testing.T) {
 	t.Parallel()
 	zone := time.FixedZone("", 3600)

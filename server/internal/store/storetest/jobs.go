@@ -19,8 +19,12 @@ var jobTests = tests{
 			Description: "every weekday",
 			Active:      true,
 			Workflow:    json.RawMessage(`{"tasks": [{"name":"a",  "type":"util.noop"}]}`),
-			Schedule:    job.Schedule{Type: job.CronBased, Cron: "30 6 * * MON-FRI", TimeZone: "Europe/Helsinki"},
+			Schedule: job.Schedule{Type: job.CronBased, Cron: "30 6 * * MON-FRI", TimeZone: "Europe/Helsinki", ScheduleOptions: job.ScheduleOptions{
+				DSTGap: job.GapSkip, DSTOverlap: job.OverlapBoth, Start: noon, End: noon.Add(1000 * time.Hour), Jitter: time.Minute,
+				ExcludedDates: []string{"2026-12-24", "2026-12-31/2027-01-06"}, Since: noon,
+			}},
 			Policies: job.Policies{
+				MaxExecutions: 1_000_000_000, TimeLimit: 720 * time.Hour, PauseAfterFailures: 3, Priority: -100,
 				Overlap: job.OverlapBufferOne, CatchUp: job.CatchUpAll, CatchUpWindow: 90 * time.Minute,
 				Retry: &job.RetryPolicy{Count: 3, MinBackoff: time.Second, MaxBackoff: time.Hour, MaxDoublings: 4, MaxDuration: 5 * time.Hour},
 			},
@@ -107,6 +111,28 @@ var jobTests = tests{
 		second := claimQueued(t, s, noon.Add(3*time.Minute))[0]
 		start(t, s, second, noon.Add(4*time.Minute))
 		last(noon.Add(4 * time.Minute))
+	},
+	"what was claimed ahead has not started": func(t *testing.T, s store.Store) {
+		j := newJob(t, s, func(j *job.Job) { j.Policies.MaxExecutions = 3 })
+		started := func(want int64) {
+			t.Helper()
+			same(t, "started", must(s.Job(t.Context(), j.ID))(t).Started, want)
+		}
+		started(0)
+		finish(t, s, claimOne(t, s, noon, 0), job.StateSucceeded, noon, noon)
+		started(1)
+		claimOne(t, s, noon.Add(59*time.Minute), time.Minute)
+		started(1)
+		before := must(s.UpdateJob(t.Context(), j.ID, noon.Add(59*time.Minute), func(j *job.Job) (bool, []job.Skip, error) {
+			same(t, "started before its time", j.Started, int64(1))
+			j.Name = "New"
+			return true, nil, nil
+		}))(t)
+		same(t, "started after it was withdrawn", before.Started, int64(1))
+		started(1)
+		claimOne(t, s, noon.Add(59*time.Minute), time.Minute)
+		_ = must(byHand(s, t, j.ID, job.OverlapSkip, noon.Add(59*time.Minute)))(t) // has the overlap decided anew
+		started(1)
 	},
 	"a run that is near wakes tickers up": func(t *testing.T, s store.Store) {
 		in := newInstance(t, s)
