@@ -18,26 +18,33 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	fault := FaultOf(err)
 	LogHidden(r.Context(), fault, err)
 	SetErrorHeaders(w, r, fault)
-	WriteJSON(w, fault.HTTP, map[string]any{"error": errorBody(fault)})
+	WriteJSON(w, fault.HTTP, envelope(fault))
 }
 
 // ErrorLine is err as one line of a stream that has begun already.
 func ErrorLine(r *http.Request, err error) []byte {
 	fault := FaultOf(err)
 	LogHidden(r.Context(), fault, err)
-	line, _ := json.Marshal(map[string]any{"error": errorBody(fault)})
+	line, _ := json.Marshal(envelope(fault)) // its details are JSON already
 	return line
 }
 
-func errorBody(f *Fault) map[string]any {
-	details := []json.RawMessage{}
+type errorBody struct {
+	Code    int               `json:"code"`
+	Status  string            `json:"status"`
+	Message string            `json:"message"`
+	Details []json.RawMessage `json:"details"`
+}
+
+func envelope(f *Fault) map[string]errorBody {
+	body := errorBody{Code: f.HTTP, Status: f.Code(), Message: f.Status.Message(), Details: []json.RawMessage{}}
 	for _, d := range f.Status.Proto().GetDetails() {
 		// A detail of a type that this program doesn't know says nothing.
 		if text, err := protojson.Marshal(d); err == nil {
-			details = append(details, text)
+			body.Details = append(body.Details, text)
 		}
 	}
-	return map[string]any{"code": f.HTTP, "status": f.Code(), "message": f.Status.Message(), "details": details}
+	return map[string]errorBody{"error": body}
 }
 
 // SetErrorHeaders sets the headers that go with a fault, whatever its body.

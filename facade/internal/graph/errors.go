@@ -215,10 +215,15 @@ func (e *engine) present(ctx context.Context, err error) *gqlerror.Error {
 	door.LogHidden(ctx, fault, err)
 	out := refusal(fault, presented.Locations)
 	out.Path = presented.Path
+	if field := graphql.GetFieldContext(ctx); input != nil && field != nil {
+		out.Path = field.Path()
+		out.Locations = []gqlerror.Location{{Line: field.Field.Position.Line, Column: field.Field.Position.Column}}
+	}
 	return out
 }
 
-// argumentOf is what a path says beyond the field that it leads to.
+// argumentOf is what the path of a refused argument says beyond that of its
+// field.
 func argumentOf(ctx context.Context, path ast.Path) string {
 	if field := graphql.GetFieldContext(ctx); field != nil {
 		path = path[min(len(field.Path()), len(path)):]

@@ -34,7 +34,7 @@ func newBench(t testing.TB) *bench {
 	b.handler = door.Wrap(New(b.Conn), slog.New(slog.NewTextHandler(&b.log, nil)))
 	job := &carillonv1.Job{
 		Id: "job_19", InstanceId: "inst_1", Name: "nightly", Active: proto.Bool(true), State: carillonv1.Job_ACTIVE,
-		Workflow: mustStruct(t, `{"tasks": []}`), FrequencyType: carillonv1.Job_CRON_BASED, TimeZone: proto.String("UTC"),
+		Workflow: object(t, `{"tasks": []}`), FrequencyType: carillonv1.Job_CRON_BASED, TimeZone: proto.String("UTC"),
 		CronExpression: wrapperspb.String("0 3 * * *"), OverlapPolicy: carillonv1.Job_SKIP, CatchUpPolicy: carillonv1.Job_LATEST,
 		NextRun: timestamppb.New(at), CreatedAt: timestamppb.New(at), UpdatedAt: timestamppb.New(at), Etag: "e1",
 	}
@@ -56,7 +56,7 @@ func newBench(t testing.TB) *bench {
 	return b
 }
 
-func mustStruct(t testing.TB, text string) *structpb.Struct {
+func object(t testing.TB, text string) *structpb.Struct {
 	t.Helper()
 	s := &structpb.Struct{}
 	if err := protojson.Unmarshal([]byte(text), s); err != nil {

@@ -111,6 +111,9 @@ func TestBadArguments(t *testing.T) {
 			if fields := fieldsOf(got); len(fields) != 1 || fields[0] != c.want {
 				t.Errorf("%q, want %q\n%s", fields, c.want, w.Body)
 			}
+			if e := got.Errors[0]; len(e.Path) > 1 || len(e.Path) == 1 && len(e.Locations) == 0 {
+				t.Errorf("the path is not that of the field: %+v", e)
+			}
 			for _, call := range b.Calls() {
 				if !strings.HasPrefix(call.Method, "Get") && call.Method != "PreviewSchedule" {
 					t.Errorf("%s was called", call.Method)

@@ -2819,7 +2819,7 @@ func (ec *executionContext) _ScheduledJob_labels(ctx context.Context, field grap
 			return ec.fieldContext_ScheduledJob_labels(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.Labels, nil
+			return obj.Labels(), nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v map[string]string) graphql.Marshaler {
@@ -2830,7 +2830,7 @@ func (ec *executionContext) _ScheduledJob_labels(ctx context.Context, field grap
 	)
 }
 func (ec *executionContext) fieldContext_ScheduledJob_labels(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type Labels does not have child fields"))
+	return graphql.NewScalarFieldContext("ScheduledJob", field, true, false, errors.New("field of type Labels does not have child fields"))
 }
 
 func (ec *executionContext) _ScheduledJob_overlapPolicy(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {

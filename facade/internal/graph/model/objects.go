@@ -76,9 +76,6 @@ func toValue(v any, path string) (*structpb.Value, error) {
 
 // MarshalLabels writes labels.
 func MarshalLabels(labels map[string]string) graphql.Marshaler {
-	if labels == nil {
-		labels = map[string]string{}
-	}
 	written, err := json.Marshal(labels)
 	if err != nil {
 		return graphql.Null

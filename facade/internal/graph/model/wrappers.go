@@ -25,6 +25,14 @@ func (j *ScheduledJob) Active() bool { return j.Job.GetActive() }
 // TimeZone is never null.
 func (j *ScheduledJob) TimeZone() string { return j.Job.GetTimeZone() }
 
+// Labels is never null.
+func (j *ScheduledJob) Labels() map[string]string {
+	if labels := j.Job.GetLabels(); labels != nil {
+		return labels
+	}
+	return map[string]string{}
+}
+
 // ScheduledJobHistory is an execution.
 type ScheduledJobHistory struct{ *carillonv1.Execution }
 
@@ -34,15 +42,6 @@ func (h *ScheduledJobHistory) LogPath() *string { return unlessEmpty(h.Execution
 // SignedLogURL is null when there is no log.
 func (h *ScheduledJobHistory) SignedLogURL() *string {
 	return unlessEmpty(h.Execution.GetSignedLogUrl())
-}
-
-// NewHistory wraps executions.
-func NewHistory(executions []*carillonv1.Execution) []*ScheduledJobHistory {
-	wrapped := make([]*ScheduledJobHistory, len(executions))
-	for i, execution := range executions {
-		wrapped[i] = &ScheduledJobHistory{execution}
-	}
-	return wrapped
 }
 
 // Histories reads the latest executions of all jobs of one answer together,

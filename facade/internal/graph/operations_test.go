@@ -1,0 +1,205 @@
+package graph
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vektah/gqlparser/v2/ast"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/pointscene/carillon/facade/internal/graph/exec"
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+)
+
+// operations are those beside the original ones, each with the call that must
+// come of it.
+var operations = []struct{ kind, field, arguments, method, request string }{
+	{"query", "getJobHistory", `jobId: 19, page: {first: 2, after: "a"}`, "ListExecutions", `{"jobId": "19", "pageSize": 2, "pageToken": "a"}`},
+	{"query", "getJobOccurrences", `jobId: 19, from: "2026-01-01T00:00:00+02:00", page: {first: 2}`, "ListOccurrences", `{"jobId": "19", "from": "2025-12-31T22:00:00Z", "pageSize": 2}`},
+	{"query", "getJobLog", `jobHistoryId: 5, page: {after: "c"}`, "TailLog", `{"executionId": "5", "cursor": "c"}`},
+	{"query", "previewSchedule", `frequencyType: INTERVAL_BASED, intervalMinutes: 5, timeZone: "UTC", after: "2026-01-01T00:00:00Z", count: 3`, "PreviewSchedule", `{"frequencyType": "INTERVAL_BASED", "intervalMinutes": 5, "timeZone": "UTC", "after": "2026-01-01T00:00:00Z", "count": 3}`},
+	{"query", "getJobConfig", `resourceId: 7`, "GetConfig", `{"resourceId": "7"}`},
+	{"query", "getInstance", `instanceId: 1`, "GetInstance", `{"instanceId": "1"}`},
+	{"query", "getInstances", `page: {after: "t"}`, "ListInstances", `{"pageToken": "t"}`},
+	{"query", "getResource", `resourceId: 7`, "GetResource", `{"resourceId": "7"}`},
+	{"query", "getResources", `instanceId: 1`, "ListResources", `{"instanceId": "1"}`},
+	{"query", "getClients", `page: {first: 3}`, "ListClients", `{"pageSize": 3}`},
+	{"mutation", "createScheduledJob", `instanceId: 1, frequencyType: MANUAL, workflow: {}, active: null, name: "n", description: "d", timeZone: "Europe/Helsinki", labels: {a: "b"}, overlapPolicy: ALLOW, catchUpPolicy: ALL, catchUpWindow: "60s", retryPolicy: {retryCount: 2, minBackoff: "1.5s", maxDoublings: 0}, requestId: "r", validateOnly: true`,
+		"CreateJob", `{"instanceId": "1", "requestId": "r", "validateOnly": true, "job": {"frequencyType": "MANUAL", "workflow": {}, "name": "n", "description": "d", "timeZone": "Europe/Helsinki", "labels": {"a": "b"},
+			"overlapPolicy": "ALLOW", "catchUpPolicy": "ALL", "catchUpWindow": "60s", "retryPolicy": {"retryCount": 2, "minBackoff": "1.5s", "maxDoublings": 0}}}`},
+	{"mutation", "updateScheduledJob", `jobId: 19, instanceId: 1, active: false, workflow: {a: []}, timeZone: "UTC", labels: {}, overlapPolicy: SKIP, catchUpPolicy: NONE, catchUpWindow: "60s", retryPolicy: {}, etag: "e", validateOnly: true`,
+		"UpdateJob", `{"validateOnly": true, "updateMask": "active,catchUpPolicy,catchUpWindow,labels,overlapPolicy,retryPolicy,timeZone,workflow", "job": {"id": "19", "instanceId": "1", "active": false,
+			"workflow": {"a": []}, "timeZone": "UTC", "overlapPolicy": "SKIP", "catchUpPolicy": "NONE", "catchUpWindow": "60s", "retryPolicy": {}, "etag": "e"}}`},
+	{"mutation", "deleteScheduledJob", `jobId: 19, etag: "e"`, "DeleteJob", `{"jobId": "19", "etag": "e"}`},
+	{"mutation", "pauseScheduledJob", `jobId: 19, etag: "e"`, "PauseJob", `{"jobId": "19", "etag": "e"}`},
+	{"mutation", "resumeScheduledJob", `jobId: 19`, "ResumeJob", `{"jobId": "19"}`},
+	{"mutation", "runScheduledJob", `jobId: 19, requestId: "r", overlapPolicy: CANCEL_OTHER`, "RunJob", `{"jobId": "19", "requestId": "r", "overlapPolicy": "CANCEL_OTHER"}`},
+	{"mutation", "cancelScheduledJobRun", `jobHistoryId: 5`, "CancelExecution", `{"executionId": "5"}`},
+	{"mutation", "deleteJobConfig", `resourceId: 7`, "DeleteConfig", `{"resourceId": "7"}`},
+	{"mutation", "createInstance", `title: "t", requestId: "r", validateOnly: true`, "CreateInstance", `{"instance": {"title": "t"}, "requestId": "r", "validateOnly": true}`},
+	{"mutation", "deleteInstance", `instanceId: 1`, "DeleteInstance", `{"instanceId": "1"}`},
+	{"mutation", "createResource", `instanceId: 1, description: "d"`, "CreateResource", `{"instanceId": "1", "resource": {"description": "d"}}`},
+	{"mutation", "deleteResource", `resourceId: 7`, "DeleteResource", `{"resourceId": "7"}`},
+	{"mutation", "createClient", `title: "t", scopes: ["a"], instanceIds: [1, "inst_2"]`, "CreateClient", `{"client": {"title": "t", "scopes": ["a"], "instanceIds": ["1", "inst_2"]}}`},
+	{"mutation", "deleteClient", `clientId: 3`, "DeleteClient", `{"clientId": "3"}`},
+	{"mutation", "resetClientSecret", `clientId: 3`, "ResetClientSecret", `{"clientId": "3"}`},
+}
+
+// TestOperations asks for every field of every answer, of messages that have
+// as little as the service answers: nothing that must not be null may be.
+func TestOperations(t *testing.T) {
+	t.Parallel()
+	schema := exec.NewExecutableSchema(exec.Config{}).Schema()
+	for _, c := range operations {
+		t.Run(c.field, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			answerLittle(b)
+			root := schema.Query
+			if c.kind == "mutation" {
+				root = schema.Mutation
+			}
+			query := fmt.Sprintf("%s { %s(%s) %s }", c.kind, c.field, c.arguments, everything(schema, root.Fields.ForName(c.field).Type))
+			w, got := b.post(t, query, "")
+			if len(got.Errors) > 0 {
+				t.Fatalf("%s: %s", query, w.Body)
+			}
+			wantCall(t, b, c.method, c.request)
+		})
+	}
+}
+
+func TestEveryOperationIsTested(t *testing.T) {
+	t.Parallel()
+	schema := exec.NewExecutableSchema(exec.Config{}).Schema()
+	tested := map[string]bool{}
+	for _, c := range operations {
+		tested[c.field] = true
+	}
+	for _, c := range requests {
+		tested[strings.Fields(c.name)[0]] = true
+	}
+	for _, root := range []*ast.Definition{schema.Query, schema.Mutation} {
+		for _, field := range root.Fields {
+			if !strings.HasPrefix(field.Name, "__") && !tested[field.Name] {
+				t.Errorf("%s is not tested", field.Name)
+			}
+		}
+	}
+}
+
+// everything selects all fields of a type.
+func everything(schema *ast.Schema, of *ast.Type) string {
+	definition := schema.Types[of.Name()]
+	if definition.Kind != ast.Object {
+		return ""
+	}
+	text := "{ "
+	for _, field := range definition.Fields {
+		text += field.Name + " " + everything(schema, field.Type) + " "
+	}
+	return text + "}"
+}
+
+func answerLittle(b *bench) {
+	now := timestamppb.New(at)
+	job := &carillonv1.Job{
+		Id: "job_19", InstanceId: "inst_1", Active: proto.Bool(true), State: carillonv1.Job_PAUSED, Workflow: &structpb.Struct{},
+		FrequencyType: carillonv1.Job_MANUAL, OverlapPolicy: carillonv1.Job_SKIP, CatchUpPolicy: carillonv1.Job_LATEST, CreatedAt: now, UpdatedAt: now,
+		Warnings: []*carillonv1.Warning{{}}, RetryPolicy: &carillonv1.RetryPolicy{},
+	}
+	for _, method := range []string{"CreateJob", "UpdateJob", "PauseJob", "ResumeJob"} {
+		b.Answer(method, job)
+	}
+	execution := &carillonv1.Execution{
+		Id: "exec_5", JobId: "job_19", InstanceId: "inst_1", Trigger: carillonv1.Execution_MANUAL, State: carillonv1.Execution_QUEUED, CreatedAt: now,
+		Error: &carillonv1.Execution_Error{}, Tasks: []*carillonv1.Execution_Task{{State: carillonv1.Execution_Task_PENDING}},
+	}
+	for _, method := range []string{"RunJob", "CancelExecution"} {
+		b.Answer(method, execution)
+	}
+	b.Answer("ListExecutions", &carillonv1.ListExecutionsResponse{Executions: []*carillonv1.Execution{execution}})
+	b.Answer("ListLatestExecutions", &carillonv1.ListLatestExecutionsResponse{Executions: []*carillonv1.Execution{execution}})
+	b.Answer("ListOccurrences", &carillonv1.ListOccurrencesResponse{Occurrences: []*carillonv1.Occurrence{{ScheduledFor: now, Outcome: carillonv1.Occurrence_PENDING, Count: 1}}})
+	b.Answer("PreviewSchedule", &carillonv1.PreviewScheduleResponse{Times: []*timestamppb.Timestamp{now}, Warnings: []*carillonv1.Warning{{}}})
+	instance := &carillonv1.Instance{Id: "inst_1", CreatedAt: now}
+	resource := &carillonv1.Resource{Id: "res_7", InstanceId: "inst_1", CreatedAt: now}
+	client := &carillonv1.Client{Id: "client_3", CreatedAt: now}
+	b.Answer("GetInstance", instance)
+	b.Answer("CreateInstance", instance)
+	b.Answer("ListInstances", &carillonv1.ListInstancesResponse{Instances: []*carillonv1.Instance{instance}})
+	b.Answer("GetResource", resource)
+	b.Answer("CreateResource", resource)
+	b.Answer("ListResources", &carillonv1.ListResourcesResponse{Resources: []*carillonv1.Resource{resource}})
+	b.Answer("CreateClient", client)
+	b.Answer("ResetClientSecret", client)
+	b.Answer("ListClients", &carillonv1.ListClientsResponse{Clients: []*carillonv1.Client{client}})
+	b.Answer("GetConfig", &carillonv1.Config{ResourceId: "res_7", Remotes: []*carillonv1.Remote{{Name: "s3"}}})
+	b.OnStream("TailLog", func(_ context.Context, _ proto.Message, send func(proto.Message) error) error {
+		return send(&carillonv1.TailLogResponse{Time: now, Cursor: "c1"})
+	})
+}
+
+func TestValuesReadAsOnTheOtherDoors(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	_, got := b.post(t, `{ getScheduledJob(jobId: 19) { name description nextRun state labels retryPolicy { minBackoff } catchUpWindow } getScheduledJobHistory(jobHistoryId: 5) { state trigger startedAt finishedAt error { code } } }`, "")
+	want := map[string]any{
+		"getScheduledJob":        map[string]any{"name": "nightly", "description": nil, "nextRun": "2026-11-22T03:00:00Z", "state": "ACTIVE", "labels": map[string]any{}, "retryPolicy": nil, "catchUpWindow": nil},
+		"getScheduledJobHistory": map[string]any{"state": "SUCCEEDED", "trigger": "SCHEDULE", "startedAt": "2026-11-22T03:00:00Z", "finishedAt": nil, "error": nil},
+	}
+	if diff := cmp.Diff(any(want), got.Data); diff != "" {
+		t.Errorf("data (-want +got):\n%s", diff)
+	}
+}
+
+// A page of a log ends where the reader wanted, and says whether more is there.
+func TestPagesOfALog(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.OnStream("TailLog", func(_ context.Context, in proto.Message, send func(proto.Message) error) error {
+		begin := len(in.(*carillonv1.TailLogRequest).GetCursor())
+		for i := begin; i < 5; i++ {
+			if err := send(&carillonv1.TailLogResponse{Time: timestamppb.New(at), Cursor: strings.Repeat("c", i+1), Message: fmt.Sprint(i)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for after, want := range map[string]string{
+		``:      `{"cursor":"ccc","hasNextPage":true,"items":[{"message":"0"},{"message":"1"},{"message":"2"}]}`,
+		`ccc`:   `{"cursor":"ccccc","hasNextPage":false,"items":[{"message":"3"},{"message":"4"}]}`,
+		`ccccc`: `{"cursor":"ccccc","hasNextPage":false,"items":[]}`,
+	} {
+		_, got := b.post(t, `{ getJobLog(jobHistoryId: 5, page: {first: 3, after: "`+after+`"}) { items { message } cursor hasNextPage } }`, "")
+		text, err := json.Marshal(got.Data.(map[string]any)["getJobLog"])
+		if err != nil || string(text) != want {
+			t.Errorf("after %q: %s, want %s (%v)", after, text, want, got.Errors)
+		}
+	}
+}
+
+func FuzzLiterals(f *testing.F) {
+	for _, seed := range []string{`{}`, `[]`, `{a: 1}`, `{a: {b: [1, 2.5, "c", null, true, D]}}`, `"a"`, `1e999`, `99999999999999999999`, `{a: 1, a: 2}`, `{a: $v}`, `"""b"""`, `{a: "\u0000"}`} {
+		f.Add(seed)
+	}
+	b := newBench(f)
+	f.Fuzz(func(t *testing.T, literal string) {
+		w, got := b.post(t, `mutation { addJobConfig(resourceId: 7, config: `+literal+`) { success } }`, "")
+		for _, e := range got.Errors {
+			if e.Extensions.Code != "INVALID_ARGUMENT" || e.Extensions.Reason == "" {
+				t.Errorf("%q: %s", literal, w.Body)
+			}
+		}
+		if strings.Contains(b.log.String(), "msg=panic") {
+			t.Fatalf("%q: a panic", literal)
+		}
+		b.log.Reset()
+	})
+}
