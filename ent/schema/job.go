@@ -129,7 +129,8 @@ func (OccurrenceChange) Fields() []ent.Field {
 		field.Int64("id"),
 		field.Int64("job_id").Immutable(),
 		field.Int64("slot").Immutable(),
-		// move_to is 0 when the occurrence is left out.
+		// move_to is 0 when the occurrence is left out, -1 when it was moved
+		// earlier and has started.
 		field.Int64("move_to"),
 	}
 }

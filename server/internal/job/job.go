@@ -31,6 +31,11 @@ type Pause struct {
 	InstanceID int64
 }
 
+// Over tells whether the pause has ended by itself. Nil is no pause.
+func (p *Pause) Over(now time.Time) bool {
+	return p == nil || !p.Until.IsZero() && !p.Until.After(now)
+}
+
 // ActorSystem is the actor of pauses that the service decides.
 const ActorSystem = "system"
 
@@ -67,13 +72,21 @@ const (
 // MaxBackfill bounds how many slots a backfill's range may hold.
 const MaxBackfill = 10_000
 
-// OccurrenceChange is a caller's wish about one occurrence to come.
+// MaxChanges bounds how many changed occurrences a job has.
+const MaxChanges = 1000
+
+// OccurrenceChange is a caller's wish about one occurrence to come. It ends
+// when the ticker has come to both of its times: one that was moved to an
+// earlier time stays until its slot has passed, so that this does not run too.
 type OccurrenceChange struct {
 	JobID int64
 	// Slot is when the occurrence is due.
 	Slot time.Time
 	// MoveTo is when it starts instead; zero leaves it out.
 	MoveTo time.Time
+	// Done says that it was moved earlier and has started: its slot, still to
+	// come, is told already.
+	Done bool
 }
 
 // Resource owns stored credentials.
@@ -141,11 +154,19 @@ type Job struct {
 	// NextRun is the next time it will run, zero for none. It is state, not
 	// definition: the ticker moves it.
 	NextRun time.Time
-	// PausedAt is since when it is not active, zero while it is.
-	PausedAt time.Time
-	// Pause tells why it does not run, by itself or with its instance; nil
-	// while it does.
+	// PausedAt is since when it is not active, zero while it is, and PausedUntil
+	// when it becomes active by itself, zero for never.
+	PausedAt, PausedUntil time.Time
+	// HeldAt is since when it does not run because its instance is paused, zero
+	// while that is not, and until the ticker has come by afterwards. HeldUntil
+	// is when the instance resumes by itself, zero for never.
+	HeldAt, HeldUntil time.Time
+	// Pause tells people why it does not run, by itself or else with its
+	// instance, and until when by both; nil while it does.
 	Pause *Pause
+	// Changes are callers' wishes about its occurrences, in the order of their
+	// slots. Only changes under lock see and store them.
+	Changes []OccurrenceChange
 	// Started counts executions by schedule while Policies.MaxExecutions is
 	// set, Failures those in a row that did not succeed while
 	// Policies.PauseAfterFailures is.

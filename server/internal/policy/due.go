@@ -73,7 +73,7 @@ func (d *decider) decide() {
 // elsewhere, or at the first move.
 func (d *decider) next(after, upTo time.Time) (next time.Time) {
 	slot, ok := d.times.Next(after)
-	for ok && d.change(slot) != nil && !d.change(slot).MoveTo.IsZero() {
+	for c := d.change(slot); ok && c != nil && (c.Done || !c.MoveTo.IsZero()); c = d.change(slot) {
 		slot, ok = d.times.Next(slot)
 	}
 	if ok {

@@ -27,19 +27,28 @@ func (d *decider) missed(first, last time.Time) {
 // leaveOut tells a slot that a caller changed: a skip now, a move when its own
 // time comes.
 func (d *decider) leaveOut(c job.OccurrenceChange) {
-	if c.MoveTo.IsZero() {
+	if c.MoveTo.IsZero() && !c.Done {
 		d.out.Skips = append(d.out.Skips, d.row(job.SkipByCaller, c.Slot, c.Slot, 1, 0))
 		d.out.Consumed = append(d.out.Consumed, c.Slot)
 	}
 }
 
-// moved starts the moved slots whose new time has come.
+// moved starts the moved slots whose new time has come. One that was moved
+// earlier keeps its change until its slot has passed, lest it is due again.
 func (d *decider) moved(upTo time.Time) {
 	for _, c := range d.Changes {
+		past := !c.Slot.After(upTo)
+		if c.Done && past {
+			d.out.Consumed = append(d.out.Consumed, c.Slot)
+		}
 		if c.MoveTo.IsZero() || c.MoveTo.After(upTo) {
 			continue
 		}
-		d.out.Consumed = append(d.out.Consumed, c.Slot)
+		if past {
+			d.out.Consumed = append(d.out.Consumed, c.Slot)
+		} else {
+			d.out.Done = append(d.out.Done, c.Slot)
+		}
 		if d.now.Sub(c.MoveTo) > d.policies.CatchUpWindow {
 			d.out.Skips = append(d.out.Skips, d.row(job.SkipMissed, c.Slot, c.Slot, 1, 0))
 			continue

@@ -35,12 +35,26 @@ func (d *decider) endHold() {
 	d.out.Next = d.next(d.now, d.now)
 }
 
-// paused tells the slots since then, and the wishes about them.
+// paused tells the slots since then. Wishes about them are void, but for a
+// move to a time that is still to come.
 func (d *decider) paused(since time.Time) {
-	d.skip(job.SkipPaused, since.Add(1), d.now, 0)
+	first := since.Add(1)
 	for _, c := range d.Changes {
-		if !c.Slot.After(d.now) {
+		moves := !c.MoveTo.IsZero() && c.MoveTo.After(d.now)
+		switch {
+		case c.Slot.After(d.now) && !c.MoveTo.IsZero() && !moves: // moved into the pause
+			d.out.Skips = append(d.out.Skips, d.row(job.SkipPaused, c.Slot, c.Slot, 1, 0))
+			d.out.Done = append(d.out.Done, c.Slot)
+		case c.Slot.After(d.now):
+		case moves || c.Done:
+			d.skip(job.SkipPaused, first, c.Slot.Add(-1), 0)
+			first = c.Slot.Add(1)
+			if c.Done {
+				d.out.Consumed = append(d.out.Consumed, c.Slot)
+			}
+		default:
 			d.out.Consumed = append(d.out.Consumed, c.Slot)
 		}
 	}
+	d.skip(job.SkipPaused, first, d.now, 0)
 }

@@ -60,8 +60,9 @@ type Decision struct {
 	Anchor time.Time
 	// Unhold ends what the instance's pause did to the job.
 	Unhold bool
-	// Consumed are the slots whose changes are told.
-	Consumed []time.Time
+	// Consumed are the slots whose changes are told and over, Done those that
+	// were moved earlier and have started before their slot.
+	Consumed, Done []time.Time
 }
 
 // ClaimRequest bounds one claim.

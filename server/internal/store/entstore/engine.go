@@ -229,7 +229,23 @@ func rareWrites(req store.ClaimRequest, d *dueRow, decision store.Decision) (wri
 	for _, slot := range decision.Consumed {
 		writes = append(writes, write{`DELETE FROM occurrence_changes WHERE job_id = $1 AND slot = $2`, []any{d.JobID, micros(slot)}})
 	}
+	for _, slot := range decision.Done {
+		writes = append(writes, write{`UPDATE occurrence_changes SET move_to = $3 WHERE job_id = $1 AND slot = $2`, []any{d.JobID, micros(slot), moveDone}})
+	}
 	return writes
+}
+
+// moveDone stands in move_to for an occurrence that was moved earlier and has
+// started.
+const moveDone = int64(-1)
+
+// changeOf is a caller's wish as it is stored.
+func changeOf(jobID, slot, moveTo int64) job.OccurrenceChange {
+	c := job.OccurrenceChange{JobID: jobID, Slot: timeOf(slot), Done: moveTo == moveDone}
+	if !c.Done {
+		c.MoveTo = timeOf(moveTo)
+	}
+	return c
 }
 
 // write is a statement in SQL that both databases understand.

@@ -111,7 +111,7 @@ func pgReadBehind(ctx context.Context, tx pgx.Tx, rows []*dueRow) error {
 		var id, slot, moveTo int64
 		_, err := pgx.ForEachRow(found, []any{&id, &slot, &moveTo}, func() error {
 			d := byID[id]
-			d.Changes = append(d.Changes, job.OccurrenceChange{JobID: id, Slot: timeOf(slot), MoveTo: timeOf(moveTo)})
+			d.Changes = append(d.Changes, changeOf(id, slot, moveTo))
 			return nil
 		})
 		return err

@@ -120,7 +120,7 @@ func liteDueRows(tx *liteTx, req store.ClaimRequest) ([]*dueRow, error) {
 			return err
 		}
 		if d := byID[id]; d != nil {
-			d.Changes = append(d.Changes, job.OccurrenceChange{JobID: id, Slot: timeOf(slot), MoveTo: timeOf(moveTo)})
+			d.Changes = append(d.Changes, changeOf(id, slot, moveTo))
 		}
 		return nil
 	}, micros(req.Ahead))
