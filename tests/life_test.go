@@ -244,7 +244,7 @@ func TestRepeatsAndChecks(t *testing.T) {
 	tenant := harness.Start(t, harness.Options{}).NewTenant(t)
 	ids := map[string]bool{}
 	for _, door := range tenant.Operator.Doors() {
-		request := tenant.Job(object{"name": "once"}, harness.Noop("a"))
+		request := tenant.Job(object{"name": "once", "active": true}, harness.Noop("a"))
 		request["validateOnly"] = true
 		harness.Must(t, door, "CreateJob", request)
 		delete(request, "validateOnly")
