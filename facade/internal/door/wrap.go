@@ -48,7 +48,7 @@ func Wrap(next http.Handler, log *slog.Logger) http.Handler {
 			if value := recover(); value != nil {
 				failed(counted, r, value)
 			}
-			logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
+			logger.LogAttrs(r.Context(), levelOf(r), "request",
 				slog.String("method", r.Method),
 				slog.String("path", r.URL.Path),
 				slog.Int("status", counted.status),
@@ -57,6 +57,14 @@ func Wrap(next http.Handler, log *slog.Logger) http.Handler {
 		}()
 		next.ServeHTTP(counted, r)
 	})
+}
+
+// levelOf keeps the questions of load balancers out of the log.
+func levelOf(r *http.Request) slog.Level {
+	if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 func sane(id string) bool {

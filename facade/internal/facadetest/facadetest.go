@@ -65,8 +65,11 @@ func New(t testing.TB) *Service {
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(grpc.UnknownServiceHandler(s.serve), grpc.MaxRecvMsgSize(4<<20))
 	healthv1.RegisterHealthServer(server, s.Health)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(listener) // ends with the server
+	}()
 	conn, err := grpc.NewClient("passthrough:///service",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -20,6 +20,9 @@ const (
 	reasonValidation = "GRAPHQL_VALIDATION"
 )
 
+// maxErrors is how many faults of a document are told.
+const maxErrors = 20
+
 // refusal is a fault as a GraphQL error.
 func refusal(fault *door.Fault, locations []gqlerror.Location) *gqlerror.Error {
 	extensions := map[string]any{
@@ -62,7 +65,7 @@ func invalidDocument(message string, locations []gqlerror.Location) *gqlerror.Er
 // for the one that repeats values.
 func validationErrors(document *ast.QueryDocument, errs gqlerror.List) gqlerror.List {
 	var out gqlerror.List
-	for _, err := range errs {
+	for _, err := range errs[:min(len(errs), maxErrors)] {
 		if err.Rule != "ValuesOfCorrectType" {
 			out = append(out, invalidDocument(err.Message, err.Locations))
 			continue

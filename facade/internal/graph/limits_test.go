@@ -211,3 +211,11 @@ func TestTransport(t *testing.T) {
 		})
 	}
 }
+
+func TestErrorsAreLimited(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	if _, got := b.post(t, "{ __schema { "+strings.Repeat("x ", 1000)+" } }", ""); len(got.Errors) != maxErrors {
+		t.Errorf("%d errors", len(got.Errors))
+	}
+}
