@@ -114,8 +114,14 @@ func start(j *job.Job, now time.Time) error {
 	}
 	j.NextRun, j.PausedAt = time.Time{}, now
 	if j.Active {
-		j.NextRun, _ = times.Next(now)
 		j.PausedAt = time.Time{}
+	}
+	if j.Active && !exhausted(*j) {
+		j.NextRun, _ = times.Next(now)
+	}
+	j.Schedule.Since = time.Time{}
+	if len(j.Schedule.ExcludedDates) > 0 {
+		j.Schedule.Since = now
 	}
 	return nil
 }
@@ -123,8 +129,8 @@ func start(j *job.Job, now time.Time) error {
 // settle moves the state of a job whose definition changed from old to j, and
 // tells which slots of the old one are left behind.
 func settle(old job.Job, j *job.Job, now time.Time) ([]job.Skip, error) {
-	moved := !sameTimes(old.Schedule, j.Schedule)
-	if !moved && old.Active == j.Active {
+	moved, revived := !sameTimes(old.Schedule, j.Schedule), recount(old, j)
+	if !moved && !revived && old.Active == j.Active {
 		return nil, nil
 	}
 	activated := j.Active && !old.Active
@@ -142,19 +148,33 @@ func settle(old job.Job, j *job.Job, now time.Time) ([]job.Skip, error) {
 }
 
 // left folds the slots up to now of which nothing has been told: those of a
-// pause, or else, with the reason given, those that were overdue.
+// pause, or else, with the reason given, those that were overdue, and those
+// that excluded dates took away.
 func left(old job.Job, reason string, now time.Time) []job.Skip {
-	skip := job.Skip{JobID: old.ID, InstanceID: old.InstanceID, Reason: reason}
 	times, err := compile(old)
+	if err != nil {
+		times = nil // damaged in the store: the one slot is all we know
+	}
 	switch {
-	case !old.Active && err == nil:
-		return paused(old, times, now)
-	case !old.Active || old.NextRun.IsZero() || old.NextRun.After(now):
+	case exhausted(old):
+		return nil
+	case old.Active:
+		return append(overdue(old, times, reason, now), excluded(old, times, now)...)
+	case times == nil:
+		return nil
+	default:
+		return append(paused(old, times, now), excluded(old, times, now)...)
+	}
+}
+
+// overdue folds the slots of an active job up to now that it did not come to.
+func overdue(j job.Job, times *schedule.Schedule, reason string, now time.Time) []job.Skip {
+	if j.NextRun.IsZero() || j.NextRun.After(now) {
 		return nil
 	}
-	skip.First, skip.Last, skip.Count = old.NextRun, old.NextRun, 1
-	if err == nil { // else damaged in the store: the one slot is all we know
-		if more, ok := times.Between(old.NextRun, now); ok {
+	skip := job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: reason, First: j.NextRun, Last: j.NextRun, Count: 1}
+	if times != nil {
+		if more, ok := times.Between(j.NextRun, now); ok {
 			skip.Last = more.Last
 			skip.Count += more.Count
 		}
@@ -162,10 +182,32 @@ func left(old job.Job, reason string, now time.Time) []job.Skip {
 	return []job.Skip{skip}
 }
 
+// excluded tells the slots that excluded dates took away since the job was
+// paused, or since the last slot that it came to.
+func excluded(j job.Job, times *schedule.Schedule, now time.Time) (skips []job.Skip) {
+	if times == nil || j.Schedule.Since.IsZero() {
+		return nil
+	}
+	after := later(j.Schedule.Since, j.PausedAt)
+	if j.Active {
+		upTo := now
+		if !j.NextRun.IsZero() {
+			upTo = j.NextRun.Add(-1)
+		}
+		if slots, ok := times.Between(after, upTo); ok {
+			after = slots.Last
+		}
+	}
+	for _, run := range times.ExcludedRuns(after, now) {
+		skips = append(skips, job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipExcluded, First: run.First, Last: run.Last, Count: run.Count})
+	}
+	return skips
+}
+
 // paused folds the slots that a paused job has passed until now.
 func paused(j job.Job, times *schedule.Schedule, now time.Time) []job.Skip {
 	slots, ok := times.Between(j.PausedAt, now)
-	if !ok || j.PausedAt.IsZero() {
+	if !ok || j.PausedAt.IsZero() || exhausted(j) {
 		return nil
 	}
 	return []job.Skip{{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipPaused, First: slots.First, Last: slots.Last, Count: slots.Count}}

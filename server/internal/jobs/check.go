@@ -58,13 +58,14 @@ func (f *Fields) checkInstance(id int64, creating bool, bad *job.InvalidError) e
 	return nil
 }
 
-// applySchedule sets when the job runs. Changing the type clears the other
-// type's parameter; giving a parameter of another type is refused.
+// applySchedule sets when the job runs. Changing the type clears what is for
+// the other type only; giving something that is for another type is refused.
 func (f *Fields) applySchedule(s *job.Schedule, bad *job.InvalidError) error {
 	if f.Type != nil && *f.Type != s.Type {
-		s.Type, s.Cron, s.IntervalMinutes = *f.Type, "", 0
+		s.Type, s.Cron, s.IntervalMinutes, s.DSTGap, s.DSTOverlap = *f.Type, "", 0, "", ""
 	}
 	set(&s.TimeZone, f.TimeZone)
+	f.Options.apply(s, bad)
 	// What is wrong already is compiled as MANUAL, to check the rest.
 	rest := *s
 	switch s.Type {

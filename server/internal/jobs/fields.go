@@ -30,6 +30,8 @@ type Fields struct {
 	// NoRetry takes the retry policy away.
 	NoRetry bool
 	Retry   *RetryFields
+	Options OptionFields
+	Limits  LimitFields
 }
 
 // RetryFields are what a caller says of a retry policy.
@@ -72,6 +74,7 @@ func (f *Fields) applyPlain(j *job.Job, bad *job.InvalidError) {
 	set(&j.Policies.Overlap, f.Overlap)
 	set(&j.Policies.CatchUp, f.CatchUp)
 	set(&j.Policies.CatchUpWindow, f.CatchUpWindow)
+	f.Limits.apply(&j.Policies)
 	if f.NoRetry {
 		j.Policies.Retry = nil
 	}
@@ -109,7 +112,8 @@ func adopt(j, definition *job.Job) {
 func sameDefinition(a, b *job.Job) bool {
 	return a.Name == b.Name && a.Description == b.Description && a.Active == b.Active &&
 		string(a.Workflow) == string(b.Workflow) && maps.Equal(a.Labels, b.Labels) &&
-		reflect.DeepEqual(a.Schedule, b.Schedule) && reflect.DeepEqual(a.Policies, b.Policies)
+		sameTimes(a.Schedule, b.Schedule) && a.Schedule.TimeZone == b.Schedule.TimeZone && a.Schedule.Jitter == b.Schedule.Jitter &&
+		reflect.DeepEqual(a.Policies, b.Policies)
 }
 
 // sameTimes tells whether two schedules with the same anchor have the same
@@ -117,5 +121,5 @@ func sameDefinition(a, b *job.Job) bool {
 func sameTimes(a, b job.Schedule) bool {
 	zoned := a.Type == job.CronBased || len(a.ExcludedDates) > 0
 	return a.Type == b.Type && a.Cron == b.Cron && a.IntervalMinutes == b.IntervalMinutes &&
-		(!zoned || a.TimeZone == b.TimeZone) && reflect.DeepEqual(a.ScheduleOptions, b.ScheduleOptions)
+		(!zoned || a.TimeZone == b.TimeZone) && sameOptions(a.ScheduleOptions, b.ScheduleOptions)
 }
