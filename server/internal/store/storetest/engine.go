@@ -42,6 +42,12 @@ func RunEngine(t *testing.T, open Open) {
 			test(t, newEngineBench(t, open(t)))
 		})
 	}
+	for name, test := range rareEngineTests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newEngineBench(t, open(t)))
+		})
+	}
 }
 
 type engineBench struct {

@@ -1,0 +1,211 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/policy"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// rareEngineTests are about what few jobs have: pauses that end by themselves,
+// limits, and failures that count.
+var rareEngineTests = map[string]func(*testing.T, *engineBench){
+	"PauseEndsByItself":        testPauseEnds,
+	"MaxExecutionsExhaust":     testMaxExecutions,
+	"FailuresInARowPause":      testFailuresPause,
+	"SuccessForgetsFailures":   testSuccessForgets,
+	"PriorityGoesFirst":        testPriority,
+	"CancelOtherEndsRetries":   testCancelOtherEndsRetries,
+	"CancelKeepsItsReason":     testCancelKeepsReason,
+	"ASlotThatRanTwiceIsKept":  testRanTwice,
+	"DecisionsOfTheWholeBatch": testMixedBatch,
+}
+
+func testPauseEnds(t *testing.T, b *engineBench) {
+	j := b.job(t, job.Policies{})
+	until := b.start.Add(5*time.Minute + 30*time.Second)
+	_, err := b.UpdateJob(t.Context(), j.ID, b.start.Add(-time.Second), func(j *job.Job) (bool, []job.Skip, error) {
+		j.Active, j.PausedAt, j.NextRun = false, b.start.Add(-time.Second), time.Time{}
+		j.Pause = &job.Pause{Reason: "maintenance", Actor: "client_3", Since: j.PausedAt, Until: until}
+		j.PausedUntil = until
+		return true, nil, nil
+	})
+	ok(t, err)
+	none(t, b.claim(t, 5*time.Minute+29*time.Second, 500*time.Millisecond))
+	none(t, b.claim(t, 5*time.Minute+31*time.Second, 0))
+	after, err := b.Job(t.Context(), j.ID)
+	ok(t, err)
+	if !after.Active || after.Pause != nil || !after.NextRun.Equal(b.start.Add(6*time.Minute+31*time.Second)) || after.Version <= j.Version+1 {
+		t.Errorf("resumed: active %v, pause %+v, next %v, version %d", after.Active, after.Pause, after.NextRun, after.Version)
+	}
+	want := []job.Skip{{
+		JobID: j.ID, InstanceID: b.instance.ID, Reason: job.SkipPaused, First: b.start, Last: b.start.Add(5 * time.Minute), Count: 6,
+	}}
+	if diff := cmp.Diff(want, b.skips(t, j.ID)); diff != "" {
+		t.Errorf("ledger (-want +got):\n%s", diff)
+	}
+	only(t, b.claim(t, 6*time.Minute+31*time.Second, 0))
+}
+
+func testMaxExecutions(t *testing.T, b *engineBench) {
+	b.job(t, job.Policies{MaxExecutions: 2})
+	b.finish(t, only(t, b.claim(t, 0, 0)), job.StateSucceeded)
+	last := only(t, b.claim(t, time.Minute, 0))
+	b.finish(t, last, job.StateSucceeded)
+	none(t, b.claim(t, 2*time.Minute, 0))
+	after, err := b.Job(t.Context(), last.JobID)
+	ok(t, err)
+	if !after.NextRun.IsZero() || after.Started != 2 || !after.Active {
+		t.Errorf("exhausted: next %v, started %d, active %v", after.NextRun, after.Started, after.Active)
+	}
+}
+
+// fail ends an execution of a job that is paused after some failures.
+func (b *engineBench) fail(t *testing.T, c store.Claimed, state job.State) {
+	t.Helper()
+	f := end(c, state)
+	f.JobID, f.PauseAfter = c.JobID, c.Policies.PauseAfterFailures
+	f.Error = &job.Failure{Code: "UNAVAILABLE", Reason: "AWAY", Message: "away"}
+	stale, err := b.Finish(t.Context(), []store.Finish{f})
+	ok(t, err)
+	if len(stale) > 0 {
+		t.Fatalf("stale: %v", stale)
+	}
+}
+
+func testFailuresPause(t *testing.T, b *engineBench) {
+	j := b.job(t, job.Policies{PauseAfterFailures: 2})
+	b.fail(t, only(t, b.claim(t, 0, 0)), job.StateFailed)
+	b.fail(t, only(t, b.claim(t, time.Minute, 0)), job.StateCancelled) // counts for nothing
+	b.fail(t, only(t, b.claim(t, 2*time.Minute, 0)), job.StateWorkerLost)
+	after, err := b.Job(t.Context(), j.ID)
+	ok(t, err)
+	if after.Active || !after.NextRun.IsZero() || after.Version != j.Version+1 || after.Pause == nil {
+		t.Fatalf("after two failures: %+v", after)
+	}
+	if after.Pause.Actor != job.ActorSystem || after.Pause.Reason == "" {
+		t.Errorf("pause: %+v", after.Pause)
+	}
+	none(t, b.claim(t, time.Hour, 0))
+}
+
+func testSuccessForgets(t *testing.T, b *engineBench) {
+	j := b.job(t, job.Policies{PauseAfterFailures: 2})
+	for i, state := range []job.State{job.StateFailed, job.StateSucceeded, job.StateFailed} {
+		b.fail(t, only(t, b.claim(t, time.Duration(i)*time.Minute, 0)), state)
+	}
+	after, err := b.Job(t.Context(), j.ID)
+	ok(t, err)
+	if !after.Active || after.Failures != 1 {
+		t.Errorf("active %v with %d failures", after.Active, after.Failures)
+	}
+}
+
+func testPriority(t *testing.T, b *engineBench) {
+	low, high := b.job(t, job.Policies{}), b.job(t, job.Policies{Priority: 5})
+	enqueue(t, b.Store, low.ID, b.start)
+	enqueue(t, b.Store, high.ID, b.start.Add(time.Second))
+	now := b.start.Add(time.Minute)
+	claimed, more, err := b.ClaimQueued(t.Context(), store.ClaimRequest{Owner: b.self, Now: now, Ahead: now, Limit: 1})
+	ok(t, err)
+	if c := only(t, claimed); c.JobID != high.ID || !more {
+		t.Errorf("job %d went first, want the one with the higher priority, %d; more %v", c.JobID, high.ID, more)
+	}
+}
+
+func testCancelOtherEndsRetries(t *testing.T, b *engineBench) {
+	b.job(t, job.Policies{Overlap: job.OverlapCancelOther})
+	first := only(t, b.claim(t, 0, 0))
+	b.retry(t, first, time.Hour)
+	none(t, b.claim(t, time.Minute, 0))
+	b.wantState(t, first.ExecutionID, job.StateCancelled)
+	only(t, b.claimQueued(t, time.Minute))
+}
+
+func testCancelKeepsReason(t *testing.T, b *engineBench) {
+	b.job(t, job.Policies{})
+	c := only(t, b.claim(t, 0, 0))
+	_, err := b.CancelExecution(t.Context(), c.ExecutionID, b.start, job.Failure{Code: "CANCELLED", Reason: "BY_A_TEST", Message: "why"})
+	ok(t, err)
+	f := end(c, job.StateCancelled)
+	f.Error = &job.Failure{Code: "CANCELLED", Reason: job.ReasonCancelled}
+	_, err = b.Finish(t.Context(), []store.Finish{f})
+	ok(t, err)
+	if e := b.execution(t, c.ExecutionID); e.Error == nil || e.Error.Reason != "BY_A_TEST" {
+		t.Errorf("the reason of the cancel: %+v", e.Error)
+	}
+}
+
+// A replica with a wrong clock may bring a slot back after it has run. The
+// second execution must not keep the others of its group from their history.
+func testRanTwice(t *testing.T, b *engineBench) {
+	j := b.job(t, job.Policies{})
+	first := only(t, b.claim(t, 0, 0))
+	b.finish(t, first, job.StateSucceeded)
+	_, err := b.UpdateJob(t.Context(), j.ID, b.start, func(j *job.Job) (bool, []job.Skip, error) {
+		j.NextRun = b.start
+		return true, nil, nil
+	})
+	ok(t, err)
+	again := only(t, b.claim(t, 0, 0))
+	b.job(t, job.Policies{})
+	other := only(t, b.claim(t, 0, 0))
+	stale, err := b.Finish(t.Context(), []store.Finish{end(again, job.StateSucceeded), end(other, job.StateSucceeded)})
+	ok(t, err)
+	if len(stale) > 0 {
+		t.Errorf("stale: %v", stale)
+	}
+	b.wantState(t, other.ExecutionID, job.StateSucceeded)
+	if e := b.execution(t, again.ExecutionID); e.State != job.StateSucceeded || e.TriggerID == "" {
+		t.Errorf("the second execution: %+v", e)
+	}
+}
+
+// Jobs of every kind in one batch get each their own.
+func testMixedBatch(t *testing.T, b *engineBench) {
+	plain := b.job(t, job.Policies{})
+	blocked := b.job(t, job.Policies{})
+	waiting := b.job(t, job.Policies{Overlap: job.OverlapBufferAll})
+	held := only(t, b.claimFor(t, blocked.ID, 0))
+	before := only(t, b.claimFor(t, waiting.ID, 0))
+	claimed := b.claim(t, time.Minute, 0)
+	if c := only(t, claimed); c.JobID != plain.ID || !c.ScheduledFor.Equal(b.start.Add(time.Minute)) {
+		t.Errorf("started: %+v", c)
+	}
+	reasons := func(jobID int64) (list []string) {
+		for _, k := range b.skips(t, jobID) {
+			list = append(list, k.Reason)
+		}
+		return list
+	}
+	if diff := cmp.Diff([]string{job.SkipMissed}, reasons(plain.ID)); diff != "" {
+		t.Errorf("plain: %s", diff)
+	}
+	if diff := cmp.Diff([]string{job.SkipOverlap}, reasons(blocked.ID)); diff != "" {
+		t.Errorf("blocked: %s", diff)
+	}
+	b.finish(t, before, job.StateSucceeded)
+	b.finish(t, held, job.StateSucceeded)
+	if c := only(t, b.claimQueued(t, time.Minute)); c.JobID != waiting.ID {
+		t.Errorf("waited: %+v", c)
+	}
+}
+
+// claimFor claims one job, leaving the others due.
+func (b *engineBench) claimFor(t *testing.T, jobID int64, offset time.Duration) []store.Claimed {
+	t.Helper()
+	now := b.start.Add(offset)
+	claimed, _, err := b.ClaimDue(t.Context(), store.ClaimRequest{Owner: b.self, Now: now, Ahead: now, Limit: 100},
+		func(d store.Due) store.Decision {
+			if d.JobID != jobID {
+				return store.Decision{Next: d.NextRun}
+			}
+			return policy.Due(d, now)
+		})
+	ok(t, err)
+	return claimed
+}
