@@ -31,7 +31,7 @@ type Pause struct {
 	InstanceID int64
 }
 
-// Over tells whether the pause has ended by itself. Nil is no pause.
+// Over tells whether the pause has ended by itself. So has none.
 func (p *Pause) Over(now time.Time) bool {
 	return p == nil || !p.Until.IsZero() && !p.Until.After(now)
 }
@@ -75,9 +75,7 @@ const MaxBackfill = 10_000
 // MaxChanges bounds how many changed occurrences a job has.
 const MaxChanges = 1000
 
-// OccurrenceChange is a caller's wish about one occurrence to come. It ends
-// when the ticker has come to both of its times: one that was moved to an
-// earlier time stays until its slot has passed, so that this does not run too.
+// OccurrenceChange is a caller's wish about one occurrence to come.
 type OccurrenceChange struct {
 	JobID int64
 	// Slot is when the occurrence is due.
@@ -154,16 +152,15 @@ type Job struct {
 	// NextRun is the next time it will run, zero for none. It is state, not
 	// definition: the ticker moves it.
 	NextRun time.Time
-	// PausedAt is since when it is not active, zero while it is, and PausedUntil
-	// when it becomes active by itself, zero for never.
-	PausedAt, PausedUntil time.Time
+	// PausedAt is since when it is not active, zero while it is; Pause says why
+	// and until when.
+	PausedAt time.Time
+	Pause    *Pause
 	// HeldAt is since when it does not run because its instance is paused, zero
-	// while that is not, and until the ticker has come by afterwards. HeldUntil
-	// is when the instance resumes by itself, zero for never.
-	HeldAt, HeldUntil time.Time
-	// Pause tells people why it does not run, by itself or else with its
-	// instance, and until when by both; nil while it does.
-	Pause *Pause
+	// when the ticker has come by after that pause. Hold says why and until
+	// when, nil when the instance was resumed.
+	HeldAt time.Time
+	Hold   *Pause
 	// Changes are callers' wishes about its occurrences, in the order of their
 	// slots. Only changes under lock see and store them.
 	Changes []OccurrenceChange
