@@ -63,6 +63,9 @@ type Config struct {
 	EgressAllow []string
 	// Concurrency is how many executions this process runs at once.
 	Concurrency int
+	// InstanceConcurrency is how many of them one instance may have; 0 means
+	// nine tenths, so that no instance can keep the others out.
+	InstanceConcurrency int
 	// LogFormat is text or json, LogLevel debug, info, warn or error.
 	LogFormat, LogLevel string
 	// Demo seeds an empty database and tells how to call it.
@@ -125,6 +128,9 @@ func (c *Config) Validate() error {
 	if c.Concurrency < 1 || c.Concurrency > 100_000 {
 		wrong("concurrency", "%d is out of range; 1 to 100000", c.Concurrency)
 	}
+	if c.InstanceConcurrency < 0 || c.InstanceConcurrency > c.Concurrency {
+		wrong("instance-concurrency", "%d is out of range; 0 (nine tenths of --concurrency) to %d", c.InstanceConcurrency, c.Concurrency)
+	}
 	if _, err := egress.ParsePrefixes(c.EgressAllow); err != nil {
 		wrong("egress-allow", "%v", err)
 	}
@@ -159,6 +165,13 @@ func (c *Config) checkRoles(wrong func(flag, format string, args ...any)) {
 	if c.sqlite() && !c.facadeOnly() && len(c.Roles) > 0 && (!c.has(RoleTicker) || !c.has(RoleExecutor) || !c.has(RoleAPI)) {
 		wrong("roles", "SQLite belongs to one process, which needs api, ticker and executor; use PostgreSQL to part them")
 	}
+}
+
+func (c *Config) perInstance() int {
+	if c.InstanceConcurrency > 0 {
+		return c.InstanceConcurrency
+	}
+	return max(1, c.Concurrency*9/10)
 }
 
 func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }

@@ -412,6 +412,14 @@ var (
 					Where: "(next_run > 0)",
 				},
 			},
+			{
+				Name:    "schedules_turns",
+				Unique:  false,
+				Columns: []*schema.Column{SchedulesColumns[1], SchedulesColumns[3]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "(next_run > 0)",
+				},
+			},
 		},
 	}
 	// ClientsColumns holds the columns for the "clients" table.

@@ -117,6 +117,8 @@ func (Schedule) Annotations() []schema.Annotation {
 func (Schedule) Indexes() []ent.Index {
 	return []ent.Index{
 		index.Fields("next_run").StorageKey("schedules_due").Annotations(entsql.IndexWhere("(next_run > 0)")),
+		// Instances take turns by this one when there is more than can run.
+		index.Fields("instance_id", "next_run").StorageKey("schedules_turns").Annotations(entsql.IndexWhere("(next_run > 0)")),
 	}
 }
 

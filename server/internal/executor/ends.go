@@ -140,8 +140,7 @@ func (e *Executor) stored(ctx context.Context, group []store.Finish, stale []int
 	defer e.mu.Unlock()
 	for _, f := range group {
 		if a := e.attempts[f.ExecutionID]; a != nil && a.Fence == f.Fence {
-			delete(e.attempts, f.ExecutionID)
-			a.cancel(nil)
+			e.forget(a)
 		}
 	}
 	e.makeRoom(len(group))

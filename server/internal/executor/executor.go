@@ -39,8 +39,9 @@ type Options struct {
 	CheckResources func(ctx context.Context, instanceID int64, refs []task.ResourceRef) error
 	// Now is the database's time.
 	Now func() time.Time
-	// Places is how many executions may be claimed and not ended.
-	Places int
+	// Places is how many executions may be claimed and not ended, PerInstance
+	// how many of them one instance may have.
+	Places, PerInstance int
 	// ReportAfter is how long an execution runs before its start is reported.
 	ReportAfter time.Duration
 	Metrics     Metrics
@@ -62,8 +63,9 @@ type Executor struct {
 	o Options
 
 	mu sync.Mutex
-	// taken counts places.
+	// taken counts places, held those of each instance.
 	taken int
+	held  map[int64]int
 	// room is closed and replaced when places become free.
 	room chan struct{}
 	// attempts are those between Submit and the stored end, by execution.
@@ -104,6 +106,7 @@ func New(o Options) *Executor {
 		o:        o,
 		room:     make(chan struct{}),
 		attempts: make(map[int64]*attempt),
+		held:     make(map[int64]int),
 		ends:     make(chan store.Finish, o.Places),
 	}
 	e.workers.run = e.run
@@ -137,6 +140,18 @@ func (e *Executor) Taken() int {
 	return e.taken
 }
 
+// Full are the instances that hold as many places as one may.
+func (e *Executor) Full() (instances []int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, n := range e.held {
+		if n >= e.o.PerInstance {
+			instances = append(instances, id)
+		}
+	}
+	return instances
+}
+
 // Room is closed when places have become free since the call.
 func (e *Executor) Room() <-chan struct{} {
 	e.mu.Lock()
@@ -157,6 +172,7 @@ func (e *Executor) Submit(claimed []store.Claimed) {
 		a.ctx, a.cancel = context.WithCancelCause(context.Background())
 		attempts[i] = a
 		e.attempts[c.ExecutionID] = a
+		e.held[c.InstanceID]++
 	}
 	e.taken += len(claimed)
 	e.mu.Unlock()
@@ -266,12 +282,21 @@ func (e *Executor) free(attempts ...*attempt) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, a := range attempts {
-		if e.attempts[a.ExecutionID] == a {
-			delete(e.attempts, a.ExecutionID)
-		}
-		a.cancel(nil)
+		e.forget(a)
 	}
 	e.makeRoom(len(attempts))
+}
+
+// forget lets go of an attempt; e.mu is held.
+func (e *Executor) forget(a *attempt) {
+	a.cancel(nil)
+	if e.attempts[a.ExecutionID] != a {
+		return
+	}
+	delete(e.attempts, a.ExecutionID)
+	if e.held[a.InstanceID]--; e.held[a.InstanceID] == 0 {
+		delete(e.held, a.InstanceID)
+	}
 }
 
 // makeRoom counts places free and tells who waits; e.mu is held.

@@ -42,7 +42,7 @@ func newBench(t *testing.T) *bench {
 		Store: b.store, Types: task.NewRegistry(util.Noop{}, util.Sleep{}, b.hook), Logs: logs,
 		Configs:        func(int64, func(...string)) task.Configs { return nil },
 		CheckResources: func(context.Context, int64, []task.ResourceRef) error { return nil },
-		Now:            time.Now, Places: 10, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
+		Now:            time.Now, Places: 10, PerInstance: 9, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
 	})
 	b.Start()
 	return b

@@ -77,6 +77,11 @@ type ClaimRequest struct {
 	Ahead time.Time
 	// Limit is how many jobs at most.
 	Limit int
+	// PerInstance, when not 0, is how many jobs of one instance at most; the
+	// instances then take turns, from call to call. ClaimQueued ignores it.
+	PerInstance int
+	// Full are instances that get nothing now.
+	Full []int64
 }
 
 // Claimed is an execution that this replica owns now.
@@ -238,6 +243,8 @@ type Store interface {
 	SigningKeys
 	Configs
 	Jobs
+	Occurrences
+	Backfills
 	Executions
 	Engine
 	Replicas

@@ -16,6 +16,8 @@ type Places interface {
 	Free() int
 	// Room is closed when places have become free since the call.
 	Room() <-chan struct{}
+	// Full are the instances that hold as many places as one may.
+	Full() []int64
 	Submit([]store.Claimed)
 }
 
@@ -57,6 +59,8 @@ type Metrics interface {
 type Ticker struct {
 	o    Options
 	wake chan struct{}
+	// behind is whether the last look left due jobs.
+	behind bool
 }
 
 // New returns a ticker that does nothing until Run.
@@ -124,10 +128,11 @@ func (t *Ticker) look(ctx context.Context) (backlog bool) {
 		return false
 	}
 	if t.o.Places != nil {
-		backlog = t.claim(ctx, "waiting", t.o.Store.ClaimQueued)
+		backlog = t.claim(ctx, "waiting", 0, t.o.Store.ClaimQueued)
 	}
 	if t.o.Schedules {
-		backlog = t.claim(ctx, "due", t.claimDue) || backlog
+		t.behind = t.claimSchedules(ctx)
+		backlog = backlog || t.behind
 		if _, err := t.o.Store.AdvanceBackfills(ctx, t.o.Lease.Now(), policy.BackfillSlots); err != nil && ctx.Err() == nil {
 			t.o.Log.WarnContext(ctx, "can't advance backfills; trying again", "error", err)
 		}
@@ -135,15 +140,31 @@ func (t *Ticker) look(ctx context.Context) (backlog bool) {
 	return backlog
 }
 
+// turn is how many jobs of each instance go first when there is a backlog.
+const turn = 8
+
+// claimSchedules claims by time. When the last look left something, or an
+// instance has all the places that it may have, the instances take turns
+// first, so that a herd of one does not delay the others.
+func (t *Ticker) claimSchedules(ctx context.Context) (more bool) {
+	if t.o.Places != nil && len(t.o.Places.Full()) > 0 {
+		return t.claim(ctx, "due", t.o.Batch, t.claimDue)
+	}
+	if t.behind {
+		t.claim(ctx, "due", turn, t.claimDue)
+	}
+	return t.claim(ctx, "due", 0, t.claimDue)
+}
+
 func (t *Ticker) claimDue(ctx context.Context, req store.ClaimRequest) ([]store.Claimed, bool, error) {
 	return t.o.Store.ClaimDue(ctx, req, func(due store.Due) store.Decision { return t.decide(ctx, due, req.Now) })
 }
 
-func (t *Ticker) claim(ctx context.Context, what string, take func(context.Context, store.ClaimRequest) ([]store.Claimed, bool, error)) (more bool) {
+func (t *Ticker) claim(ctx context.Context, what string, perInstance int, take func(context.Context, store.ClaimRequest) ([]store.Claimed, bool, error)) (more bool) {
 	now := t.o.Lease.Now()
-	req := store.ClaimRequest{Now: now, Ahead: now.Add(t.o.Ahead), Limit: t.o.Batch}
+	req := store.ClaimRequest{Now: now, Ahead: now.Add(t.o.Ahead), Limit: t.o.Batch, PerInstance: perInstance}
 	if t.o.Places != nil {
-		req.Owner = t.o.Lease.ID()
+		req.Owner, req.Full = t.o.Lease.ID(), t.o.Places.Full()
 		req.Limit = min(t.o.Batch, t.o.Places.Free())
 		if req.Limit <= 0 {
 			return true

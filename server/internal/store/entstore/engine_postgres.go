@@ -56,7 +56,7 @@ RETURNING id, job_id, scheduled_for`
 func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) (claimed []store.Claimed, more bool, err error) {
 	err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		claimed, more = nil, false
-		rows, err := pgLockDueRows(ctx, tx, req)
+		rows, err := s.pgLockDueRows(ctx, tx, req)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
@@ -74,19 +74,24 @@ func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide f
 	return claimed, more, convert("claim due jobs", err)
 }
 
-func pgLockDueRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]*dueRow, error) {
+func (s *Store) pgLockDueRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]*dueRow, error) {
+	if req.PerInstance > 0 {
+		return s.pgLockTurns(ctx, tx, req)
+	}
 	found, err := tx.Query(ctx, pgLockDue, micros(req.Ahead), req.Limit)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(found, func(r pgx.CollectableRow) (*dueRow, error) {
-		var row string
-		d, err := scanDue(r.Scan, &row)
-		if d != nil {
-			d.row = row
-		}
-		return d, err
-	})
+	return pgx.CollectRows(found, pgScanDue)
+}
+
+func pgScanDue(r pgx.CollectableRow) (*dueRow, error) {
+	var row string
+	d, err := scanDue(r.Scan, &row)
+	if d != nil {
+		d.row = row
+	}
+	return d, err
 }
 
 func pgReadBehind(ctx context.Context, tx pgx.Tx, rows []*dueRow) error {
@@ -240,7 +245,7 @@ SELECT a.ctid::text, a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.s
 FROM active_executions a
 JOIN schedules s ON s.id = a.job_id
 JOIN jobs j ON j.id = a.job_id
-WHERE a.owner = 0 AND a.not_before <= $1 AND a.state = 'QUEUED'
+WHERE a.owner = 0 AND a.not_before <= $1 AND a.state = 'QUEUED' AND a.instance_id <> ALL($3::bigint[])
   AND (NOT a.waits OR NOT EXISTS (
     SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
       AND (o.trigger <> 'BACKFILL' OR (a.trigger = 'BACKFILL' AND o.trigger_id <> a.trigger_id))
@@ -282,7 +287,7 @@ func (s *Store) pgClaimQueued(ctx context.Context, req store.ClaimRequest) (clai
 }
 
 func pgLockQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]queuedRow, error) {
-	found, err := tx.Query(ctx, pgLockQueued, micros(req.Ahead), req.Limit)
+	found, err := tx.Query(ctx, pgLockQueued, micros(req.Ahead), req.Limit, slices.Concat([]int64{}, req.Full))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
@@ -22,6 +23,9 @@ FROM schedules s JOIN jobs j ON j.id = s.id
 WHERE s.next_run > 0 AND s.next_run <= ?
 ORDER BY s.next_run
 LIMIT ?`
+
+// liteDueOf is liteDue for one instance.
+var liteDueOf = strings.Replace(liteDue, "s.next_run > 0 AND", "s.next_run > 0 AND s.instance_id = ? AND", 1)
 
 // liteChanges reads the wishes about the jobs that liteDue reads.
 const liteChanges = `
@@ -57,7 +61,7 @@ func (s *Store) liteClaimDue(ctx context.Context, req store.ClaimRequest, decide
 	}
 	var signals []store.Signal
 	err = s.liteTx(ctx, func(tx *liteTx) error {
-		rows, err := liteDueRows(tx, req)
+		rows, err := s.liteDueRows(tx, req)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
@@ -95,24 +99,20 @@ func (s *Store) liteAnyDue(ctx context.Context, req store.ClaimRequest) (due boo
 	return due, err
 }
 
-func liteDueRows(tx *liteTx, req store.ClaimRequest) ([]*dueRow, error) {
-	var rows []*dueRow
-	byID := make(map[int64]*dueRow)
-	err := tx.query(liteDue, func(scan func(...any) error) error {
-		var workflow []byte
-		var blocking int64
-		var waiting int
-		d, err := scanDue(scan, nil, &workflow, &blocking, &waiting)
-		if err != nil {
-			return err
-		}
-		d.workflow, d.Blocking, d.Waiting = workflow, blocking, waiting
-		rows = append(rows, d)
-		byID[d.JobID] = d
-		return nil
-	}, micros(req.Ahead), req.Limit)
+func (s *Store) liteDueRows(tx *liteTx, req store.ClaimRequest) (rows []*dueRow, err error) {
+	if req.PerInstance > 0 {
+		rows, err = s.liteTurns(tx, req, func(instance int64, limit int) ([]*dueRow, error) {
+			return liteReadDue(tx, liteDueOf, instance, micros(req.Ahead), limit)
+		})
+	} else {
+		rows, err = liteReadDue(tx, liteDue, micros(req.Ahead), req.Limit)
+	}
 	if err != nil {
 		return nil, err
+	}
+	byID := make(map[int64]*dueRow, len(rows))
+	for _, d := range rows {
+		byID[d.JobID] = d
 	}
 	return rows, tx.query(liteChanges, func(scan func(...any) error) error {
 		var id, slot, moveTo int64
@@ -124,6 +124,22 @@ func liteDueRows(tx *liteTx, req store.ClaimRequest) ([]*dueRow, error) {
 		}
 		return nil
 	}, micros(req.Ahead))
+}
+
+func liteReadDue(tx *liteTx, query string, args ...any) (rows []*dueRow, err error) {
+	err = tx.query(query, func(scan func(...any) error) error {
+		var workflow []byte
+		var blocking int64
+		var waiting int
+		d, err := scanDue(scan, nil, &workflow, &blocking, &waiting)
+		if err != nil {
+			return err
+		}
+		d.workflow, d.Blocking, d.Waiting = workflow, blocking, waiting
+		rows = append(rows, d)
+		return nil
+	}, args...)
+	return rows, err
 }
 
 func liteStoreClaims(tx *liteTx, req store.ClaimRequest, b *claimBatch) ([]store.Claimed, error) {
@@ -199,6 +215,7 @@ FROM active_executions a
 JOIN schedules s ON s.id = a.job_id
 JOIN jobs j ON j.id = a.job_id
 WHERE a.owner = 0 AND a.not_before <= ? AND a.state = 'QUEUED'
+  AND a.instance_id NOT IN (SELECT value FROM json_each(?))
   AND (NOT a.waits OR NOT EXISTS (
     SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
       AND (o."trigger" <> 'BACKFILL' OR (a."trigger" = 'BACKFILL' AND o.trigger_id <> a.trigger_id))
@@ -220,7 +237,7 @@ func (s *Store) liteClaimQueued(ctx context.Context, req store.ClaimRequest) (cl
 			q, err := scanQueued(scan)
 			rows = append(rows, q)
 			return err
-		}, micros(req.Ahead), req.Limit)
+		}, micros(req.Ahead), encode(slices.Concat([]int64{}, req.Full)), req.Limit)
 		if err != nil {
 			return err
 		}

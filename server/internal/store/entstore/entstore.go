@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"entgo.io/ent/dialect"
@@ -65,6 +66,8 @@ type Store struct {
 
 	// local carries signals inside the process on SQLite.
 	local *localSignals
+	// turn is the instance after which the next round of turns begins.
+	turn atomic.Int64
 	// session is the application_name of this process's connections, by which
 	// other replicas see that it lives; PostgreSQL only.
 	session string

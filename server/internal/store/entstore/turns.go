@@ -1,0 +1,105 @@
+package entstore
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// When more is due than can run, instances take turns: a claim goes through
+// them in the order of their ids, from where the last one stopped, and takes a
+// few jobs of each. So one instance's herd costs another's single job no more
+// than one round. Each instance costs one step in the index schedules_turns,
+// however many jobs it has.
+
+// maxTurns bounds how many instances one claim looks at.
+const maxTurns = 200
+
+// turnsQuery lists up to $2 instances that have anything scheduled, after $1.
+const turnsQuery = `
+WITH RECURSIVE turns(instance, n) AS (
+  SELECT (SELECT min(s.instance_id) FROM schedules s WHERE s.next_run > 0 AND s.instance_id > $1), 1
+  UNION ALL
+  SELECT (SELECT min(s.instance_id) FROM schedules s WHERE s.next_run > 0 AND s.instance_id > t.instance), t.n + 1
+  FROM turns t WHERE t.instance IS NOT NULL AND t.n < $2
+)
+SELECT instance FROM turns WHERE instance IS NOT NULL`
+
+// turnsOf leaves out the instances that get nothing now.
+func turnsOf(found []int64, req store.ClaimRequest) []int64 {
+	return slices.DeleteFunc(slices.Clone(found), func(id int64) bool { return slices.Contains(req.Full, id) })
+}
+
+// endTurn notes where the next round begins: after the last instance that was
+// looked at, or that got something when the limit cut the round short.
+func (s *Store) endTurn(found []int64, rows []*dueRow, req store.ClaimRequest) {
+	switch {
+	case len(rows) > 0 && len(rows) == req.Limit:
+		s.turn.Store(rows[len(rows)-1].InstanceID)
+	case len(found) == maxTurns:
+		s.turn.Store(found[len(found)-1])
+	default:
+		s.turn.Store(0)
+	}
+}
+
+const pgLockTurns = `
+SELECT d.*
+FROM unnest($1::bigint[]) WITH ORDINALITY AS t(instance, n) CROSS JOIN LATERAL (
+  SELECT s.ctid::text, ` + dueColumns + `
+  FROM schedules s
+  WHERE s.next_run > 0 AND s.next_run <= $2 AND s.instance_id = t.instance
+  ORDER BY s.next_run
+  LIMIT $3
+  FOR UPDATE SKIP LOCKED
+) d
+LIMIT $4`
+
+func (s *Store) pgLockTurns(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]*dueRow, error) {
+	listed, err := tx.Query(ctx, turnsQuery, s.turn.Load(), maxTurns)
+	if err != nil {
+		return nil, err
+	}
+	found, err := pgx.CollectRows(listed, pgx.RowTo[int64])
+	if err != nil {
+		return nil, err
+	}
+	locked, err := tx.Query(ctx, pgLockTurns, turnsOf(found, req), micros(req.Ahead), req.PerInstance, req.Limit)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := pgx.CollectRows(locked, pgScanDue)
+	if err == nil {
+		s.endTurn(found, rows, req)
+	}
+	return rows, err
+}
+
+// liteTurns reads what pgLockTurns reads.
+func (s *Store) liteTurns(tx *liteTx, req store.ClaimRequest, take func(instance int64, limit int) ([]*dueRow, error)) (rows []*dueRow, err error) {
+	var found []int64
+	err = tx.query(turnsQuery, func(scan func(...any) error) error {
+		var id int64
+		err := scan(&id)
+		found = append(found, id)
+		return err
+	}, s.turn.Load(), maxTurns)
+	if err != nil {
+		return nil, err
+	}
+	for _, instance := range turnsOf(found, req) {
+		if len(rows) == req.Limit {
+			break
+		}
+		more, err := take(instance, min(req.PerInstance, req.Limit-len(rows)))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	s.endTurn(found, rows, req)
+	return rows, nil
+}
