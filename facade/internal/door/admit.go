@@ -2,29 +2,30 @@ package door
 
 import (
 	"context"
-	"runtime"
+
+	"golang.org/x/sync/semaphore"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
 
 // largeBody is the size from which decoding a body costs more than the call
-// that follows: up to 300 times its size in memory.
+// that follows: it can take 300 times its size in memory.
 const largeBody = 16 << 10
 
-// Admission lets large bodies be decoded: of known callers only, and only as
-// many at a time as there are processors to do it.
+// Admission lets large bodies be decoded: of known callers only, and only so
+// many at a time that together they are no larger than the largest one.
 type Admission struct {
 	access *Access
-	slots  chan struct{}
+	free   *semaphore.Weighted
 }
 
 // NewAdmission returns an admission that asks access who a caller is.
 func NewAdmission(access *Access) *Admission {
-	return &Admission{access: access, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	return &Admission{access: access, free: semaphore.NewWeighted(MaxBody)}
 }
 
-// Enter waits until a body of size bytes may be decoded. leave must be called
-// when the request has been answered.
+// Enter waits until a body of size bytes, at most MaxBody, may be decoded.
+// leave must be called when the request has been answered.
 func (a *Admission) Enter(ctx context.Context, size int) (leave func(), err error) {
 	if size < largeBody {
 		return func() {}, nil
@@ -32,10 +33,8 @@ func (a *Admission) Enter(ctx context.Context, size int) (leave func(), err erro
 	if err := a.access.Verdict(ctx, carillonv1.AccessObject_KIND_UNSPECIFIED, ""); err != nil {
 		return nil, err
 	}
-	select {
-	case a.slots <- struct{}{}:
-		return func() { <-a.slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := a.free.Acquire(ctx, int64(size)); err != nil {
+		return nil, err
 	}
+	return func() { a.free.Release(int64(size)) }, nil
 }

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"maps"
+	"strconv"
 	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -61,8 +62,48 @@ func (e *engine) CreateOperationContext(ctx context.Context, params *graphql.Raw
 	if fault := checkCost(operation.Operation, operation.Variables); fault != nil {
 		return operation, gqlerror.List{refusal(fault, nil)}
 	}
+	// The document and the request are larger than what they say.
+	settle(operation)
+	params.Variables = nil
 	return operation, nil
 }
+
+// settle turns the JSON objects among an operation's variables and literals
+// into what the resolvers take, so that a large one lies in memory once. What
+// is no object stays, and is refused where it stands.
+func settle(operation *graphql.OperationContext) {
+	for _, variable := range operation.Operation.VariableDefinitions {
+		if variable.Type.NamedType != jsonScalar {
+			continue
+		}
+		if object, err := model.UnmarshalObject(operation.Variables[variable.Variable]); err == nil {
+			operation.Variables[variable.Variable] = object
+		}
+	}
+	for _, selection := range operation.Operation.SelectionSet {
+		field, ok := selection.(*ast.Field)
+		if !ok {
+			continue
+		}
+		for _, argument := range field.Arguments {
+			if argument.Value.Kind != ast.ObjectValue || argument.Value.Definition.Name != jsonScalar {
+				continue
+			}
+			value, err := argument.Value.Value(operation.Variables)
+			if err != nil {
+				continue
+			}
+			if object, err := model.UnmarshalObject(value); err == nil {
+				name := "literal " + strconv.Itoa(len(operation.Variables)) // no variable has a space
+				operation.Variables[name] = object
+				argument.Value = &ast.Value{Kind: ast.Variable, Raw: name, Position: argument.Value.Position}
+			}
+		}
+	}
+}
+
+// jsonScalar is the scalar whose values may be large.
+const jsonScalar = "JSON"
 
 // prepare parses and validates a document.
 func (e *engine) prepare(ctx context.Context, params *graphql.RawParams) (*ast.QueryDocument, gqlerror.List) {

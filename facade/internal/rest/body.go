@@ -78,6 +78,9 @@ func (c *checker) value(field protoreflect.FieldDescriptor, value any, path stri
 		c.refuse(path, door.ReasonWrongType, "must not be null")
 		return nil
 	}
+	if text, ok := value.(json.RawMessage); ok { // an object, as its field must be
+		return text
+	}
 	if message := field.Message(); message != nil && !wellKnown(message) {
 		object, ok := value.(map[string]any)
 		if !ok {

@@ -43,7 +43,7 @@ func (r *route) check(req *http.Request, raw []byte, params map[string]string) (
 	if message == nil {
 		return rewritten(req, query.Encode(), nil), nil
 	}
-	object, err := readObject(raw)
+	object, err := readObject(message, raw)
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +68,9 @@ func (r *route) check(req *http.Request, raw []byte, params map[string]string) (
 	return rewritten(req, query.Encode(), body), nil
 }
 
-// readObject reads a body that must be a JSON object; none at all is {}.
-func readObject(raw []byte) (map[string]any, error) {
+// readObject reads a body that must be a JSON object; none at all is {}. Free-form
+// objects, which may be large, stay text.
+func readObject(message protoreflect.MessageDescriptor, raw []byte) (map[string]any, error) {
 	object := map[string]any{}
 	if len(raw) == 0 {
 		return object, nil
@@ -77,10 +78,22 @@ func readObject(raw []byte) (map[string]any, error) {
 	if err := strictjson.Check(raw, strictjson.DefaultMaxDepth); err != nil {
 		return nil, refused(err)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	if err := decoder.Decode(&object); err != nil || object == nil {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil || members == nil {
 		return nil, door.Invalid(door.Violation{Reason: door.ReasonWrongType, Description: "the body must be a JSON object"})
+	}
+	for name, text := range members {
+		if field := fieldNamed(message, name); field != nil && isStruct(field) && text[0] == '{' {
+			object[name] = text
+			continue
+		}
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.UseNumber()
+		var value any
+		if err := decoder.Decode(&value); err != nil {
+			return nil, err
+		}
+		object[name] = value
 	}
 	return object, nil
 }

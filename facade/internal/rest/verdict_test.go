@@ -43,6 +43,7 @@ func TestPatchMask(t *testing.T) {
 		"nothing":             {"", `{}`, `{"job": {"id": "19"}, "updateMask": ""}`},
 		"no body":             {"", ``, `{"job": {"id": "19"}, "updateMask": ""}`},
 		"check only":          {"validateOnly=true", `{"name": "a"}`, `{"job": {"id": "19", "name": "a"}, "updateMask": "name", "validateOnly": true}`},
+		"a null workflow":     {"", `{"workflow": null, "name": "a"}`, `{"job": {"id": "19", "name": "a"}, "updateMask": "name"}`},
 		"null in a workflow":  {"", `{"workflow": {"tasks": null}}`, `{"job": {"id": "19", "workflow": {"tasks": null}}, "updateMask": "workflow"}`},
 		"snake in the body":   {"", `{"time_zone": "UTC"}`, `{"job": {"id": "19", "timeZone": "UTC"}, "updateMask": "timeZone"}`},
 		"an id as an integer": {"", `{"id": 19, "name": "a"}`, `{"job": {"id": "19", "name": "a"}, "updateMask": "name"}`},

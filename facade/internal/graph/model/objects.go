@@ -22,9 +22,12 @@ func MarshalObject(object *structpb.Struct) graphql.Marshaler {
 	return raw(written)
 }
 
-// UnmarshalObject reads a JSON object. Its numbers and texts were checked
-// already, as raw text.
+// UnmarshalObject reads a JSON object, or takes one that was read already. Its
+// numbers and texts were checked before, as raw text.
 func UnmarshalObject(v any) (*structpb.Struct, error) {
+	if object, ok := v.(*structpb.Struct); ok {
+		return object, nil
+	}
 	if _, ok := v.(map[string]any); !ok {
 		return nil, wrongType("an object")
 	}
@@ -60,6 +63,8 @@ func toValue(v any, path string) (*structpb.Value, error) {
 			list.Values[i] = value
 		}
 		return structpb.NewListValue(list), nil
+	case *structpb.Struct: // a variable within a literal
+		return structpb.NewStructValue(v), nil
 	case map[string]any:
 		object := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(v))}
 		for key, member := range v {
