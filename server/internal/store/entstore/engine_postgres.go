@@ -287,7 +287,7 @@ func (s *Store) pgClaimQueued(ctx context.Context, req store.ClaimRequest) (clai
 }
 
 func pgLockQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]queuedRow, error) {
-	found, err := tx.Query(ctx, pgLockQueued, micros(req.Ahead), req.Limit, slices.Concat([]int64{}, req.Full))
+	found, err := tx.Query(ctx, pgLockQueued, micros(req.Ahead), req.Limit, append([]int64{}, req.Full...))
 	if err != nil {
 		return nil, err
 	}

@@ -237,7 +237,7 @@ func (s *Store) liteClaimQueued(ctx context.Context, req store.ClaimRequest) (cl
 			q, err := scanQueued(scan)
 			rows = append(rows, q)
 			return err
-		}, micros(req.Ahead), encode(slices.Concat([]int64{}, req.Full)), req.Limit)
+		}, micros(req.Ahead), encode(append([]int64{}, req.Full...)), req.Limit)
 		if err != nil {
 			return err
 		}

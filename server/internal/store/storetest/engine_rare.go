@@ -18,6 +18,7 @@ var rareEngineTests = map[string]func(*testing.T, *engineBench){
 	"MaxExecutionsExhaust":     testMaxExecutions,
 	"FailuresInARowPause":      testFailuresPause,
 	"SuccessForgetsFailures":   testSuccessForgets,
+	"InstancesTakeTurns":       testTurns,
 	"PriorityGoesFirst":        testPriority,
 	"CancelOtherEndsRetries":   testCancelOtherEndsRetries,
 	"CancelKeepsItsReason":     testCancelKeepsReason,
@@ -31,7 +32,6 @@ func testPauseEnds(t *testing.T, b *engineBench) {
 	_, err := b.UpdateJob(t.Context(), j.ID, b.start.Add(-time.Second), func(j *job.Job) (bool, []job.Skip, error) {
 		j.Active, j.PausedAt, j.NextRun = false, b.start.Add(-time.Second), time.Time{}
 		j.Pause = &job.Pause{Reason: "maintenance", Actor: "client_3", Since: j.PausedAt, Until: until}
-		j.PausedUntil = until
 		return true, nil, nil
 	})
 	ok(t, err)
@@ -208,4 +208,54 @@ func (b *engineBench) claimFor(t *testing.T, jobID int64, offset time.Duration) 
 		})
 	ok(t, err)
 	return claimed
+}
+
+// jobOf makes a minute job in an instance of its own.
+func (b *engineBench) jobOf(t *testing.T) job.Job {
+	t.Helper()
+	other, err := b.CreateInstance(t.Context(), job.Instance{Title: "other", CreatedAt: b.start}, 0, store.Request{})
+	ok(t, err)
+	mine := b.instance
+	b.instance = other
+	defer func() { b.instance = mine }()
+	return b.job(t, job.Policies{})
+}
+
+func testTurns(t *testing.T, b *engineBench) {
+	for range 20 {
+		b.job(t, job.Policies{})
+	}
+	single, second := b.jobOf(t), b.jobOf(t)
+	now := b.start.Add(time.Second)
+	take := func(limit, perInstance int, full ...int64) map[int64]int {
+		claimed, _, err := b.ClaimDue(t.Context(), store.ClaimRequest{
+			Owner: b.self, Now: now, Ahead: now, Limit: limit, PerInstance: perInstance, Full: full,
+		}, func(d store.Due) store.Decision { return policy.Due(d, now) })
+		ok(t, err)
+		of := make(map[int64]int)
+		for _, c := range claimed {
+			of[c.InstanceID]++
+		}
+		return of
+	}
+	herd := b.instance.ID
+	want := map[int64]int{herd: 3, single.InstanceID: 1, second.InstanceID: 1}
+	if diff := cmp.Diff(want, take(100, 3)); diff != "" {
+		t.Errorf("one round (-want +got):\n%s", diff)
+	}
+	third := b.jobOf(t)
+	if diff := cmp.Diff(map[int64]int{third.InstanceID: 1}, take(100, 100, herd)); diff != "" {
+		t.Errorf("while the herd has all its places (-want +got):\n%s", diff)
+	}
+	// A limit that cuts a round short: the next round begins behind the cut.
+	fourth := b.jobOf(t)
+	if diff := cmp.Diff(map[int64]int{herd: 2}, take(2, 2)); diff != "" {
+		t.Errorf("a short round (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[int64]int{fourth.InstanceID: 1}, take(2, 2)); diff != "" {
+		t.Errorf("the round after it (-want +got):\n%s", diff)
+	}
+	if got := take(100, 0); got[herd] != 15 {
+		t.Errorf("by time: %v", got)
+	}
 }
