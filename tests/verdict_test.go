@@ -1,0 +1,299 @@
+package tests
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pointscene/carillon/tests/harness"
+)
+
+// right is what a call needs on the tenant, or what a token has.
+type right struct {
+	// instance and resource are "", "read" or "write"; the first implies the
+	// second.
+	instance, resource string
+	create, operator   bool
+	// any is for calls that need no more than a token.
+	any bool
+}
+
+// guarded is every RPC with what it needs. Whoever may make the call gets an
+// answer or is told what is wrong with it; nobody gets to change the tenant.
+func guarded(n *harness.Tenant, job, execution string) []struct {
+	rpc     string
+	needs   right
+	request object
+} {
+	wrong := object{"tasks": []any{}}
+	return []struct {
+		rpc     string
+		needs   right
+		request object
+	}{
+		{"GetInstance", right{instance: "read"}, object{"instanceId": n.Instance}},
+		{"DeleteInstance", right{instance: "write"}, object{"instanceId": n.Instance}},
+		{"CreateResource", right{instance: "write"}, object{"instanceId": n.Instance, "resource": object{"title": strings.Repeat("x", 201)}}},
+		{"ListResources", right{instance: "read"}, object{"instanceId": n.Instance}},
+		{"GetResource", right{resource: "read"}, object{"resourceId": n.Resource}},
+		{"DeleteResource", right{resource: "write"}, object{"resourceId": n.Resource}},
+		{"AddConfig", right{resource: "write"}, object{"resourceId": n.Resource, "config": object{"x": object{"type": "none"}}}},
+		{"GetConfig", right{resource: "read"}, object{"resourceId": n.Resource}},
+		{"DeleteConfig", right{resource: "write"}, object{"resourceId": n.Resource}},
+		{"CreateJob", right{instance: "write"}, object{"instanceId": n.Instance, "job": object{"frequencyType": "MANUAL", "workflow": wrong}}},
+		{"ListJobs", right{instance: "read"}, object{"instanceId": n.Instance}},
+		{"GetJob", right{instance: "read"}, object{"jobId": job}},
+		{"UpdateJob", right{instance: "write"}, object{"job": object{"id": job, "instanceId": n.Instance, "workflow": wrong}}},
+		{"DeleteJob", right{instance: "write"}, object{"jobId": job, "etag": `"stale"`}},
+		{"PauseJob", right{instance: "write"}, object{"jobId": job, "etag": `"stale"`}},
+		{"ResumeJob", right{instance: "write"}, object{"jobId": job, "etag": `"stale"`}},
+		{"RunJob", right{instance: "write"}, object{"jobId": job, "requestId": strings.Repeat("x", 129)}},
+		{"ListOccurrences", right{instance: "read"}, object{"jobId": job}},
+		{"ListExecutions", right{instance: "read"}, object{"instanceId": n.Instance}},
+		{"GetExecution", right{instance: "read"}, object{"executionId": execution}},
+		{"TailLog", right{instance: "read"}, object{"executionId": execution}},
+		{"CancelExecution", right{instance: "write"}, object{"executionId": execution}},
+		{"CreateInstance", right{create: true}, object{"instance": object{"title": strings.Repeat("x", 201)}}},
+		{"CreateClient", right{operator: true}, object{"client": object{"scopes": []any{"nonsense"}}}},
+		{"ListClients", right{operator: true}, object{}},
+		{"DeleteClient", right{operator: true}, object{"clientId": "client_99999"}},
+		{"ResetClientSecret", right{operator: true}, object{"clientId": "client_99999"}},
+		{"ListInstances", right{any: true}, object{}},
+		{"PreviewSchedule", right{any: true}, object{"frequencyType": "MANUAL"}},
+	}
+}
+
+// verdict is the code that a call must end with, "" when it is none of those
+// about rights.
+func (has right) verdict(needs right) string {
+	enough := func(has, needs string) bool { return has == "write" || has == needs }
+	switch {
+	case needs.any, has.operator, needs.create && has.create:
+		return ""
+	case needs.create, needs.operator:
+		return "PERMISSION_DENIED"
+	}
+	kind, own := needs.instance, has.instance
+	if needs.resource != "" {
+		kind, own = needs.resource, max(has.resource, has.instance) // "write" is the greater word
+	}
+	switch {
+	case own == "":
+		return "NOT_FOUND"
+	case !enough(own, kind):
+		return "PERMISSION_DENIED"
+	}
+	return ""
+}
+
+// Every call, by everybody, through every door.
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{})
+	tenant := server.NewTenant(t)
+	other := tenant.Operator.NewTenant(t)
+	for !strings.HasPrefix(other.Instance, tenant.Instance) { // inst_1 and inst_10: identifiers compare whole
+		other = tenant.Operator.NewTenant(t)
+	}
+	job := tenant.Create(t, nil, object{"name": "a", "type": "resource.input", "args": object{"id": tenant.Resource}})
+	execution := tenant.Run(t, job)
+	tenant.End(t, execution)
+	before := harness.Must(t, tenant.Operator.GRPCDoor(), "GetJob", object{"jobId": job})
+
+	number := func(id string) string { _, n, _ := strings.Cut(id, "_"); return n }
+	callers := map[string]struct {
+		scope string
+		has   right
+	}{
+		"operator":       {"operator", right{operator: true}},
+		"writer":         {"instance-write-" + tenant.Instance, right{instance: "write"}},
+		"reader":         {"instance-read-" + number(tenant.Instance), right{instance: "read"}},
+		"both":           {"instance-read-" + number(tenant.Instance) + " resource-write-" + number(tenant.Resource), right{instance: "read", resource: "write"}},
+		"resource write": {"resource-write-" + tenant.Resource, right{resource: "write"}},
+		"resource read":  {"resource-read-" + number(tenant.Resource), right{resource: "read"}},
+		"creator":        {"instance-create", right{create: true}},
+		"other tenant":   {"instance-write-" + number(other.Instance) + " resource-write-" + number(other.Resource), right{}},
+	}
+	t.Run("callers", func(t *testing.T) {
+		for name, who := range callers {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				caller := server.As(server.Token(t, who.scope))
+				for _, call := range guarded(tenant, job, execution) {
+					judge(t, caller, call.rpc, call.request, who.has.verdict(call.needs))
+				}
+			})
+		}
+	})
+	after := harness.Must(t, tenant.Operator.GRPCDoor(), "GetJob", object{"jobId": job})
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("somebody changed the job:\n%s", diff)
+	}
+	if len(guarded(tenant, job, execution)) < len(harness.Methods())-unguarded {
+		t.Errorf("the table has %d of %d methods", len(guarded(tenant, job, execution)), len(harness.Methods()))
+	}
+}
+
+// unguarded are the methods that no door but gRPC has, or that need no token:
+// DownloadLog, IssueToken, GetSigningKeys, ListLatestExecutions.
+const unguarded = 4
+
+// judge makes one call through every door.
+func judge(t *testing.T, caller *harness.Caller, rpc string, request object, want string) {
+	t.Helper()
+	for _, door := range caller.Doors() {
+		_, err := door.Call(t.Context(), rpc, request)
+		got := ""
+		if refusal := asRefusal(t, err); refusal != nil {
+			got = refusal.Code
+		}
+		if aboutRights(got) && want == "" && !missing(request) || want != "" && got != want {
+			t.Errorf("%s by %s: got %q (%v), want %q", rpc, door.Name(), got, err, want)
+		}
+	}
+}
+
+// missing tells whether the request names something that nobody has.
+func missing(request object) bool { return request["clientId"] == "client_99999" }
+
+func aboutRights(code string) bool {
+	return code == "UNAUTHENTICATED" || code == "PERMISSION_DENIED" || code == "NOT_FOUND"
+}
+
+func asRefusal(t *testing.T, err error) *harness.Refusal {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	refusal, ok := err.(*harness.Refusal)
+	if !ok {
+		t.Fatalf("neither an answer nor a refusal: %v", err)
+	}
+	return refusal
+}
+
+// Without a valid token every call is UNAUTHENTICATED, also one that is wrong
+// in other ways.
+func TestNoToken(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{})
+	tenant := server.NewTenant(t)
+	elsewhere := harness.Start(t, harness.Options{})
+	good := tenant.Operator.Token
+	short := server.Token(t, "operator", "--ttl", "1s")
+	if !harness.Within(10*time.Second, func() bool {
+		_, err := server.As(short).GRPCDoor().Call(t.Context(), "ListInstances", object{})
+		return err != nil
+	}) {
+		t.Fatal("a token of one second lives on")
+	}
+	head, rest, _ := strings.Cut(good, ".")
+	payload, signature, _ := strings.Cut(rest, ".")
+	for name, token := range map[string]string{
+		"none":               "",
+		"nonsense":           "nonsense",
+		"expired":            short,
+		"of another server":  elsewhere.Token(t, "operator"),
+		"unsigned":           "eyJhbGciOiJub25lIn0." + payload + ".",
+		"without signature":  head + "." + payload + ".",
+		"another signature":  head + "." + payload + "." + strings.Repeat("A", len(signature)),
+		"with a longer tail": good + "x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			caller := server.As(token)
+			for _, call := range guarded(tenant, "job_1", "exec_1") {
+				judge(t, caller, call.rpc, call.request, "UNAUTHENTICATED")
+			}
+			for _, path := range []string{"/graphql", "/v1/instances"} {
+				answer, err := caller.HTTP(t.Context(), http.MethodPost, path, `{"query": "mutation { deleteScheduledJob(id: 1) { success } }"}`)
+				if err != nil || answer.Status != http.StatusUnauthorized || !strings.HasPrefix(answer.Header.Get("WWW-Authenticate"), "Bearer") {
+					t.Errorf("%s answers %d, %v, want 401", path, answer.Status, err)
+				}
+			}
+		})
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL("/v1/instances"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Add("Authorization", "Bearer "+good)
+	request.Header.Add("Authorization", "Bearer "+short)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("two authorizations are answered with %s", answer.Status)
+	}
+}
+
+// What is missing and what belongs to others are told alike.
+func TestMissingAndForeignAlike(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{})
+	tenant := server.NewTenant(t)
+	job := tenant.Create(t, nil, harness.Noop("a"))
+	execution := tenant.Run(t, job)
+	tenant.End(t, execution)
+	stranger := server.As(server.Token(t, "instance-write-999999"))
+	for rpc, ids := range map[string][]string{
+		"GetInstance":    {"instanceId", tenant.Instance, "inst_888888", "888888", "job_1", "inst_0", "inst_01", "inst_-1", "inst_9007199254740992", "zzz"},
+		"GetResource":    {"resourceId", tenant.Resource, "res_888888", "888888", "inst_1", "zzz"},
+		"GetJob":         {"jobId", job, "job_888888", "888888", "exec_1", "zzz", "job_" + strings.Repeat("9", 300)},
+		"GetExecution":   {"executionId", execution, "exec_888888", "888888", "job_1", "zzz"},
+		"ListJobs":       {"instanceId", tenant.Instance, "inst_888888", "zzz"},
+		"ListExecutions": {"instanceId", tenant.Instance, "inst_888888", "zzz"},
+		"TailLog":        {"executionId", execution, "exec_888888", "zzz"},
+	} {
+		t.Run(rpc, func(t *testing.T) {
+			t.Parallel()
+			for _, door := range stranger.Doors() {
+				var first string
+				for i, id := range ids[1:] {
+					r := harness.Refused(t, door, rpc, object{ids[0]: id})
+					shown := id
+					if len(id) > 40 {
+						shown = id[:40]
+					}
+					told := fmt.Sprint(r.Code, r.Reason, strings.ReplaceAll(r.Message, shown, "ID"))
+					if i == 0 {
+						first = told
+					}
+					if told != first || r.Code != "NOT_FOUND" {
+						t.Errorf("by %s %s is told as %v, and a foreign one as %s", door.Name(), id, r, first)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A number is an identifier, with and without its prefix, as text and as an
+// integer.
+func TestIdentifiersInAllForms(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{})
+	tenant := server.NewTenant(t)
+	job := tenant.Create(t, nil, harness.Noop("a"))
+	number := strings.TrimPrefix(job, "job_")
+	for _, door := range tenant.Operator.Doors() {
+		if got := harness.Must(t, door, "GetJob", object{"jobId": number}); got["id"] != job {
+			t.Errorf("by %s the bare number answers %v", door.Name(), got["id"])
+		}
+	}
+	inner := harness.Text(harness.Must(t, tenant.Operator.RESTDoor(), "CreateJob", tenant.Job(nil,
+		object{"name": "a", "type": "resource.input", "args": object{"id": 1}})), "id")
+	if inner == "" {
+		t.Error("an integer in a workflow is no identifier")
+	}
+	answer, err := tenant.Operator.HTTP(t.Context(), http.MethodPost, "/v1/clients", `{"title": "t", "scopes": ["instance-*"], "instanceIds": [1]}`)
+	if err != nil || answer.Status != http.StatusOK || !strings.Contains(string(answer.Body), `"inst_1"`) {
+		t.Errorf("an integer in a list of identifiers: %d %s %v", answer.Status, answer.Body, err)
+	}
+}
