@@ -87,7 +87,7 @@ func rawBatches(rows []rawRow) (batches []rawBatch) {
 			lock:   []any{now, n},
 			behind: []any{jobs},
 			move:   []any{ctids, next, one, zero},
-			insert: []any{now, jobs, instances, due, due, waits, one, one, one},
+			insert: []any{now, int64(1), jobs, instances, due, due, waits, one},
 			finish: []any{ids, one, states, empty, tasks, times, times, zero},
 		})
 	}
@@ -104,7 +104,7 @@ func (d *database) rawPostgres(ctx context.Context, rows []rawRow) (run, done fu
 	run = func() error {
 		for _, b := range batches {
 			err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-				return errors.Join(execute(ctx, tx, sql.PostgresLock, b.lock), execute(ctx, tx, sql.PostgresBehind, b.behind),
+				return errors.Join(execute(ctx, tx, sql.PostgresLock, b.lock), execute(ctx, tx, sql.PostgresBehind, b.behind), execute(ctx, tx, sql.PostgresChanges, b.behind),
 					execute(ctx, tx, sql.PostgresMove, b.move), execute(ctx, tx, sql.PostgresInsert, b.insert))
 			})
 			if err != nil {
@@ -130,8 +130,8 @@ func (d *database) rawSQLite(ctx context.Context, rows []rawRow) (run, done func
 		return nil, nil, err
 	}
 	db.SetMaxOpenConns(1)
-	statements, err := prepareAll(ctx, db, entstore.HotPath.SQLiteDue, entstore.HotPath.SQLiteMove, entstore.HotPath.SQLiteInsert,
-		entstore.HotPath.SQLiteHistory, entstore.HotPath.SQLiteGone)
+	hot := entstore.HotPath
+	statements, err := prepareAll(ctx, db, hot.SQLiteDue, hot.SQLiteChanges, hot.SQLiteMove, hot.SQLiteInsert, hot.SQLiteHistory, hot.SQLiteGone)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
@@ -164,17 +164,13 @@ func prepareAll(ctx context.Context, db *sql.DB, texts ...string) ([]*sql.Stmt, 
 func rawClaimSQLite(ctx context.Context, db *sql.DB, statements []*sql.Stmt, part []rawRow) error {
 	return inTx(ctx, db, func(tx *sql.Tx) error {
 		now := time.Now().UnixMicro()
-		found, err := tx.StmtContext(ctx, statements[0]).QueryContext(ctx, now, len(part))
-		if err != nil {
+		if err := readAll(ctx, tx.StmtContext(ctx, statements[0]), now, len(part)); err != nil {
 			return err
 		}
-		for found.Next() {
-			continue // what they say is known already
-		}
-		if err := errors.Join(found.Err(), found.Close()); err != nil {
+		if err := readAll(ctx, tx.StmtContext(ctx, statements[1]), idsOf(part)); err != nil {
 			return err
 		}
-		move, insert := tx.StmtContext(ctx, statements[1]), tx.StmtContext(ctx, statements[2])
+		move, insert := tx.StmtContext(ctx, statements[2]), tx.StmtContext(ctx, statements[3])
 		for _, r := range part {
 			if _, err := move.ExecContext(ctx, r.due+day, 1, 0, r.id); err != nil {
 				return err
@@ -187,10 +183,33 @@ func rawClaimSQLite(ctx context.Context, db *sql.DB, statements []*sql.Stmt, par
 	})
 }
 
+// readAll steps through the rows of a query; what they say is known already.
+func readAll(ctx context.Context, statement *sql.Stmt, args ...any) error {
+	found, err := statement.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		continue
+	}
+	return found.Err()
+}
+
+// idsOf is a JSON array.
+func idsOf(rows []rawRow) string {
+	ids := make([]int64, len(rows))
+	for i, r := range rows {
+		ids[i] = r.id
+	}
+	text, _ := json.Marshal(ids) // numbers always encode
+	return string(text)
+}
+
 func rawFinishSQLite(ctx context.Context, db *sql.DB, statements []*sql.Stmt, part []rawRow, before int64) error {
 	return inTx(ctx, db, func(tx *sql.Tx) error {
 		now := time.Now().UnixMicro()
-		history, gone := tx.StmtContext(ctx, statements[3]), tx.StmtContext(ctx, statements[4])
+		history, gone := tx.StmtContext(ctx, statements[4]), tx.StmtContext(ctx, statements[5])
 		for i, r := range part {
 			id := before + int64(i) + 1
 			if _, err := history.ExecContext(ctx, now, now, string(job.StateSucceeded), "", r.tasks, 0, id, 1); err != nil {

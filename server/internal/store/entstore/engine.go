@@ -113,39 +113,62 @@ type dueRow struct {
 	// skipID is the ledger row that a further skip may fold into.
 	skipID int64
 	next   int64
+	// starts tells that it has a start in the batch.
+	starts bool
 }
 
-// dueColumns are what scanDue reads.
+// closedSkip is skipID after the claim: a start closes the ledger row.
+func (d *dueRow) closedSkip() int64 {
+	if d.starts {
+		return 0
+	}
+	return d.skipID
+}
+
+// dueColumns are what dueReader reads.
 const dueColumns = `s.id, s.instance_id, s.version, s.next_run, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies,
        s.fence, s.skip_id, s.active, s.paused_at, s.paused_until, s.held_at, s.extras, s.started`
 
-// scanDue reads dueColumns; row is nil or takes what stands before them.
-func scanDue(scan func(...any) error, row *string, more ...any) (*dueRow, error) {
-	d := new(dueRow)
-	var next, anchor, pausedAt, pausedUntil, heldAt int64
-	var policies, extras string
-	into := []any{
-		&d.JobID, &d.InstanceID, &d.Version, &next, &d.Schedule.Type, &d.Schedule.Cron, &d.Schedule.IntervalMinutes,
-		&d.Schedule.TimeZone, &anchor, &policies, &d.fence, &d.skipID, &d.Active, &pausedAt, &pausedUntil, &heldAt, &extras, &d.Started,
+// dueReader reads rows of dueColumns, each into the same places, since a batch
+// has a thousand of them.
+type dueReader struct {
+	dueRow
+	next, anchor, pausedAt, pausedUntil, heldAt int64
+	policies, extras                            string
+	places                                      []any
+}
+
+// newDueReader reads what stands before and behind dueColumns into places
+// beside, or, for the ctid, in front.
+func newDueReader(ctid bool, behind ...any) *dueReader {
+	r := new(dueReader)
+	if ctid {
+		r.places = append(r.places, &r.row)
 	}
-	if row != nil {
-		into = append([]any{row}, into...)
-	}
-	if err := scan(append(into, more...)...); err != nil {
+	r.places = append(r.places,
+		&r.JobID, &r.InstanceID, &r.Version, &r.next, &r.Schedule.Type, &r.Schedule.Cron, &r.Schedule.IntervalMinutes,
+		&r.Schedule.TimeZone, &r.anchor, &r.policies, &r.fence, &r.skipID, &r.Active, &r.pausedAt, &r.pausedUntil, &r.heldAt, &r.extras, &r.Started)
+	r.places = append(r.places, behind...)
+	return r
+}
+
+func (r *dueReader) read(scan func(...any) error) (*dueRow, error) {
+	if err := scan(r.places...); err != nil {
 		return nil, err
 	}
-	d.NextRun, d.Schedule.Anchor = timeOf(next), timeOf(anchor)
-	d.PausedAt, d.PausedUntil, d.HeldAt = timeOf(pausedAt), timeOf(pausedUntil), timeOf(heldAt)
-	if extras != "" {
-		options, err := decode[job.ScheduleOptions](extras)
+	d := r.dueRow
+	d.NextRun, d.Schedule.Anchor = timeOf(r.next), timeOf(r.anchor)
+	d.PausedAt, d.PausedUntil, d.HeldAt = timeOf(r.pausedAt), timeOf(r.pausedUntil), timeOf(r.heldAt)
+	if r.extras != "" {
+		options, err := decode[job.ScheduleOptions](r.extras)
 		if err != nil {
 			return nil, err
 		}
 		d.Schedule.ScheduleOptions = options
 	}
 	var err error
-	d.Policies, err = policiesOf(policies)
-	return d, err
+	d.Policies, err = policiesOf(r.policies)
+	return &d, err
 }
 
 // startRow is an execution to insert.
@@ -203,6 +226,7 @@ func (b *claimBatch) add(req store.ClaimRequest, d *dueRow, decision store.Decis
 			row.owner, row.attempt, row.fence = req.Owner, 1, d.fence
 		}
 		b.starts = append(b.starts, row)
+		d.starts = true
 	}
 	if decision.CancelRunning {
 		b.cancel = append(b.cancel, d.JobID)
@@ -254,53 +278,32 @@ type write struct {
 	args []any
 }
 
-// started tells whether a job has a start in the batch: its ledger row is
-// closed then.
-func (b *claimBatch) started() map[int64]bool {
-	started := make(map[int64]bool, len(b.starts))
-	for _, r := range b.starts {
-		started[r.due.JobID] = true
-	}
-	return started
-}
-
 type moveColumns struct {
 	rows              []string
 	next, fence, skip []int64
 }
 
 func (b *claimBatch) moves() moveColumns {
-	var m moveColumns
-	started := b.started()
-	for _, d := range b.moved {
-		skip := d.skipID
-		if started[d.JobID] {
-			skip = 0
-		}
-		m.rows = append(m.rows, d.row)
-		m.next = append(m.next, d.next)
-		m.fence = append(m.fence, d.fence)
-		m.skip = append(m.skip, skip)
+	m := moveColumns{make([]string, len(b.moved)), make([]int64, len(b.moved)), make([]int64, len(b.moved)), make([]int64, len(b.moved))}
+	for i, d := range b.moved {
+		m.rows[i], m.next[i], m.fence[i], m.skip[i] = d.row, d.next, d.fence, d.closedSkip()
 	}
 	return m
 }
 
+// insertColumns are those of the executions; fence is 0 for one without an
+// owner.
 type insertColumns struct {
-	job, instance, scheduled, notBefore, owner, attempt, fence []int64
-	waits                                                      []bool
+	job, instance, scheduled, notBefore, fence []int64
+	waits                                      []bool
 }
 
 func (b *claimBatch) inserts() insertColumns {
-	var c insertColumns
-	for _, r := range b.starts {
-		c.job = append(c.job, r.due.JobID)
-		c.instance = append(c.instance, r.due.InstanceID)
-		c.scheduled = append(c.scheduled, micros(r.start.ScheduledFor))
-		c.notBefore = append(c.notBefore, micros(r.start.NotBefore))
-		c.waits = append(c.waits, r.start.Waits)
-		c.owner = append(c.owner, r.owner)
-		c.attempt = append(c.attempt, r.attempt)
-		c.fence = append(c.fence, r.fence)
+	n := len(b.starts)
+	c := insertColumns{make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]bool, n)}
+	for i, r := range b.starts {
+		c.job[i], c.instance[i], c.fence[i], c.waits[i] = r.due.JobID, r.due.InstanceID, r.fence, r.start.Waits
+		c.scheduled[i], c.notBefore[i] = micros(r.start.ScheduledFor), micros(r.start.NotBefore)
 	}
 	return c
 }
@@ -437,6 +440,7 @@ func takeQueued(rows []queuedRow) []store.Claimed {
 // followed by another one. Both are in the order of their ids, so that rows
 // are locked in one order.
 func splitFinish(ends []store.Finish) (final, retries []store.Finish) {
+	final = make([]store.Finish, 0, len(ends))
 	for _, end := range ends {
 		if end.RetryAt.IsZero() {
 			final = append(final, end)
@@ -445,8 +449,11 @@ func splitFinish(ends []store.Finish) (final, retries []store.Finish) {
 		}
 	}
 	byID := func(a, b store.Finish) int { return cmp.Compare(a.ExecutionID, b.ExecutionID) }
-	slices.SortFunc(final, byID)
-	slices.SortFunc(retries, byID)
+	for _, part := range [][]store.Finish{final, retries} {
+		if !slices.IsSortedFunc(part, byID) {
+			slices.SortFunc(part, byID)
+		}
+	}
 	return final, retries
 }
 
@@ -468,17 +475,16 @@ type finishArrays struct {
 }
 
 func finishColumns(ends []store.Finish) finishArrays {
-	var c finishArrays
-	for _, end := range ends {
-		c.id = append(c.id, end.ExecutionID)
-		c.fence = append(c.fence, end.Fence)
-		c.started = append(c.started, micros(end.StartedAt))
-		c.finished = append(c.finished, micros(end.FinishedAt))
-		c.retryAt = append(c.retryAt, micros(end.RetryAt))
-		c.logBytes = append(c.logBytes, end.LogBytes)
-		c.state = append(c.state, string(end.State))
-		c.failure = append(c.failure, failureText(end.Error))
-		c.tasks = append(c.tasks, tasksText(end.Tasks))
+	n := len(ends)
+	c := finishArrays{
+		make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n),
+		make([]string, n), make([]string, n), make([]string, n),
+	}
+	for i := range ends {
+		end := &ends[i]
+		c.id[i], c.fence[i], c.logBytes[i] = end.ExecutionID, end.Fence, end.LogBytes
+		c.started[i], c.finished[i], c.retryAt[i] = micros(end.StartedAt), micros(end.FinishedAt), micros(end.RetryAt)
+		c.state[i], c.failure[i], c.tasks[i] = string(end.State), failureText(end.Error), tasksText(end.Tasks)
 	}
 	return c
 }

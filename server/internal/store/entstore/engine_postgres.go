@@ -48,9 +48,9 @@ const pgInsertActive = `
 INSERT INTO active_executions (job_id, instance_id, trigger, trigger_id, scheduled_for, not_before, waits, created_at,
   owner, state, attempt, fence, first_started_at, started_at, error, tasks, log_bytes)
 SELECT u.job_id, u.instance_id, 'SCHEDULE', '', u.scheduled_for, u.not_before, u.waits, $1,
-  u.owner, 'QUEUED', u.attempt, u.fence, 0, 0, '', '', 0
-FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bigint[], $8::bigint[], $9::bigint[])
-  AS u(job_id, instance_id, scheduled_for, not_before, waits, owner, attempt, fence)
+  CASE WHEN u.fence > 0 THEN $2::bigint ELSE 0 END, 'QUEUED', CASE WHEN u.fence > 0 THEN 1 ELSE 0 END, u.fence, 0, 0, '', '', 0
+FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[], $8::bigint[])
+  AS u(job_id, instance_id, scheduled_for, not_before, waits, fence)
 RETURNING id, job_id, scheduled_for`
 
 func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) (claimed []store.Claimed, more bool, err error) {
@@ -82,16 +82,13 @@ func (s *Store) pgLockDueRows(ctx context.Context, tx pgx.Tx, req store.ClaimReq
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(found, pgScanDue)
+	return pgx.CollectRows(found, pgScanDue())
 }
 
-func pgScanDue(r pgx.CollectableRow) (*dueRow, error) {
-	var row string
-	d, err := scanDue(r.Scan, &row)
-	if d != nil {
-		d.row = row
-	}
-	return d, err
+// pgScanDue reads the rows of one batch.
+func pgScanDue() pgx.RowToFunc[*dueRow] {
+	due := newDueReader(true)
+	return func(r pgx.CollectableRow) (*dueRow, error) { return due.read(r.Scan) }
 }
 
 func pgReadBehind(ctx context.Context, tx pgx.Tx, rows []*dueRow) error {
@@ -104,10 +101,10 @@ func pgReadBehind(ctx context.Context, tx pgx.Tx, rows []*dueRow) error {
 	work.Queue(pgBehindDue, ids).Query(func(found pgx.Rows) error {
 		var id, blocking int64
 		var waiting int
-		var workflow []byte
+		var workflow []byte // a new one for each row
 		_, err := pgx.ForEachRow(found, []any{&id, &workflow, &blocking, &waiting}, func() error {
 			d := byID[id]
-			d.workflow, d.Blocking, d.Waiting = slices.Clone(workflow), blocking, waiting
+			d.workflow, d.Blocking, d.Waiting = workflow, blocking, waiting
 			return nil
 		})
 		return err
@@ -138,7 +135,7 @@ func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *cl
 	ids := make(map[startKey]int64, len(b.starts))
 	if len(b.starts) > 0 {
 		a := b.inserts()
-		work.Queue(pgInsertActive, micros(req.Now), a.job, a.instance, a.scheduled, a.notBefore, a.waits, a.owner, a.attempt, a.fence).
+		work.Queue(pgInsertActive, micros(req.Now), req.Owner, a.job, a.instance, a.scheduled, a.notBefore, a.waits, a.fence).
 			Query(func(found pgx.Rows) error {
 				var id int64
 				var key startKey
@@ -369,7 +366,7 @@ func (s *Store) pgRelease(ctx context.Context, claimed []store.Claimed) error {
 			for i, c := range part {
 				ids[i], fences[i] = c.ExecutionID, c.Fence
 			}
-			return pgIDs(ctx, tx, pgRelease, ids, fences)
+			return pgIDs(ctx, tx, len(part), pgRelease, ids, fences)
 		})
 		if err == nil {
 			_, err = tx.Exec(ctx, "SELECT pg_notify($1, 'due:0')", channel)
@@ -422,7 +419,7 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 		if len(retries) > 0 {
 			kept, err := pgTwice(retries, finishID, func(part []store.Finish) (map[int64]bool, error) {
 				f := finishColumns(part)
-				return pgIDs(ctx, tx, pgRetry, f.id, f.fence, f.failure, f.tasks, f.started, f.retryAt, f.logBytes)
+				return pgIDs(ctx, tx, len(part), pgRetry, f.id, f.fence, f.failure, f.tasks, f.started, f.retryAt, f.logBytes)
 			})
 			if err != nil {
 				return err
@@ -434,7 +431,7 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 		}
 		written, err := pgTwice(final, finishID, func(part []store.Finish) (map[int64]bool, error) {
 			f := finishColumns(part)
-			return pgIDs(ctx, tx, pgFinish, f.id, f.fence, f.state, f.failure, f.tasks, f.started, f.finished, f.logBytes)
+			return pgIDs(ctx, tx, len(part), pgFinish, f.id, f.fence, f.state, f.failure, f.tasks, f.started, f.finished, f.logBytes)
 		})
 		if err != nil {
 			return err
@@ -508,12 +505,12 @@ func pgTwice[T, V any](rows []T, id func(T) int64, run func([]T) (map[int64]V, e
 	return written, err
 }
 
-func pgIDs(ctx context.Context, tx pgx.Tx, statement string, args ...any) (map[int64]bool, error) {
+func pgIDs(ctx context.Context, tx pgx.Tx, atMost int, statement string, args ...any) (map[int64]bool, error) {
 	found, err := tx.Query(ctx, statement, args...)
 	if err != nil {
 		return nil, err
 	}
-	ids := make(map[int64]bool)
+	ids := make(map[int64]bool, atMost)
 	var id int64
 	_, err = pgx.ForEachRow(found, []any{&id}, func() error { ids[id] = true; return nil })
 	return ids, err

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -27,10 +28,11 @@ LIMIT ?`
 // liteDueOf is liteDue for one instance.
 var liteDueOf = strings.Replace(liteDue, "s.next_run > 0 AND", "s.next_run > 0 AND s.instance_id = ? AND", 1)
 
-// liteChanges reads the wishes about the jobs that liteDue reads.
+// liteChanges reads the wishes about jobs, given as a JSON array of their ids.
+// The join is in this order: there may be many due jobs and many wishes.
 const liteChanges = `
-SELECT c.job_id, c.slot, c.move_to FROM occurrence_changes c JOIN schedules s ON s.id = c.job_id
-WHERE s.next_run > 0 AND s.next_run <= ? ORDER BY c.job_id, c.slot`
+SELECT c.job_id, c.slot, c.move_to FROM json_each(?) u CROSS JOIN occurrence_changes c
+WHERE c.job_id = u.value ORDER BY c.job_id, c.slot`
 
 const (
 	liteMove         = `UPDATE schedules SET next_run = ?, fence = ?, skip_id = ? WHERE id = ?`
@@ -123,15 +125,16 @@ func (s *Store) liteDueRows(tx *liteTx, req store.ClaimRequest) (rows []*dueRow,
 			d.Changes = append(d.Changes, changeOf(id, slot, moveTo))
 		}
 		return nil
-	}, micros(req.Ahead))
+	}, "["+idList(slices.Collect(maps.Keys(byID)))+"]")
 }
 
 func liteReadDue(tx *liteTx, query string, args ...any) (rows []*dueRow, err error) {
+	var workflow []byte // a new one for each row
+	var blocking int64
+	var waiting int
+	due := newDueReader(false, &workflow, &blocking, &waiting)
 	err = tx.query(query, func(scan func(...any) error) error {
-		var workflow []byte
-		var blocking int64
-		var waiting int
-		d, err := scanDue(scan, nil, &workflow, &blocking, &waiting)
+		d, err := due.read(scan)
 		if err != nil {
 			return err
 		}
@@ -143,13 +146,8 @@ func liteReadDue(tx *liteTx, query string, args ...any) (rows []*dueRow, err err
 }
 
 func liteStoreClaims(tx *liteTx, req store.ClaimRequest, b *claimBatch) ([]store.Claimed, error) {
-	started := b.started()
 	for _, d := range b.moved {
-		skip := d.skipID
-		if started[d.JobID] {
-			skip = 0
-		}
-		if _, err := tx.exec(liteMove, d.next, d.fence, skip, d.JobID); err != nil {
+		if _, err := tx.exec(liteMove, d.next, d.fence, d.closedSkip(), d.JobID); err != nil {
 			return nil, err
 		}
 	}

@@ -5,11 +5,11 @@ package entstore
 // store gives it.
 var HotPath = struct {
 	// Of a claim and of a group of ends on PostgreSQL, in this order.
-	PostgresLock, PostgresBehind, PostgresMove, PostgresInsert, PostgresFinish string
-	// The same on SQLite: one for the batch, then two for each row; and two for
+	PostgresLock, PostgresBehind, PostgresChanges, PostgresMove, PostgresInsert, PostgresFinish string
+	// The same on SQLite: two for the batch, then two for each row; and two for
 	// each end.
-	SQLiteDue, SQLiteMove, SQLiteInsert, SQLiteHistory, SQLiteGone string
+	SQLiteDue, SQLiteChanges, SQLiteMove, SQLiteInsert, SQLiteHistory, SQLiteGone string
 }{
-	pgLockDue, pgBehindDue, pgMoveSchedules, pgInsertActive, pgFinish,
-	liteDue, liteMove, liteInsertActive, liteHistory, liteGone,
+	pgLockDue, pgBehindDue, pgChanges, pgMoveSchedules, pgInsertActive, pgFinish,
+	liteDue, liteChanges, liteMove, liteInsertActive, liteHistory, liteGone,
 }

@@ -71,7 +71,7 @@ func (s *Store) pgLockTurns(ctx context.Context, tx pgx.Tx, req store.ClaimReque
 	if err != nil {
 		return nil, err
 	}
-	rows, err := pgx.CollectRows(locked, pgScanDue)
+	rows, err := pgx.CollectRows(locked, pgScanDue())
 	if err == nil {
 		s.endTurn(found, rows, req)
 	}
