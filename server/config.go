@@ -14,6 +14,7 @@ import (
 
 	"github.com/pointscene/carillon/server/internal/egress"
 	"github.com/pointscene/carillon/server/internal/executionlog"
+	"github.com/pointscene/carillon/server/internal/telemetry"
 )
 
 // The parts of the service that a process can run.
@@ -104,12 +105,13 @@ func (c *Config) Validate() error {
 	if c.DataDir == "" {
 		wrong("data-dir", "must not be empty")
 	}
-	if _, _, ok := strings.Cut(c.DatabaseURL, ":"); c.DatabaseURL != "" && !ok {
-		wrong("database-url", "must begin with postgres:// or file:")
+	c.checkSchemes(wrong)
+	if _, err := telemetry.NewLogger(io.Discard, c.LogFormat, c.LogLevel); err != nil {
+		wrong("log-format, --log-level", "%v", err)
 	}
-	for flag, addr := range map[string]string{"grpc-addr": c.GRPCAddr, "http-addr": c.HTTPAddr, "admin-addr": c.AdminAddr} {
-		checkAddr(wrong, flag, addr)
-	}
+	checkAddr(wrong, "grpc-addr", c.GRPCAddr)
+	checkAddr(wrong, "http-addr", c.HTTPAddr)
+	checkAddr(wrong, "admin-addr", c.AdminAddr)
 	c.checkRoles(wrong)
 	if c.PublicURL != "" {
 		if u, err := url.Parse(c.PublicURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
@@ -135,6 +137,18 @@ func (c *Config) Validate() error {
 		wrong("egress-allow", "%v", err)
 	}
 	return errors.Join(problems...)
+}
+
+// checkSchemes refuses addresses of kinds that there are not. It never repeats
+// them: they may hold passwords.
+func (c *Config) checkSchemes(wrong func(flag, format string, args ...any)) {
+	known := func(prefix string) bool { return strings.HasPrefix(c.DatabaseURL, prefix) }
+	if c.DatabaseURL != "" && !slices.ContainsFunc([]string{"postgres://", "postgresql://", "file:"}, known) {
+		wrong("database-url", "must begin with postgres:// or file:")
+	}
+	if c.LogStore != "" && !strings.HasPrefix(c.LogStore, "file://") && !strings.HasPrefix(c.LogStore, "s3://") {
+		wrong("log-store", "must begin with file:// or s3://")
+	}
 }
 
 // checkAddr refuses addresses beyond loopback: there is no TLS yet, and bearer

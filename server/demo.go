@@ -189,12 +189,19 @@ func (s *Server) printDemo(ctx context.Context, client job.Client, token string)
 	if err != nil {
 		return err
 	}
-	jobID := "job_1"
+	jobID, executionID := "job_1", "exec_1"
 	if len(jobs) > 0 {
 		jobID = job.KindJob.Format(jobs[0].ID)
+		newest, err := s.store.ExecutionsOfJob(ctx, jobs[0].ID, store.Page{Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(newest) > 0 {
+			executionID = job.KindExecution.Format(newest[0].ID)
+		}
 	}
 	text := strings.NewReplacer("{http}", "http://"+s.Addresses().HTTP, "{grpc}", s.Addresses().GRPC,
-		"{instance}", instance, "{job}", jobID, "{token}", token, "{folder}", filepath.Join(s.c.LocalRemoteRoot, "demo"),
+		"{instance}", instance, "{job}", jobID, "{execution}", executionID, "{token}", token, "{folder}", filepath.Join(s.c.LocalRemoteRoot, "demo"),
 	).Replace(demoText)
 	out := s.c.Out
 	if out == nil {
@@ -218,7 +225,7 @@ and runs every minute. Its token, good for four hours:
 See what ran, and read the log of the newest execution (REST):
 
   curl -sH "Authorization: Bearer $TOKEN" {http}/v1/jobs/{job}/executions
-  curl -sH "Authorization: Bearer $TOKEN" {http}/v1/executions/exec_1/log
+  curl -sH "Authorization: Bearer $TOKEN" {http}/v1/executions/{execution}/log
 
 The same by gRPC and by GraphQL:
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/pointscene/carillon/facade"
 )
@@ -83,13 +84,11 @@ func (s *Server) writeAddresses() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.c.DataDir, 0o700); err != nil {
-		return fmt.Errorf("--data-dir: %w", err)
-	}
 	file := filepath.Join(s.c.DataDir, "addresses.json")
 	if err := os.WriteFile(file+".new", append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write addresses: %w", err)
 	}
+	s.later("addresses", func(context.Context) error { return os.Remove(file) })
 	return os.Rename(file+".new", file)
 }
 
@@ -142,9 +141,10 @@ func (s *Server) adminHandler() http.Handler {
 }
 
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	if s.store != nil {
-		if err := s.store.Ping(r.Context()); err != nil {
-			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+	if s.health != nil {
+		status, err := s.health.Check(r.Context(), &healthv1.HealthCheckRequest{})
+		if err != nil || status.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+			http.Error(w, "the database does not answer, or the process is stopping", http.StatusServiceUnavailable)
 			return
 		}
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // openDataDir makes the data folder and takes it for this process.
-func (s *Server) openDataDir(context.Context) error {
+func (s *Server) openDataDir() error {
 	if err := os.MkdirAll(s.c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("--data-dir: %w", err)
 	}
@@ -64,6 +64,9 @@ func (s *Server) openKeys(ctx context.Context) error {
 	ring, err := openKeyring(ctx, &s.c, s.store, true)
 	if err != nil {
 		return err
+	}
+	if !s.c.sqlite() && s.c.PublicURL == "" {
+		s.log.Warn("--public-url is not set: tokens that this replica issues name its own address, and other replicas refuse them")
 	}
 	s.log.Warn("the keyset lies unwrapped in a file: whoever reads it and the database reads every stored credential", "keyset", s.c.keyset())
 	s.keyring = ring

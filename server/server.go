@@ -86,7 +86,7 @@ type doors struct {
 
 // New opens the database and everything else and listens, but serves nothing
 // before Run. On an error nothing is left open.
-func New(ctx context.Context, c Config) (s *Server, err error) {
+func New(ctx context.Context, c Config) (opened *Server, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func New(ctx context.Context, c Config) (s *Server, err error) {
 		}
 	}
 	build := telemetry.NewBuild(c.Version)
-	s = &Server{c: c, log: log, registry: telemetry.NewRegistry(build)}
+	s := &Server{c: c, log: log, registry: telemetry.NewRegistry(build)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
@@ -109,6 +109,9 @@ func New(ctx context.Context, c Config) (s *Server, err error) {
 	}
 	s.closers = append(s.closers, flush)
 	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	if err := s.openDataDir(); err != nil {
 		return nil, err
 	}
 	if !c.facadeOnly() {
@@ -124,7 +127,7 @@ func New(ctx context.Context, c Config) (s *Server, err error) {
 
 // open opens what needs the database.
 func (s *Server) open(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{s.openDataDir, s.openStore, s.openKeys, s.openLogs, s.openEngine, s.openServices} {
+	for _, step := range []func(context.Context) error{s.openStore, s.openKeys, s.openLogs, s.openEngine, s.openServices} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ func Wrap(next http.Handler, log *slog.Logger) http.Handler {
 		setSafeHeaders(w.Header())
 		w.Header().Set(requestIDHeader, id)
 
-		logger := log.With(slog.String("requestId", id))
+		logger := log.With(slog.String("request_id", id))
 		r = r.WithContext(context.WithValue(r.Context(), loggerKey{}, logger))
 		counted := &counter{ResponseWriter: w}
 		defer func() {

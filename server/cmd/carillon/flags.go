@@ -63,8 +63,10 @@ func fillFromFile(flags *pflag.FlagSet, file string) error {
 	for name, node := range values {
 		f := flags.Lookup(name)
 		switch {
+		case f == nil && serveFlags().Lookup(name) != nil:
+			continue // one file serves all commands
 		case f == nil || name == "config" || name == "help":
-			problems = append(problems, fmt.Errorf("line %d: %q is not a flag of this command", node.Line, name))
+			problems = append(problems, fmt.Errorf("line %d: %q is not a flag of carillon", node.Line, name))
 			continue
 		case f.Changed:
 			continue
@@ -75,6 +77,9 @@ func fillFromFile(flags *pflag.FlagSet, file string) error {
 	}
 	return errors.Join(problems...)
 }
+
+// serveFlags are the flags that a file may name, whatever the command.
+func serveFlags() *pflag.FlagSet { return serveCommand().Flags() }
 
 // setFromYAML sets a flag from a scalar, or a list flag from a list.
 func setFromYAML(flags *pflag.FlagSet, name string, node yaml.Node) error {

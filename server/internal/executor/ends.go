@@ -73,8 +73,11 @@ func lostEnd(l store.Lost, now time.Time) store.Finish {
 		Tasks: l.Tasks, StartedAt: l.StartedAt, FinishedAt: now, LogBytes: l.LogBytes,
 	}
 	for i := range f.Tasks {
-		if t := &f.Tasks[i]; t.State == job.TaskRunning {
+		switch t := &f.Tasks[i]; t.State {
+		case job.TaskRunning:
 			t.State, t.FinishedAt, t.Error = job.TaskFailed, now, failure
+		case job.TaskPending:
+			t.State = job.TaskCancelled
 		}
 	}
 	if l.State == job.StateCancelling {

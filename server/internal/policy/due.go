@@ -97,7 +97,7 @@ func (d *decider) catchUp(oldest, newest time.Time) {
 	}
 	late := d.now.Sub(last)
 	switch {
-	case late > d.policies.CatchUpWindow, d.policies.CatchUp == job.CatchUpNone && late >= Grace:
+	case late >= Grace && late > d.policies.CatchUpWindow, d.policies.CatchUp == job.CatchUpNone && late >= Grace:
 		d.missed(oldest, newest)
 	case d.policies.CatchUp == job.CatchUpAll:
 		d.catchUpAll(oldest, newest)

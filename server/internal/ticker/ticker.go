@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/policy"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -156,8 +157,25 @@ func (t *Ticker) claimSchedules(ctx context.Context) (more bool) {
 	return t.claim(ctx, "due", 0, t.claimDue)
 }
 
-func (t *Ticker) claimDue(ctx context.Context, req store.ClaimRequest) ([]store.Claimed, bool, error) {
-	return t.o.Store.ClaimDue(ctx, req, func(due store.Due) store.Decision { return t.decide(ctx, due, req.Now) })
+// claimDue counts the skips once they are stored; a claim that is tried again
+// decides anew.
+func (t *Ticker) claimDue(ctx context.Context, req store.ClaimRequest) (claimed []store.Claimed, more bool, err error) {
+	skips := make(map[int64][]job.Skip)
+	claimed, more, err = t.o.Store.ClaimDue(ctx, req, func(due store.Due) store.Decision {
+		d := t.decide(ctx, due, req.Now)
+		if len(d.Skips) > 0 {
+			skips[due.JobID] = d.Skips
+		}
+		return d
+	})
+	if err == nil {
+		for _, list := range skips {
+			for _, skip := range list {
+				t.o.Metrics.Skipped(skip.Reason, skip.Count)
+			}
+		}
+	}
+	return claimed, more, err
 }
 
 func (t *Ticker) claim(ctx context.Context, what string, perInstance int, take func(context.Context, store.ClaimRequest) ([]store.Claimed, bool, error)) (more bool) {
@@ -191,9 +209,6 @@ func (t *Ticker) decide(ctx context.Context, due store.Due, now time.Time) (d st
 		if p := recover(); p != nil {
 			t.o.Log.ErrorContext(ctx, "a job's schedule made the ticker fail; the job is stopped", "job", due.JobID, "panic", p, "stack", string(debug.Stack()))
 			d = policy.Invalid(due)
-		}
-		for _, skip := range d.Skips {
-			t.o.Metrics.Skipped(skip.Reason, skip.Count)
 		}
 	}()
 	return policy.Due(due, now)

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -126,6 +127,9 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := makePrivate(o.URL); err != nil {
+		return nil, err
+	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -148,6 +152,20 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 		s.readClient = ent.NewClient(ent.Driver(entsql.OpenDB(dialect.SQLite, s.read)))
 	}
 	return s, nil
+}
+
+// makePrivate creates the database file for its owner alone; the files that
+// SQLite adds get the same mode.
+func makePrivate(raw string) error {
+	name, query, _ := strings.Cut(strings.TrimPrefix(raw, "file:"), "?")
+	if name == "" || strings.Contains(query, "mode=") {
+		return nil
+	}
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open database file: %w", err)
+	}
+	return file.Close()
 }
 
 // sqliteDSN adds the settings that durability and speed need: synchronous

@@ -44,7 +44,23 @@ func (s *Store) Register(ctx context.Context, name string, lease time.Duration) 
 		r = replicaOf(row)
 		return nil
 	})
+	if err == nil {
+		err = s.run(ctx, "read the database's clock", func(ctx context.Context) error {
+			now, err = s.answerTime(ctx)
+			return err
+		})
+	}
 	return r, now, err
+}
+
+// answerTime is the database's time as it answers. It is asked by itself: one
+// that a transaction read is older by the time of its commit.
+func (s *Store) answerTime(ctx context.Context) (now time.Time, err error) {
+	if !s.postgres() {
+		return job.Time(time.Now()), nil
+	}
+	err = s.db.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return job.Time(now), err
 }
 
 // Renew implements store.Replicas.
@@ -53,11 +69,12 @@ func (s *Store) Renew(ctx context.Context, id int64, lease time.Duration) (now t
 		return job.Time(time.Now()), nil
 	}
 	err = s.run(ctx, "renew lease", func(ctx context.Context) error {
-		var us int64
 		err := s.db.QueryRowContext(ctx, `
 UPDATE replicas SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $2 WHERE id = $1
-RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`, id, lease.Microseconds()).Scan(&us)
-		now = timeOf(us)
+RETURNING id`, id, lease.Microseconds()).Scan(&id)
+		if err == nil {
+			now, err = s.answerTime(ctx)
+		}
 		return err
 	})
 	return now, err
