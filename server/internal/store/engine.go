@@ -246,6 +246,7 @@ type Store interface {
 	Occurrences
 	Backfills
 	Executions
+	Watching
 	Engine
 	Replicas
 	Signals

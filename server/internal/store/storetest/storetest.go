@@ -40,6 +40,7 @@ func Run(t *testing.T, open Open) {
 		"manual":      manualTests,
 		"cancel":      cancelTests,
 		"ledger":      ledgerTests,
+		"watching":    watchTests,
 		"idempotency": idempotencyTests,
 		"deletes":     deleteTests,
 		"retention":   retentionTests,
