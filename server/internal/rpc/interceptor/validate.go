@@ -69,10 +69,18 @@ func (r *rule) elementPath(message protoreflect.MessageDescriptor, elements []*v
 
 // unkeepable refuses NUL characters, which PostgreSQL can't store, and times
 // outside of what the format can say. Free-form documents have checks of
-// their own.
+// their own; what is inside of one is passed over by counting, since
+// protorange.Break would leave out what follows it too.
 func (r *rule) unkeepable(request proto.Message, invalid *job.InvalidError) error {
+	documents := 0
 	return protorange.Options{Stable: true}.Range(request.ProtoReflect(), func(at protopath.Values) error {
 		last := at.Index(-1)
+		if isDocument(last.Value) {
+			documents++
+		}
+		if documents > 0 {
+			return nil
+		}
 		switch value := last.Value.Interface().(type) {
 		case string:
 			if strings.IndexByte(value, 0) >= 0 {
@@ -81,17 +89,29 @@ func (r *rule) unkeepable(request proto.Message, invalid *job.InvalidError) erro
 				invalid.Add(r.stepPath(at.Path), "INVALID_TEXT", "must be valid UTF-8")
 			}
 		case protoreflect.Message:
-			return r.unkeepableMessage(value.Interface(), at.Path, invalid)
+			r.unkeepableMessage(value.Interface(), at.Path, invalid)
 		}
 		return nil
-	}, nil)
+	}, func(at protopath.Values) error {
+		if isDocument(at.Index(-1).Value) {
+			documents--
+		}
+		return nil
+	})
 }
 
-func (r *rule) unkeepableMessage(message proto.Message, at protopath.Path, invalid *job.InvalidError) error {
+func isDocument(value protoreflect.Value) bool {
+	message, ok := value.Interface().(protoreflect.Message)
+	if !ok {
+		return false
+	}
+	_, ok = message.Interface().(*structpb.Struct)
+	return ok
+}
+
+func (r *rule) unkeepableMessage(message proto.Message, at protopath.Path, invalid *job.InvalidError) {
 	var err error
 	switch message := message.(type) {
-	case *structpb.Struct:
-		return protorange.Break
 	case *timestamppb.Timestamp:
 		err = message.CheckValid()
 	case *durationpb.Duration:
@@ -99,9 +119,7 @@ func (r *rule) unkeepableMessage(message proto.Message, at protopath.Path, inval
 	}
 	if err != nil {
 		invalid.Add(r.stepPath(at), task.ReasonOutOfRange, "is no time that RFC 3339 can write, or no possible duration")
-		return protorange.Break
 	}
-	return nil
 }
 
 // stepPath writes a path of package protopath in JSON names.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
@@ -27,6 +28,15 @@ func fieldsOf(err error) (fields []string) {
 		}
 	}
 	return fields
+}
+
+func document(t *testing.T, text string) *structpb.Struct {
+	t.Helper()
+	s := &structpb.Struct{}
+	if err := s.UnmarshalJSON([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func TestValidation(t *testing.T) {
@@ -50,6 +60,10 @@ func TestValidation(t *testing.T) {
 		{"negative page", carillonv1.JobService_ListJobs_FullMethodName, &carillonv1.ListJobsRequest{InstanceId: "1", PageSize: -1}, []string{"pageSize INT32_GTE"}},
 		{"too many times", preview, &carillonv1.PreviewScheduleRequest{FrequencyType: carillonv1.Job_CRON_BASED, Count: 101}, []string{"count INT32_GTE_LTE"}},
 		{"NUL", updateJob, &carillonv1.UpdateJobRequest{Job: &carillonv1.Job{Id: "10", Name: "a\x00b", Labels: map[string]string{"k": "\x00"}}}, []string{"labels.k INVALID_TEXT", "name INVALID_TEXT"}},
+		{"behind a document", createJob, &carillonv1.CreateJobRequest{InstanceId: "1", RequestId: "\x00", Job: &carillonv1.Job{
+			Workflow: document(t, `{"name": "\u0000", "tasks": [{"a": {"b": "\u0000"}}]}`), TimeZone: proto.String("\x00"), Labels: map[string]string{"k": "\x00"},
+			StartTime: &timestamppb.Timestamp{Seconds: 1 << 60}, EndTime: &timestamppb.Timestamp{Nanos: -1}, ExcludedDates: []string{"2026-12-24", "\x00"},
+		}}, []string{"timeZone INVALID_TEXT", "labels.k INVALID_TEXT", "startTime OUT_OF_RANGE", "endTime OUT_OF_RANGE", "excludedDates[1] INVALID_TEXT", "requestId INVALID_TEXT"}},
 		{"impossible time", preview, &carillonv1.PreviewScheduleRequest{After: &timestamppb.Timestamp{Seconds: 1 << 60}}, []string{"after OUT_OF_RANGE"}},
 		{"impossible duration", createJob, &carillonv1.CreateJobRequest{InstanceId: "1", Job: &carillonv1.Job{CatchUpWindow: &durationpb.Duration{Seconds: 60, Nanos: -5}}}, []string{"catchUpWindow OUT_OF_RANGE"}},
 		{"short window", createJob, &carillonv1.CreateJobRequest{InstanceId: "1", Job: &carillonv1.Job{CatchUpWindow: durationpb.New(time.Second)}}, []string{"catchUpWindow DURATION_GTE_LTE"}},
