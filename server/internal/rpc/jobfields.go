@@ -8,8 +8,10 @@ import (
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
@@ -20,8 +22,9 @@ import (
 
 // mask says which fields of a job a request is about. Without a mask it is
 // about those that are present. A field that a mask names without a value
-// becomes empty (name, description, labels) or its default (the policies); the
-// others can't be empty and stay as they are.
+// becomes empty (name, description, labels, times and dates) or its default
+// (policies, limits and priority); the others can't be empty and stay as they
+// are.
 type mask map[string]bool
 
 const retryField = "retry_policy"
@@ -114,6 +117,12 @@ type timing interface {
 	GetFrequencyType() carillonv1.Job_FrequencyType
 	GetCronExpression() *wrapperspb.StringValue
 	GetIntervalMinutes() *wrapperspb.Int32Value
+	GetDstGapPolicy() carillonv1.DaylightSaving_GapPolicy
+	GetDstOverlapPolicy() carillonv1.DaylightSaving_OverlapPolicy
+	GetStartTime() *timestamppb.Timestamp
+	GetEndTime() *timestamppb.Timestamp
+	GetJitter() *durationpb.Duration
+	GetExcludedDates() []string
 }
 
 func scheduleFields(f *jobs.Fields, m mask, in timing) {
@@ -136,16 +145,12 @@ func scheduleFields(f *jobs.Fields, m mask, in timing) {
 	if m.about("time_zone", true) {
 		f.TimeZone = zone
 	}
+	readOptions(&f.Options, m, in)
 }
 
 func policyFields(f *jobs.Fields, m mask, in *carillonv1.Job) {
 	defaults := job.Policies{}.WithDefaults()
-	if p := in.GetOverlapPolicy(); m.about("overlap_policy", p != carillonv1.Job_OVERLAP_POLICY_UNSPECIFIED) {
-		f.Overlap = new(overlapOf(p))
-		if *f.Overlap == "" {
-			f.Overlap = &defaults.Overlap
-		}
-	}
+	overlapField(f, m, in.GetOverlapPolicy())
 	if p := in.GetCatchUpPolicy(); m.about("catch_up_policy", p != carillonv1.Job_CATCH_UP_POLICY_UNSPECIFIED) {
 		f.CatchUp = &defaults.CatchUp
 		if p != carillonv1.Job_CATCH_UP_POLICY_UNSPECIFIED {
@@ -159,6 +164,17 @@ func policyFields(f *jobs.Fields, m mask, in *carillonv1.Job) {
 		}
 	}
 	retryPolicyFields(f, m, in.GetRetryPolicy())
+	readLimits(&f.Limits, m, in)
+}
+
+func overlapField(f *jobs.Fields, m mask, p carillonv1.Job_OverlapPolicy) {
+	if !m.about("overlap_policy", p != carillonv1.Job_OVERLAP_POLICY_UNSPECIFIED) {
+		return
+	}
+	f.Overlap = new(overlapOf(p))
+	if *f.Overlap == "" {
+		f.Overlap = new(job.Policies{}.WithDefaults().Overlap)
+	}
 }
 
 // overlapOf is empty for no policy.

@@ -15,6 +15,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/executions"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/jobs"
+	"github.com/pointscene/carillon/server/internal/policy"
 	"github.com/pointscene/carillon/server/internal/schedule"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -133,16 +134,19 @@ func (s *jobServer) RunJob(ctx context.Context, in *carillonv1.RunJobRequest) (*
 }
 
 func (s *jobServer) PreviewSchedule(ctx context.Context, in *carillonv1.PreviewScheduleRequest) (*carillonv1.PreviewScheduleResponse, error) {
-	p := jobs.Preview{Count: int(in.GetCount())}
+	p := jobs.Preview{Count: int(in.GetCount()), Lasts: in.GetAssumedDuration().AsDuration()}
 	scheduleFields(&p.Fields, nil, in)
+	overlapField(&p.Fields, nil, in.GetOverlapPolicy())
 	if in.GetAfter() != nil {
 		p.After = new(in.GetAfter().AsTime())
 	}
-	times, warnings, err := s.jobs.Preview(ctx, p)
+	told, err := s.jobs.Preview(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	return &carillonv1.PreviewScheduleResponse{Times: mapAll(times, timestamppb.New), Warnings: mapAll(warnings, warningMessage)}, nil
+	return &carillonv1.PreviewScheduleResponse{
+		Times: mapAll(told.Times, timestamppb.New), Warnings: mapAll(told.Warnings, warningMessage), Occurrences: mapAll(told.Outcomes, previewMessage),
+	}, nil
 }
 
 func (s *jobServer) ListOccurrences(ctx context.Context, in *carillonv1.ListOccurrencesRequest) (*carillonv1.ListOccurrencesResponse, error) {
@@ -201,6 +205,8 @@ func jobMessage(j job.Job, warnings []schedule.Warning) (*carillonv1.Job, error)
 		UpdatedAt:     stamp(j.UpdatedAt),
 		Warnings:      mapAll(warnings, warningMessage),
 	}
+	optionFields(out, j.Schedule)
+	limitFields(out, j.Policies)
 	switch j.Schedule.Type {
 	case job.CronBased:
 		out.CronExpression = wrapperspb.String(j.Schedule.Cron)
@@ -242,6 +248,16 @@ func retryMessage(p *job.RetryPolicy) *carillonv1.RetryPolicy {
 
 func warningMessage(w schedule.Warning) *carillonv1.Warning {
 	return &carillonv1.Warning{Code: w.Code, Message: w.Message}
+}
+
+func previewMessage(p policy.Previewed) *carillonv1.PreviewedOccurrence {
+	out := &carillonv1.PreviewedOccurrence{
+		ScheduledFor: stamp(p.Slot), StartsAt: stamp(p.StartsAt), Outcome: carillonv1.Occurrence_STARTED, Reason: p.Reason,
+	}
+	if p.Reason != "" {
+		out.Outcome = carillonv1.Occurrence_SKIPPED
+	}
+	return out
 }
 
 func occurrenceMessage(o jobs.Occurrence) *carillonv1.Occurrence {

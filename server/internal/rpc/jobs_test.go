@@ -45,6 +45,7 @@ func TestCreateJobWithDefaults(t *testing.T) {
 		Workflow: document(t, noop), FrequencyType: carillonv1.Job_CRON_BASED, CronExpression: wrapperspb.String("0 * * * *"),
 		TimeZone: proto.String("UTC"), OverlapPolicy: carillonv1.Job_SKIP, CatchUpPolicy: carillonv1.Job_LATEST,
 		CatchUpWindow: durationpb.New(24 * time.Hour), NextRun: day("04 13:00:00"),
+		DstGapPolicy: carillonv1.DaylightSaving_SHIFT_FORWARD, DstOverlapPolicy: carillonv1.DaylightSaving_FIRST, Jitter: durationpb.New(0),
 		CreatedAt: day("04 12:00:30.5"), UpdatedAt: day("04 12:00:30.5"), Etag: `"1"`,
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
@@ -75,12 +76,16 @@ func TestCreateJobInFull(t *testing.T) {
 		CatchUpWindow: durationpb.New(10 * time.Second),
 		RetryPolicy: &carillonv1.RetryPolicy{RetryCount: 3, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(time.Minute),
 			MaxDoublings: proto.Int32(0), MaxRetryDuration: durationpb.New(time.Hour)},
+		StartTime: day("05 01:02:03.000004"), EndTime: day("30 00:00:00"), Jitter: durationpb.New(24 * time.Hour),
+		ExcludedDates: []string{"2026-12-24", "2026-12-31/2027-01-06"}, MaxExecutions: 1_000_000_000,
+		ExecutionTimeLimit: durationpb.New(30 * 24 * time.Hour), PauseAfterFailures: 1000, Priority: -100,
 	}
 	got := b.create(in.GetId(), asked)
 	want := proto.CloneOf(asked)
 	want.Id, want.InstanceId, want.State, want.Etag = got.GetId(), in.GetId(), carillonv1.Job_PAUSED, `"1"`
 	want.CreatedAt, want.UpdatedAt = day("04 12:00:30.5"), day("04 12:00:30.5")
-	if diff := cmp.Diff(want, b.get(got.GetId()), protocmp.Transform()); diff != "" {
+	want.Warnings = []*carillonv1.Warning{{Code: "NO_MORE_SLOTS"}} // it ends before the first year is over
+	if diff := cmp.Diff(want, b.get(got.GetId()), protocmp.Transform(), protocmp.IgnoreFields(&carillonv1.Warning{}, "message")); diff != "" {
 		t.Errorf("job (-want +got):\n%s", diff)
 	}
 	// A retry policy of which little is said gets the documented defaults.

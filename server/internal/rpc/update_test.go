@@ -22,6 +22,9 @@ func full(t testing.TB) *carillonv1.Job {
 		FrequencyType: carillonv1.Job_CRON_BASED, CronExpression: wrapperspb.String("0 * * * *"), TimeZone: proto.String("Asia/Kolkata"),
 		Labels: map[string]string{"a": "b"}, OverlapPolicy: carillonv1.Job_ALLOW, CatchUpPolicy: carillonv1.Job_ALL,
 		CatchUpWindow: durationpb.New(time.Hour), RetryPolicy: &carillonv1.RetryPolicy{RetryCount: 3, MinBackoff: durationpb.New(time.Minute)},
+		DstGapPolicy: carillonv1.DaylightSaving_SKIP, DstOverlapPolicy: carillonv1.DaylightSaving_BOTH,
+		StartTime: day("01 00:00:00"), EndTime: day("31 00:00:00"), Jitter: durationpb.New(time.Minute), ExcludedDates: []string{"2026-05-09"},
+		MaxExecutions: 10, ExecutionTimeLimit: durationpb.New(time.Hour), PauseAfterFailures: 3, Priority: 5,
 	}
 }
 
@@ -35,6 +38,9 @@ func TestUpdateJob(t *testing.T) {
 	cleared := func(j *carillonv1.Job) {
 		j.Name, j.Description, j.Labels = "", "", nil
 		j.OverlapPolicy, j.CatchUpPolicy, j.CatchUpWindow, j.RetryPolicy = carillonv1.Job_SKIP, carillonv1.Job_LATEST, durationpb.New(24*time.Hour), nil
+		j.DstGapPolicy, j.DstOverlapPolicy = carillonv1.DaylightSaving_SHIFT_FORWARD, carillonv1.DaylightSaving_FIRST
+		j.StartTime, j.EndTime, j.Jitter, j.ExcludedDates = nil, nil, durationpb.New(0), nil
+		j.MaxExecutions, j.ExecutionTimeLimit, j.PauseAfterFailures, j.Priority = 0, nil, 0, 0
 	}
 	tests := map[string]struct {
 		change *carillonv1.Job
@@ -53,8 +59,9 @@ func TestUpdateJob(t *testing.T) {
 		"workflow in parts":     {&carillonv1.Job{Workflow: document(t, `{"name":"w","tasks":[{"name":"a","type":"util.noop"}]}`)}, []string{"workflow.name", "workflow.tasks"}, func(j *carillonv1.Job) { j.Workflow.Fields["name"] = document(t, `{"n":"w"}`).Fields["n"] }},
 		"no workflow":           {&carillonv1.Job{}, []string{"workflow", "active", "frequency_type", "cron_expression", "interval_minutes", "time_zone"}, nil},
 		"all masked":            {&carillonv1.Job{}, []string{"*"}, cleared},
-		"each masked":           {&carillonv1.Job{}, []string{"name", "description", "labels", "overlap_policy", "catch_up_policy", "catch_up_window", "retry_policy"}, cleared},
-		"labels":                {&carillonv1.Job{Labels: map[string]string{"c": "d"}}, nil, func(j *carillonv1.Job) { j.Labels = map[string]string{"c": "d"} }},
+		"each masked": {&carillonv1.Job{}, []string{"name", "description", "labels", "overlap_policy", "catch_up_policy", "catch_up_window", "retry_policy",
+			"dst_gap_policy", "dst_overlap_policy", "start_time", "end_time", "jitter", "excluded_dates", "max_executions", "execution_time_limit", "pause_after_failures", "priority"}, cleared},
+		"labels": {&carillonv1.Job{Labels: map[string]string{"c": "d"}}, nil, func(j *carillonv1.Job) { j.Labels = map[string]string{"c": "d"} }},
 		"policies": {&carillonv1.Job{OverlapPolicy: carillonv1.Job_BUFFER_ONE, CatchUpPolicy: carillonv1.Job_NONE, CatchUpWindow: durationpb.New(time.Minute)}, nil,
 			func(j *carillonv1.Job) {
 				j.OverlapPolicy, j.CatchUpPolicy, j.CatchUpWindow = carillonv1.Job_BUFFER_ONE, carillonv1.Job_NONE, durationpb.New(time.Minute)
@@ -69,12 +76,29 @@ func TestUpdateJob(t *testing.T) {
 		"zone": {&carillonv1.Job{TimeZone: proto.String("UTC")}, nil, func(j *carillonv1.Job) { j.TimeZone, j.NextRun = proto.String("UTC"), day("04 13:00:00") }},
 		"type": {interval(90), nil, func(j *carillonv1.Job) {
 			j.FrequencyType, j.CronExpression, j.IntervalMinutes, j.NextRun = carillonv1.Job_INTERVAL_BASED, nil, wrapperspb.Int32(90), day("04 13:32:30")
+			j.DstGapPolicy, j.DstOverlapPolicy = 0, 0
 		}},
 		"by hand": {&carillonv1.Job{FrequencyType: carillonv1.Job_MANUAL}, nil, func(j *carillonv1.Job) {
 			j.FrequencyType, j.CronExpression, j.NextRun = carillonv1.Job_MANUAL, nil, nil
+			j.DstGapPolicy, j.DstOverlapPolicy = 0, 0
 		}},
-		"pause":  {&carillonv1.Job{Active: proto.Bool(false)}, nil, func(j *carillonv1.Job) { j.Active, j.State, j.NextRun = proto.Bool(false), carillonv1.Job_PAUSED, nil }},
-		"active": {&carillonv1.Job{Active: proto.Bool(true)}, nil, nil},
+		"clock": {&carillonv1.Job{DstGapPolicy: carillonv1.DaylightSaving_SHIFT_FORWARD}, nil, func(j *carillonv1.Job) { j.DstGapPolicy = carillonv1.DaylightSaving_SHIFT_FORWARD }},
+		"window": {&carillonv1.Job{StartTime: day("10 00:00:00"), EndTime: day("11 00:00:00")}, nil, func(j *carillonv1.Job) {
+			j.StartTime, j.EndTime, j.NextRun = day("10 00:00:00"), day("11 00:00:00"), day("10 00:30:00")
+		}},
+		"end of the past": {&carillonv1.Job{EndTime: day("04 00:00:00")}, nil, func(j *carillonv1.Job) {
+			j.EndTime, j.NextRun, j.State = day("04 00:00:00"), nil, carillonv1.Job_EXHAUSTED
+		}},
+		"jitter": {&carillonv1.Job{Jitter: durationpb.New(time.Hour)}, nil, func(j *carillonv1.Job) { j.Jitter = durationpb.New(time.Hour) }},
+		"dates": {&carillonv1.Job{ExcludedDates: []string{"2026-05-03/2026-05-04", "2026-05-04"}}, nil, func(j *carillonv1.Job) {
+			j.ExcludedDates, j.NextRun = []string{"2026-05-03/2026-05-04", "2026-05-04"}, day("04 18:30:00")
+		}},
+		"limits": {&carillonv1.Job{MaxExecutions: 1, ExecutionTimeLimit: durationpb.New(time.Second), PauseAfterFailures: 1, Priority: -1}, nil, func(j *carillonv1.Job) {
+			j.MaxExecutions, j.ExecutionTimeLimit, j.PauseAfterFailures, j.Priority = 1, durationpb.New(time.Second), 1, -1
+		}},
+		"no limits, without a mask": {&carillonv1.Job{MaxExecutions: 0, PauseAfterFailures: 0, Priority: 0, ExcludedDates: []string{}}, nil, nil},
+		"pause":                     {&carillonv1.Job{Active: proto.Bool(false)}, nil, func(j *carillonv1.Job) { j.Active, j.State, j.NextRun = proto.Bool(false), carillonv1.Job_PAUSED, nil }},
+		"active":                    {&carillonv1.Job{Active: proto.Bool(true)}, nil, nil},
 		"echo": {&carillonv1.Job{Id: "ignored", InstanceId: in, Etag: `"1"`, State: carillonv1.Job_PAUSED, NextRun: day("01 00:00:00"), CreatedAt: day("01 00:00:00"), Name: "m"}, nil,
 			func(j *carillonv1.Job) { j.Name = "m" }},
 		"checked fields in the mask": {&carillonv1.Job{Name: "m"}, []string{"id", "instance_id", "etag", "name"}, func(j *carillonv1.Job) { j.Name = "m" }},
