@@ -161,7 +161,7 @@ func TestRequestID(t *testing.T) {
 		delete(line, "time")
 		delete(line, "duration")
 		delete(line, "bytes")
-		if text := fmt.Sprint(line); text != fmt.Sprintf("map[level:INFO method:GET msg:request path:/v1/jobs/1 requestId:%s status:400]", got) {
+		if text := fmt.Sprint(line); text != fmt.Sprintf("map[level:INFO method:GET msg:request path:/v1/jobs/1 request_id:%s status:400]", got) {
 			t.Errorf("logged %s", text)
 		}
 	}

@@ -49,6 +49,8 @@ type Fault struct {
 	Status *status.Status
 	// HTTP is the status of the answer.
 	HTTP int
+	// hides says that the error it stands for has more to tell.
+	hides bool
 }
 
 func (f *Fault) Error() string { return f.Status.Message() }
@@ -80,7 +82,7 @@ func Invalid(violations ...Violation) *Fault {
 
 // WithHTTP gives the fault another HTTP status.
 func (f *Fault) WithHTTP(httpStatus int) *Fault {
-	return &Fault{Status: f.Status, HTTP: httpStatus}
+	return &Fault{Status: f.Status, HTTP: httpStatus, hides: f.hides}
 }
 
 func withDetails(c codes.Code, message string, details ...protoadapt.MessageV1) *Fault {
@@ -134,7 +136,9 @@ func hidden(c codes.Code) *Fault {
 	case codes.OK:
 		c = codes.Internal
 	}
-	return Refuse(c, CodeName(c), message)
+	fault := Refuse(c, CodeName(c), message)
+	fault.hides = c != codes.Canceled
+	return fault
 }
 
 // CodeName is a code as google.rpc.Code spells it: NOT_FOUND.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
@@ -61,10 +60,10 @@ func SetErrorHeaders(w http.ResponseWriter, r *http.Request, f *Fault) {
 	}
 }
 
-// LogHidden logs an error whose cause the caller isn't told.
+// LogHidden logs an error of which the caller is not told everything. What the
+// service told itself, it has logged under the same request id.
 func LogHidden(ctx context.Context, f *Fault, err error) {
-	switch f.Status.Code() {
-	case codes.Internal, codes.Unknown, codes.DataLoss, codes.Unavailable, codes.Unimplemented:
+	if f.hides {
 		Logger(ctx).LogAttrs(ctx, slog.LevelError, "request failed", slog.Any("error", err))
 	}
 }

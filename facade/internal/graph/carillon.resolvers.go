@@ -10,11 +10,12 @@ import (
 
 	"github.com/pointscene/carillon/facade/internal/graph/model"
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-func (r *mutationResolver) PauseScheduledJob(ctx context.Context, jobID string, etag *string) (*model.ScheduledJob, error) {
-	return one(r.jobs.PauseJob(ctx, &carillonv1.PauseJobRequest{JobId: jobID, Etag: deref(etag)}))
+func (r *mutationResolver) PauseScheduledJob(ctx context.Context, jobID string, etag *string, reason *string, until *timestamppb.Timestamp) (*model.ScheduledJob, error) {
+	return one(r.jobs.PauseJob(ctx, &carillonv1.PauseJobRequest{JobId: jobID, Etag: deref(etag), Reason: deref(reason), Until: until}))
 }
 
 func (r *mutationResolver) ResumeScheduledJob(ctx context.Context, jobID string, etag *string) (*model.ScheduledJob, error) {
@@ -102,10 +103,12 @@ func (r *queryResolver) GetJobLog(ctx context.Context, jobHistoryID string, page
 	return r.readLog(ctx, jobHistoryID, page)
 }
 
-func (r *queryResolver) PreviewSchedule(ctx context.Context, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, timeZone *string, after *timestamppb.Timestamp, count *int32) (*model.SchedulePreview, error) {
+func (r *queryResolver) PreviewSchedule(ctx context.Context, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, timeZone *string, after *timestamppb.Timestamp, count *int32, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, overlapPolicy *carillonv1.Job_OverlapPolicy, assumedDuration *durationpb.Duration) (*model.SchedulePreview, error) {
 	preview, err := r.jobs.PreviewSchedule(ctx, &carillonv1.PreviewScheduleRequest{
 		FrequencyType: frequencyType, CronExpression: optionalText(cronExpression), IntervalMinutes: optionalInt(intervalMinutes),
 		TimeZone: timeZone, After: after, Count: deref(count),
+		DstGapPolicy: deref(dstGapPolicy), DstOverlapPolicy: deref(dstOverlapPolicy), StartTime: startTime, EndTime: endTime,
+		Jitter: jitter, ExcludedDates: excludedDates, OverlapPolicy: deref(overlapPolicy), AssumedDuration: assumedDuration,
 	})
 	return answered(&model.SchedulePreview{PreviewScheduleResponse: preview}, err)
 }

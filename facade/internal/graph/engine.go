@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -121,7 +122,7 @@ func (e *engine) prepare(ctx context.Context, params *graphql.RawParams) (*ast.Q
 		return nil, e.beforeAll(ctx, document, params, gqlerror.List{refusal(fault, nil)})
 	}
 	if errs := validator.ValidateWithRules(e.schema, document, e.rules); len(errs) > 0 {
-		return nil, validationErrors(document, errs)
+		return nil, e.beforeAll(ctx, document, params, validationErrors(document, errs))
 	}
 	if document.Operations.ForName(params.OperationName) == nil {
 		return nil, gqlerror.List{invalidDocument("operationName must be that of one of the document's operations", nil)}
@@ -130,10 +131,12 @@ func (e *engine) prepare(ctx context.Context, params *graphql.RawParams) (*ast.Q
 }
 
 // beforeAll replaces errors about values by what the service says of the
-// caller, if that comes first.
+// caller, if that comes first. Errors about the document stay: what the schema
+// is, everybody may know.
 func (e *engine) beforeAll(ctx context.Context, document *ast.QueryDocument, params *graphql.RawParams, errs gqlerror.List) gqlerror.List {
 	operation := document.Operations.ForName(params.OperationName)
-	if operation == nil {
+	aboutDocument := func(err *gqlerror.Error) bool { return err.Extensions["reason"] == reasonValidation }
+	if operation == nil || slices.ContainsFunc(errs, aboutDocument) {
 		return errs
 	}
 	for _, selection := range operation.SelectionSet {

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -62,22 +63,32 @@ func invalidDocument(message string, locations []gqlerror.Location) *gqlerror.Er
 }
 
 // validationErrors keeps gqlparser's messages, which name fields and types, but
-// for the one that repeats values.
+// for those about arguments: one of them repeats values, and clients want the
+// argument's name as a field.
 func validationErrors(document *ast.QueryDocument, errs gqlerror.List) gqlerror.List {
 	var out gqlerror.List
 	for _, err := range errs[:min(len(errs), maxErrors)] {
-		if err.Rule != "ValuesOfCorrectType" {
+		named := argumentName.FindStringSubmatch(err.Message)
+		switch {
+		case err.Rule == "ValuesOfCorrectType" && len(err.Locations) > 0:
+			out = append(out, refusal(door.Invalid(wrongValue(document, err.Locations[0])), err.Locations))
+		case err.Rule == "ProvidedRequiredArguments" && named != nil:
+			violation := door.Violation{Field: named[1], Reason: door.ReasonRequired, Description: "is required"}
+			out = append(out, refusal(door.Invalid(violation), err.Locations))
+		case err.Rule == "KnownArgumentNames" && named != nil:
+			violation := door.Violation{Field: named[1], Reason: door.ReasonUnknownField, Description: "no such argument"}
+			out = append(out, refusal(door.Invalid(violation), err.Locations))
+		case err.Rule == "ValuesOfCorrectType":
+			out = append(out, invalidDocument("a value is not of the type that stands there", nil))
+		default:
 			out = append(out, invalidDocument(err.Message, err.Locations))
-			continue
 		}
-		violation := door.Violation{Reason: door.ReasonWrongType, Description: "is not of the type that stands here"}
-		if len(err.Locations) > 0 {
-			violation = wrongValue(document, err.Locations[0])
-		}
-		out = append(out, refusal(door.Invalid(violation), err.Locations))
 	}
 	return out
 }
+
+// argumentName finds the name of an argument in gqlparser's messages.
+var argumentName = regexp.MustCompile(`argument "(\w+)"`)
 
 // wrongValue finds the value at a place and says what it should be.
 func wrongValue(document *ast.QueryDocument, at gqlerror.Location) door.Violation {

@@ -23,21 +23,26 @@ var operations = []struct{ kind, field, arguments, method, request string }{
 	{"query", "getJobHistory", `jobId: 19, page: {first: 2, after: "a"}`, "ListExecutions", `{"jobId": "19", "pageSize": 2, "pageToken": "a"}`},
 	{"query", "getJobOccurrences", `jobId: 19, from: "2026-01-01T00:00:00+02:00", page: {first: 2}`, "ListOccurrences", `{"jobId": "19", "from": "2025-12-31T22:00:00Z", "pageSize": 2}`},
 	{"query", "getJobLog", `jobHistoryId: 5, page: {after: "c"}`, "TailLog", `{"executionId": "5", "cursor": "c"}`},
-	{"query", "previewSchedule", `frequencyType: INTERVAL_BASED, intervalMinutes: 5, timeZone: "UTC", after: "2026-01-01T00:00:00Z", count: 3`, "PreviewSchedule", `{"frequencyType": "INTERVAL_BASED", "intervalMinutes": 5, "timeZone": "UTC", "after": "2026-01-01T00:00:00Z", "count": 3}`},
+	{"query", "previewSchedule", `frequencyType: INTERVAL_BASED, intervalMinutes: 5, timeZone: "UTC", after: "2026-01-01T00:00:00Z", count: 3, dstGapPolicy: SKIP, dstOverlapPolicy: BOTH, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "5s", excludedDates: ["2026-12-24"], overlapPolicy: ALLOW, assumedDuration: "60s"`, "PreviewSchedule",
+		`{"frequencyType": "INTERVAL_BASED", "intervalMinutes": 5, "timeZone": "UTC", "after": "2026-01-01T00:00:00Z", "count": 3, "dstGapPolicy": "SKIP", "dstOverlapPolicy": "BOTH", "startTime": "2026-01-01T00:00:00Z", "endTime": "2027-01-01T00:00:00Z",
+			"jitter": "5s", "excludedDates": ["2026-12-24"], "overlapPolicy": "ALLOW", "assumedDuration": "60s"}`},
 	{"query", "getJobConfig", `resourceId: 7`, "GetConfig", `{"resourceId": "7"}`},
 	{"query", "getInstance", `instanceId: 1`, "GetInstance", `{"instanceId": "1"}`},
 	{"query", "getInstances", `page: {after: "t"}`, "ListInstances", `{"pageToken": "t"}`},
 	{"query", "getResource", `resourceId: 7`, "GetResource", `{"resourceId": "7"}`},
 	{"query", "getResources", `instanceId: 1`, "ListResources", `{"instanceId": "1"}`},
 	{"query", "getClients", `page: {first: 3}`, "ListClients", `{"pageSize": 3}`},
-	{"mutation", "createScheduledJob", `instanceId: 1, frequencyType: MANUAL, workflow: {}, active: null, name: "n", description: "d", timeZone: "Europe/Helsinki", labels: {a: "b"}, overlapPolicy: ALLOW, catchUpPolicy: ALL, catchUpWindow: "60s", retryPolicy: {retryCount: 2, minBackoff: "1.5s", maxDoublings: 0}, requestId: "r", validateOnly: true`,
+	{"mutation", "createScheduledJob", `instanceId: 1, frequencyType: MANUAL, workflow: {}, active: null, name: "n", description: "d", timeZone: "Europe/Helsinki", labels: {a: "b"}, overlapPolicy: ALLOW, catchUpPolicy: ALL, catchUpWindow: "60s", retryPolicy: {retryCount: 2, minBackoff: "1.5s", maxDoublings: 0}, dstGapPolicy: SKIP, dstOverlapPolicy: BOTH, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "5s", excludedDates: ["2026-12-24"], maxExecutions: 3, executionTimeLimit: "60s", pauseAfterFailures: 4, priority: -1, requestId: "r", validateOnly: true`,
 		"CreateJob", `{"instanceId": "1", "requestId": "r", "validateOnly": true, "job": {"frequencyType": "MANUAL", "workflow": {}, "name": "n", "description": "d", "timeZone": "Europe/Helsinki", "labels": {"a": "b"},
-			"overlapPolicy": "ALLOW", "catchUpPolicy": "ALL", "catchUpWindow": "60s", "retryPolicy": {"retryCount": 2, "minBackoff": "1.5s", "maxDoublings": 0}}}`},
-	{"mutation", "updateScheduledJob", `jobId: 19, instanceId: 1, active: false, workflow: {a: []}, timeZone: "UTC", labels: {}, overlapPolicy: SKIP, catchUpPolicy: NONE, catchUpWindow: "60s", retryPolicy: {}, etag: "e", validateOnly: true`,
-		"UpdateJob", `{"validateOnly": true, "updateMask": "active,catchUpPolicy,catchUpWindow,labels,overlapPolicy,retryPolicy,timeZone,workflow", "job": {"id": "19", "instanceId": "1", "active": false,
-			"workflow": {"a": []}, "timeZone": "UTC", "overlapPolicy": "SKIP", "catchUpPolicy": "NONE", "catchUpWindow": "60s", "retryPolicy": {}, "etag": "e"}}`},
+			"overlapPolicy": "ALLOW", "catchUpPolicy": "ALL", "catchUpWindow": "60s", "retryPolicy": {"retryCount": 2, "minBackoff": "1.5s", "maxDoublings": 0},
+			"dstGapPolicy": "SKIP", "dstOverlapPolicy": "BOTH", "startTime": "2026-01-01T00:00:00Z", "endTime": "2027-01-01T00:00:00Z", "jitter": "5s", "excludedDates": ["2026-12-24"], "maxExecutions": 3,
+			"executionTimeLimit": "60s", "pauseAfterFailures": 4, "priority": -1}}`},
+	{"mutation", "updateScheduledJob", `jobId: 19, instanceId: 1, active: false, workflow: {a: []}, timeZone: "UTC", labels: {}, overlapPolicy: SKIP, catchUpPolicy: NONE, catchUpWindow: "60s", retryPolicy: {}, dstGapPolicy: SHIFT_FORWARD, dstOverlapPolicy: FIRST, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "0s", excludedDates: [], maxExecutions: 0, executionTimeLimit: "60s", pauseAfterFailures: 0, priority: 0, etag: "e", validateOnly: true`,
+		"UpdateJob", `{"validateOnly": true, "updateMask": "active,catchUpPolicy,catchUpWindow,dstGapPolicy,dstOverlapPolicy,endTime,excludedDates,executionTimeLimit,jitter,labels,maxExecutions,overlapPolicy,pauseAfterFailures,priority,retryPolicy,startTime,timeZone,workflow", "job": {"id": "19", "instanceId": "1", "active": false,
+			"workflow": {"a": []}, "timeZone": "UTC", "overlapPolicy": "SKIP", "catchUpPolicy": "NONE", "catchUpWindow": "60s", "retryPolicy": {}, "etag": "e",
+			"dstGapPolicy": "SHIFT_FORWARD", "dstOverlapPolicy": "FIRST", "startTime": "2026-01-01T00:00:00Z", "endTime": "2027-01-01T00:00:00Z", "jitter": "0s", "executionTimeLimit": "60s"}}`},
 	{"mutation", "deleteScheduledJob", `jobId: 19, etag: "e"`, "DeleteJob", `{"jobId": "19", "etag": "e"}`},
-	{"mutation", "pauseScheduledJob", `jobId: 19, etag: "e"`, "PauseJob", `{"jobId": "19", "etag": "e"}`},
+	{"mutation", "pauseScheduledJob", `jobId: 19, etag: "e", reason: "r", until: "2026-01-01T00:00:00Z"`, "PauseJob", `{"jobId": "19", "etag": "e", "reason": "r", "until": "2026-01-01T00:00:00Z"}`},
 	{"mutation", "resumeScheduledJob", `jobId: 19`, "ResumeJob", `{"jobId": "19"}`},
 	{"mutation", "runScheduledJob", `jobId: 19, requestId: "r", overlapPolicy: CANCEL_OTHER`, "RunJob", `{"jobId": "19", "requestId": "r", "overlapPolicy": "CANCEL_OTHER"}`},
 	{"mutation", "cancelScheduledJobRun", `jobHistoryId: 5`, "CancelExecution", `{"executionId": "5"}`},
@@ -112,7 +117,7 @@ func answerLittle(b *bench) {
 	job := &carillonv1.Job{
 		Id: "job_19", InstanceId: "inst_1", Active: proto.Bool(true), State: carillonv1.Job_PAUSED, Workflow: &structpb.Struct{},
 		FrequencyType: carillonv1.Job_MANUAL, OverlapPolicy: carillonv1.Job_SKIP, CatchUpPolicy: carillonv1.Job_LATEST, CreatedAt: now, UpdatedAt: now,
-		Warnings: []*carillonv1.Warning{{}}, RetryPolicy: &carillonv1.RetryPolicy{},
+		Warnings: []*carillonv1.Warning{{}}, RetryPolicy: &carillonv1.RetryPolicy{}, Pause: &carillonv1.Pause{Since: now},
 	}
 	for _, method := range []string{"CreateJob", "UpdateJob", "PauseJob", "ResumeJob"} {
 		b.Answer(method, job)
@@ -127,7 +132,8 @@ func answerLittle(b *bench) {
 	b.Answer("ListExecutions", &carillonv1.ListExecutionsResponse{Executions: []*carillonv1.Execution{execution}})
 	b.Answer("ListLatestExecutions", &carillonv1.ListLatestExecutionsResponse{Executions: []*carillonv1.Execution{execution}})
 	b.Answer("ListOccurrences", &carillonv1.ListOccurrencesResponse{Occurrences: []*carillonv1.Occurrence{{ScheduledFor: now, Outcome: carillonv1.Occurrence_PENDING, Count: 1}}})
-	b.Answer("PreviewSchedule", &carillonv1.PreviewScheduleResponse{Times: []*timestamppb.Timestamp{now}, Warnings: []*carillonv1.Warning{{}}})
+	b.Answer("PreviewSchedule", &carillonv1.PreviewScheduleResponse{Times: []*timestamppb.Timestamp{now}, Warnings: []*carillonv1.Warning{{}},
+		Occurrences: []*carillonv1.PreviewedOccurrence{{ScheduledFor: now, Outcome: carillonv1.Occurrence_SKIPPED}}})
 	instance := &carillonv1.Instance{Id: "inst_1", CreatedAt: now}
 	resource := &carillonv1.Resource{Id: "res_7", InstanceId: "inst_1", CreatedAt: now}
 	client := &carillonv1.Client{Id: "client_3", CreatedAt: now}

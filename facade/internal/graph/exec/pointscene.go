@@ -24,10 +24,10 @@ import (
 
 type MutationResolver interface {
 	AddJobConfig(ctx context.Context, resourceID string, config *structpb.Struct) (*model.SuccessResponse, error)
-	CreateScheduledJob(ctx context.Context, instanceID string, workflow *structpb.Struct, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, requestID *string, validateOnly *bool) (*model.ScheduledJob, error)
-	UpdateScheduledJob(ctx context.Context, jobID string, instanceID string, workflow *structpb.Struct, frequencyType *carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, etag *string, validateOnly *bool) (*model.ScheduledJob, error)
+	CreateScheduledJob(ctx context.Context, instanceID string, workflow *structpb.Struct, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, requestID *string, validateOnly *bool) (*model.ScheduledJob, error)
+	UpdateScheduledJob(ctx context.Context, jobID string, instanceID string, workflow *structpb.Struct, frequencyType *carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, etag *string, validateOnly *bool) (*model.ScheduledJob, error)
 	DeleteScheduledJob(ctx context.Context, id *string, jobID *string, etag *string) (*model.SuccessResponse, error)
-	PauseScheduledJob(ctx context.Context, jobID string, etag *string) (*model.ScheduledJob, error)
+	PauseScheduledJob(ctx context.Context, jobID string, etag *string, reason *string, until *timestamppb.Timestamp) (*model.ScheduledJob, error)
 	ResumeScheduledJob(ctx context.Context, jobID string, etag *string) (*model.ScheduledJob, error)
 	RunScheduledJob(ctx context.Context, jobID string, requestID *string, overlapPolicy *carillonv1.Job_OverlapPolicy) (*model.ScheduledJobHistory, error)
 	CancelScheduledJobRun(ctx context.Context, jobHistoryID string) (*model.ScheduledJobHistory, error)
@@ -48,7 +48,7 @@ type QueryResolver interface {
 	GetJobHistory(ctx context.Context, jobID string, page *model.Page) (*model.InstanceJobHistory, error)
 	GetJobOccurrences(ctx context.Context, jobID string, from *timestamppb.Timestamp, to *timestamppb.Timestamp, page *model.Page) (*model.OccurrencePage, error)
 	GetJobLog(ctx context.Context, jobHistoryID string, page *model.Page) (*model.LogPage, error)
-	PreviewSchedule(ctx context.Context, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, timeZone *string, after *timestamppb.Timestamp, count *int32) (*model.SchedulePreview, error)
+	PreviewSchedule(ctx context.Context, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, timeZone *string, after *timestamppb.Timestamp, count *int32, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, overlapPolicy *carillonv1.Job_OverlapPolicy, assumedDuration *durationpb.Duration) (*model.SchedulePreview, error)
 	GetJobConfig(ctx context.Context, resourceID string) (*carillonv1.Config, error)
 	GetInstance(ctx context.Context, instanceID string) (*model.Instance, error)
 	GetInstances(ctx context.Context, page *model.Page) (*model.InstancePage, error)
@@ -337,22 +337,102 @@ func (ec *executionContext) field_Mutation_createScheduledJob_args(ctx context.C
 		return nil, err
 	}
 	args["retryPolicy"] = arg13
-	arg14, err := graphql.ProcessArgField(ctx, rawArgs, "requestId",
+	arg14, err := graphql.ProcessArgField(ctx, rawArgs, "dstGapPolicy",
+		func(ctx context.Context, v any) (*carillonv1.DaylightSaving_GapPolicy, error) {
+			return ec.unmarshalODstGapPolicy2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐDaylightSaving_GapPolicy(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["dstGapPolicy"] = arg14
+	arg15, err := graphql.ProcessArgField(ctx, rawArgs, "dstOverlapPolicy",
+		func(ctx context.Context, v any) (*carillonv1.DaylightSaving_OverlapPolicy, error) {
+			return ec.unmarshalODstOverlapPolicy2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐDaylightSaving_OverlapPolicy(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["dstOverlapPolicy"] = arg15
+	arg16, err := graphql.ProcessArgField(ctx, rawArgs, "startTime",
+		func(ctx context.Context, v any) (*timestamppb.Timestamp, error) {
+			return ec.unmarshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["startTime"] = arg16
+	arg17, err := graphql.ProcessArgField(ctx, rawArgs, "endTime",
+		func(ctx context.Context, v any) (*timestamppb.Timestamp, error) {
+			return ec.unmarshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["endTime"] = arg17
+	arg18, err := graphql.ProcessArgField(ctx, rawArgs, "jitter",
+		func(ctx context.Context, v any) (*durationpb.Duration, error) {
+			return ec.unmarshalODuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["jitter"] = arg18
+	arg19, err := graphql.ProcessArgField(ctx, rawArgs, "excludedDates",
+		func(ctx context.Context, v any) ([]string, error) {
+			return ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["excludedDates"] = arg19
+	arg20, err := graphql.ProcessArgField(ctx, rawArgs, "maxExecutions",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["maxExecutions"] = arg20
+	arg21, err := graphql.ProcessArgField(ctx, rawArgs, "executionTimeLimit",
+		func(ctx context.Context, v any) (*durationpb.Duration, error) {
+			return ec.unmarshalODuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["executionTimeLimit"] = arg21
+	arg22, err := graphql.ProcessArgField(ctx, rawArgs, "pauseAfterFailures",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["pauseAfterFailures"] = arg22
+	arg23, err := graphql.ProcessArgField(ctx, rawArgs, "priority",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["priority"] = arg23
+	arg24, err := graphql.ProcessArgField(ctx, rawArgs, "requestId",
 		func(ctx context.Context, v any) (*string, error) {
 			return ec.unmarshalOString2ᚖstring(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["requestId"] = arg14
-	arg15, err := graphql.ProcessArgField(ctx, rawArgs, "validateOnly",
+	args["requestId"] = arg24
+	arg25, err := graphql.ProcessArgField(ctx, rawArgs, "validateOnly",
 		func(ctx context.Context, v any) (*bool, error) {
 			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["validateOnly"] = arg15
+	args["validateOnly"] = arg25
 	return args, nil
 }
 
@@ -461,6 +541,22 @@ func (ec *executionContext) field_Mutation_pauseScheduledJob_args(ctx context.Co
 		return nil, err
 	}
 	args["etag"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "reason",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["reason"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "until",
+		func(ctx context.Context, v any) (*timestamppb.Timestamp, error) {
+			return ec.unmarshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["until"] = arg3
 	return args, nil
 }
 
@@ -653,22 +749,102 @@ func (ec *executionContext) field_Mutation_updateScheduledJob_args(ctx context.C
 		return nil, err
 	}
 	args["retryPolicy"] = arg14
-	arg15, err := graphql.ProcessArgField(ctx, rawArgs, "etag",
+	arg15, err := graphql.ProcessArgField(ctx, rawArgs, "dstGapPolicy",
+		func(ctx context.Context, v any) (*carillonv1.DaylightSaving_GapPolicy, error) {
+			return ec.unmarshalODstGapPolicy2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐDaylightSaving_GapPolicy(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["dstGapPolicy"] = arg15
+	arg16, err := graphql.ProcessArgField(ctx, rawArgs, "dstOverlapPolicy",
+		func(ctx context.Context, v any) (*carillonv1.DaylightSaving_OverlapPolicy, error) {
+			return ec.unmarshalODstOverlapPolicy2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐDaylightSaving_OverlapPolicy(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["dstOverlapPolicy"] = arg16
+	arg17, err := graphql.ProcessArgField(ctx, rawArgs, "startTime",
+		func(ctx context.Context, v any) (*timestamppb.Timestamp, error) {
+			return ec.unmarshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["startTime"] = arg17
+	arg18, err := graphql.ProcessArgField(ctx, rawArgs, "endTime",
+		func(ctx context.Context, v any) (*timestamppb.Timestamp, error) {
+			return ec.unmarshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["endTime"] = arg18
+	arg19, err := graphql.ProcessArgField(ctx, rawArgs, "jitter",
+		func(ctx context.Context, v any) (*durationpb.Duration, error) {
+			return ec.unmarshalODuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["jitter"] = arg19
+	arg20, err := graphql.ProcessArgField(ctx, rawArgs, "excludedDates",
+		func(ctx context.Context, v any) ([]string, error) {
+			return ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["excludedDates"] = arg20
+	arg21, err := graphql.ProcessArgField(ctx, rawArgs, "maxExecutions",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["maxExecutions"] = arg21
+	arg22, err := graphql.ProcessArgField(ctx, rawArgs, "executionTimeLimit",
+		func(ctx context.Context, v any) (*durationpb.Duration, error) {
+			return ec.unmarshalODuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["executionTimeLimit"] = arg22
+	arg23, err := graphql.ProcessArgField(ctx, rawArgs, "pauseAfterFailures",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["pauseAfterFailures"] = arg23
+	arg24, err := graphql.ProcessArgField(ctx, rawArgs, "priority",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["priority"] = arg24
+	arg25, err := graphql.ProcessArgField(ctx, rawArgs, "etag",
 		func(ctx context.Context, v any) (*string, error) {
 			return ec.unmarshalOString2ᚖstring(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["etag"] = arg15
-	arg16, err := graphql.ProcessArgField(ctx, rawArgs, "validateOnly",
+	args["etag"] = arg25
+	arg26, err := graphql.ProcessArgField(ctx, rawArgs, "validateOnly",
 		func(ctx context.Context, v any) (*bool, error) {
 			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["validateOnly"] = arg16
+	args["validateOnly"] = arg26
 	return args, nil
 }
 
@@ -975,6 +1151,70 @@ func (ec *executionContext) field_Query_previewSchedule_args(ctx context.Context
 		return nil, err
 	}
 	args["count"] = arg5
+	arg6, err := graphql.ProcessArgField(ctx, rawArgs, "dstGapPolicy",
+		func(ctx context.Context, v any) (*carillonv1.DaylightSaving_GapPolicy, error) {
+			return ec.unmarshalODstGapPolicy2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐDaylightSaving_GapPolicy(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["dstGapPolicy"] = arg6
+	arg7, err := graphql.ProcessArgField(ctx, rawArgs, "dstOverlapPolicy",
+		func(ctx context.Context, v any) (*carillonv1.DaylightSaving_OverlapPolicy, error) {
+			return ec.unmarshalODstOverlapPolicy2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐDaylightSaving_OverlapPolicy(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["dstOverlapPolicy"] = arg7
+	arg8, err := graphql.ProcessArgField(ctx, rawArgs, "startTime",
+		func(ctx context.Context, v any) (*timestamppb.Timestamp, error) {
+			return ec.unmarshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["startTime"] = arg8
+	arg9, err := graphql.ProcessArgField(ctx, rawArgs, "endTime",
+		func(ctx context.Context, v any) (*timestamppb.Timestamp, error) {
+			return ec.unmarshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["endTime"] = arg9
+	arg10, err := graphql.ProcessArgField(ctx, rawArgs, "jitter",
+		func(ctx context.Context, v any) (*durationpb.Duration, error) {
+			return ec.unmarshalODuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["jitter"] = arg10
+	arg11, err := graphql.ProcessArgField(ctx, rawArgs, "excludedDates",
+		func(ctx context.Context, v any) ([]string, error) {
+			return ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["excludedDates"] = arg11
+	arg12, err := graphql.ProcessArgField(ctx, rawArgs, "overlapPolicy",
+		func(ctx context.Context, v any) (*carillonv1.Job_OverlapPolicy, error) {
+			return ec.unmarshalOOverlapPolicy2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐJob_OverlapPolicy(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["overlapPolicy"] = arg12
+	arg13, err := graphql.ProcessArgField(ctx, rawArgs, "assumedDuration",
+		func(ctx context.Context, v any) (*durationpb.Duration, error) {
+			return ec.unmarshalODuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["assumedDuration"] = arg13
 	return args, nil
 }
 
@@ -1114,7 +1354,7 @@ func (ec *executionContext) _Mutation_createScheduledJob(ctx context.Context, fi
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Mutation().CreateScheduledJob(ctx, fc.Args["instanceId"].(string), fc.Args["workflow"].(*structpb.Struct), fc.Args["frequencyType"].(carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["active"].(*bool), fc.Args["name"].(*string), fc.Args["description"].(*string), fc.Args["timeZone"].(*string), fc.Args["labels"].(map[string]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["catchUpPolicy"].(*carillonv1.Job_CatchUpPolicy), fc.Args["catchUpWindow"].(*durationpb.Duration), fc.Args["retryPolicy"].(*model.RetryPolicyInput), fc.Args["requestId"].(*string), fc.Args["validateOnly"].(*bool))
+			return ec.Resolvers.Mutation().CreateScheduledJob(ctx, fc.Args["instanceId"].(string), fc.Args["workflow"].(*structpb.Struct), fc.Args["frequencyType"].(carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["active"].(*bool), fc.Args["name"].(*string), fc.Args["description"].(*string), fc.Args["timeZone"].(*string), fc.Args["labels"].(map[string]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["catchUpPolicy"].(*carillonv1.Job_CatchUpPolicy), fc.Args["catchUpWindow"].(*durationpb.Duration), fc.Args["retryPolicy"].(*model.RetryPolicyInput), fc.Args["dstGapPolicy"].(*carillonv1.DaylightSaving_GapPolicy), fc.Args["dstOverlapPolicy"].(*carillonv1.DaylightSaving_OverlapPolicy), fc.Args["startTime"].(*timestamppb.Timestamp), fc.Args["endTime"].(*timestamppb.Timestamp), fc.Args["jitter"].(*durationpb.Duration), fc.Args["excludedDates"].([]string), fc.Args["maxExecutions"].(*int32), fc.Args["executionTimeLimit"].(*durationpb.Duration), fc.Args["pauseAfterFailures"].(*int32), fc.Args["priority"].(*int32), fc.Args["requestId"].(*string), fc.Args["validateOnly"].(*bool))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.ScheduledJob) graphql.Marshaler {
@@ -1158,7 +1398,7 @@ func (ec *executionContext) _Mutation_updateScheduledJob(ctx context.Context, fi
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Mutation().UpdateScheduledJob(ctx, fc.Args["jobId"].(string), fc.Args["instanceId"].(string), fc.Args["workflow"].(*structpb.Struct), fc.Args["frequencyType"].(*carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["active"].(*bool), fc.Args["name"].(*string), fc.Args["description"].(*string), fc.Args["timeZone"].(*string), fc.Args["labels"].(map[string]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["catchUpPolicy"].(*carillonv1.Job_CatchUpPolicy), fc.Args["catchUpWindow"].(*durationpb.Duration), fc.Args["retryPolicy"].(*model.RetryPolicyInput), fc.Args["etag"].(*string), fc.Args["validateOnly"].(*bool))
+			return ec.Resolvers.Mutation().UpdateScheduledJob(ctx, fc.Args["jobId"].(string), fc.Args["instanceId"].(string), fc.Args["workflow"].(*structpb.Struct), fc.Args["frequencyType"].(*carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["active"].(*bool), fc.Args["name"].(*string), fc.Args["description"].(*string), fc.Args["timeZone"].(*string), fc.Args["labels"].(map[string]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["catchUpPolicy"].(*carillonv1.Job_CatchUpPolicy), fc.Args["catchUpWindow"].(*durationpb.Duration), fc.Args["retryPolicy"].(*model.RetryPolicyInput), fc.Args["dstGapPolicy"].(*carillonv1.DaylightSaving_GapPolicy), fc.Args["dstOverlapPolicy"].(*carillonv1.DaylightSaving_OverlapPolicy), fc.Args["startTime"].(*timestamppb.Timestamp), fc.Args["endTime"].(*timestamppb.Timestamp), fc.Args["jitter"].(*durationpb.Duration), fc.Args["excludedDates"].([]string), fc.Args["maxExecutions"].(*int32), fc.Args["executionTimeLimit"].(*durationpb.Duration), fc.Args["pauseAfterFailures"].(*int32), fc.Args["priority"].(*int32), fc.Args["etag"].(*string), fc.Args["validateOnly"].(*bool))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.ScheduledJob) graphql.Marshaler {
@@ -1246,7 +1486,7 @@ func (ec *executionContext) _Mutation_pauseScheduledJob(ctx context.Context, fie
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Mutation().PauseScheduledJob(ctx, fc.Args["jobId"].(string), fc.Args["etag"].(*string))
+			return ec.Resolvers.Mutation().PauseScheduledJob(ctx, fc.Args["jobId"].(string), fc.Args["etag"].(*string), fc.Args["reason"].(*string), fc.Args["until"].(*timestamppb.Timestamp))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.ScheduledJob) graphql.Marshaler {
@@ -2082,7 +2322,7 @@ func (ec *executionContext) _Query_previewSchedule(ctx context.Context, field gr
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Query().PreviewSchedule(ctx, fc.Args["frequencyType"].(carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["timeZone"].(*string), fc.Args["after"].(*timestamppb.Timestamp), fc.Args["count"].(*int32))
+			return ec.Resolvers.Query().PreviewSchedule(ctx, fc.Args["frequencyType"].(carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["timeZone"].(*string), fc.Args["after"].(*timestamppb.Timestamp), fc.Args["count"].(*int32), fc.Args["dstGapPolicy"].(*carillonv1.DaylightSaving_GapPolicy), fc.Args["dstOverlapPolicy"].(*carillonv1.DaylightSaving_OverlapPolicy), fc.Args["startTime"].(*timestamppb.Timestamp), fc.Args["endTime"].(*timestamppb.Timestamp), fc.Args["jitter"].(*durationpb.Duration), fc.Args["excludedDates"].([]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["assumedDuration"].(*durationpb.Duration))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.SchedulePreview) graphql.Marshaler {
@@ -3007,6 +3247,268 @@ func (ec *executionContext) fieldContext_ScheduledJob_warnings(_ context.Context
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Warning(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ScheduledJob_dstGapPolicy(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_dstGapPolicy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DstGapPolicy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v carillonv1.DaylightSaving_GapPolicy) graphql.Marshaler {
+			return ec.marshalODstGapPolicy2githubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐDaylightSaving_GapPolicy(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_dstGapPolicy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type DstGapPolicy does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJob_dstOverlapPolicy(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_dstOverlapPolicy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DstOverlapPolicy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v carillonv1.DaylightSaving_OverlapPolicy) graphql.Marshaler {
+			return ec.marshalODstOverlapPolicy2githubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐDaylightSaving_OverlapPolicy(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_dstOverlapPolicy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type DstOverlapPolicy does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJob_startTime(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_startTime(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.StartTime, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *timestamppb.Timestamp) graphql.Marshaler {
+			return ec.marshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_startTime(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type Date does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJob_endTime(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_endTime(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.EndTime, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *timestamppb.Timestamp) graphql.Marshaler {
+			return ec.marshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_endTime(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type Date does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJob_jitter(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_jitter(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Jitter, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *durationpb.Duration) graphql.Marshaler {
+			return ec.marshalODuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_jitter(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type Duration does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJob_excludedDates(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_excludedDates(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExcludedDates, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_excludedDates(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJob_maxExecutions(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_maxExecutions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxExecutions(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
+			return ec.marshalNInt2int32(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_maxExecutions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, true, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJob_executionTimeLimit(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_executionTimeLimit(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExecutionTimeLimit, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *durationpb.Duration) graphql.Marshaler {
+			return ec.marshalODuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_executionTimeLimit(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type Duration does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJob_pauseAfterFailures(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_pauseAfterFailures(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PauseAfterFailures, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
+			return ec.marshalNInt2int32(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_pauseAfterFailures(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJob_priority(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_priority(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Priority, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
+			return ec.marshalNInt2int32(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_priority(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJob_pause(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_pause(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Pause(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Pause) graphql.Marshaler {
+			return ec.marshalOPause2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐPause(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_pause(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ScheduledJob",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Pause(ctx, field)
 		},
 	}
 	return fc, nil
@@ -4169,6 +4671,61 @@ func (ec *executionContext) _ScheduledJob(ctx context.Context, sel ast.Selection
 		case "warnings":
 			out.Values[i] = ec._ScheduledJob_warnings(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "dstGapPolicy":
+			out.Values[i] = ec._ScheduledJob_dstGapPolicy(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "dstOverlapPolicy":
+			out.Values[i] = ec._ScheduledJob_dstOverlapPolicy(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "startTime":
+			out.Values[i] = ec._ScheduledJob_startTime(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "endTime":
+			out.Values[i] = ec._ScheduledJob_endTime(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "jitter":
+			out.Values[i] = ec._ScheduledJob_jitter(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "excludedDates":
+			out.Values[i] = ec._ScheduledJob_excludedDates(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "maxExecutions":
+			out.Values[i] = ec._ScheduledJob_maxExecutions(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "executionTimeLimit":
+			out.Values[i] = ec._ScheduledJob_executionTimeLimit(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "pauseAfterFailures":
+			out.Values[i] = ec._ScheduledJob_pauseAfterFailures(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "priority":
+			out.Values[i] = ec._ScheduledJob_priority(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "pause":
+			out.Values[i] = ec._ScheduledJob_pause(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		default:

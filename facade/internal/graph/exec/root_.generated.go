@@ -167,6 +167,22 @@ enum CatchUpPolicy {
   NONE
 }
 
+"What a fixed-time cron job does at a local time that the clock skips."
+enum DstGapPolicy {
+  "Runs once, at the first instant after the jump."
+  SHIFT_FORWARD
+  "Does not run."
+  SKIP
+}
+
+"What a fixed-time cron job does at a local time that comes twice."
+enum DstOverlapPolicy {
+  "Runs the first time only."
+  FIRST
+  "Runs both times."
+  BOTH
+}
+
 "What made an execution."
 enum Trigger {
   SCHEDULE
@@ -246,6 +262,18 @@ type JobError {
   message: String!
 }
 
+"Why something does not run, and until when."
+type Pause {
+  reason: String
+  "Who paused it: client_3, operator, or system."
+  actor: String!
+  since: Date!
+  "When it resumes by itself; null for never."
+  until: Date
+  "The instance, when that is paused and not the job alone."
+  instanceId: ID
+}
+
 "One task of an execution's workflow."
 type JobTask {
   name: String!
@@ -270,6 +298,26 @@ extend type ScheduledJob {
   etag: String!
   "What a user of this schedule should know, such as daylight-saving dates."
   warnings: [Warning!]!
+  dstGapPolicy: DstGapPolicy
+  dstOverlapPolicy: DstOverlapPolicy
+  "No occurrence before this time."
+  startTime: Date
+  "No occurrence at or after this time."
+  endTime: Date
+  "How much later than its time an occurrence may start, to spread load."
+  jitter: Duration
+  "Dates in timeZone without occurrences: 2026-12-24, or 2026-12-24/2027-01-06."
+  excludedDates: [String!]!
+  "After how many executions by schedule it is exhausted; 0 is no limit."
+  maxExecutions: Int!
+  "How long an attempt may run."
+  executionTimeLimit: Duration
+  "After how many executions in a row that did not succeed it is paused; 0 is never."
+  pauseAfterFailures: Int!
+  "Among the waiting executions of an instance, higher ones go first."
+  priority: Int!
+  "Why and since when it is paused; null while it is not."
+  pause: Pause
 }
 
 extend type ScheduledJobHistory {
@@ -300,6 +348,8 @@ type Occurrence {
   until: Date
   "How many instants it stands for."
   count: Int!
+  "When it starts instead, for one that was moved."
+  movedTo: Date
 }
 
 type OccurrencePage {
@@ -312,6 +362,18 @@ type OccurrencePage {
 type SchedulePreview {
   times: [Date!]!
   warnings: [Warning!]!
+  "What would become of each time, when assumedDuration is given."
+  occurrences: [PreviewedOccurrence!]!
+}
+
+"What would become of one occurrence."
+type PreviewedOccurrence {
+  scheduledFor: Date!
+  "When it would start; null when it would not."
+  startsAt: Date
+  outcome: OccurrenceOutcome!
+  "Why it would be skipped."
+  reason: String
 }
 
 "One line of an execution's log."
@@ -343,6 +405,8 @@ type Instance {
   title: String!
   description: String!
   createdAt: Date!
+  "Why and since when its jobs are paused; null while they are not."
+  pause: Pause
 }
 
 type InstancePage {
@@ -417,6 +481,16 @@ extend type Query {
     after: Date
     "10 unless given, at most 100."
     count: Int
+    dstGapPolicy: DstGapPolicy
+    dstOverlapPolicy: DstOverlapPolicy
+    startTime: Date
+    endTime: Date
+    jitter: Duration
+    excludedDates: [String!]
+    "For the outcomes."
+    overlapPolicy: OverlapPolicy
+    "How long every execution is taken to last; with it, outcomes are answered."
+    assumedDuration: Duration
   ): SchedulePreview!
   "The names and types of a resource's remotes and which keys are set, never a value."
   getJobConfig(resourceId: ID!): JobConfig
@@ -431,7 +505,14 @@ extend type Query {
 }
 
 extend type Mutation {
-  pauseScheduledJob(jobId: ID!, etag: String): ScheduledJob!
+  pauseScheduledJob(
+    jobId: ID!
+    etag: String
+    "Why, for people."
+    reason: String
+    "When it resumes by itself; never unless given."
+    until: Date
+  ): ScheduledJob!
   "Lets a paused job run again from its next time; nothing is made up."
   resumeScheduledJob(jobId: ID!, etag: String): ScheduledJob!
   "Runs a job now, also a paused one."
@@ -577,6 +658,16 @@ type Mutation {
     catchUpWindow: Duration
     "Without one a failed execution waits for the next occurrence."
     retryPolicy: RetryPolicyInput
+    dstGapPolicy: DstGapPolicy
+    dstOverlapPolicy: DstOverlapPolicy
+    startTime: Date
+    endTime: Date
+    jitter: Duration
+    excludedDates: [String!]
+    maxExecutions: Int
+    executionTimeLimit: Duration
+    pauseAfterFailures: Int
+    priority: Int
     "Makes a repeat answer the first result; kept 24 hours."
     requestId: String
     "Checks everything and changes nothing."
@@ -599,6 +690,16 @@ type Mutation {
     catchUpPolicy: CatchUpPolicy
     catchUpWindow: Duration
     retryPolicy: RetryPolicyInput
+    dstGapPolicy: DstGapPolicy
+    dstOverlapPolicy: DstOverlapPolicy
+    startTime: Date
+    endTime: Date
+    jitter: Duration
+    excludedDates: [String!]
+    maxExecutions: Int
+    executionTimeLimit: Duration
+    pauseAfterFailures: Int
+    priority: Int
     "When given, it must be the present one."
     etag: String
     "Checks everything and changes nothing."
@@ -655,6 +756,8 @@ func (ec *executionContext) childFields_Instance(ctx context.Context, field grap
 		return ec.fieldContext_Instance_description(ctx, field)
 	case "createdAt":
 		return ec.fieldContext_Instance_createdAt(ctx, field)
+	case "pause":
+		return ec.fieldContext_Instance_pause(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Instance", field.Name)
 }
@@ -781,6 +884,8 @@ func (ec *executionContext) childFields_Occurrence(ctx context.Context, field gr
 		return ec.fieldContext_Occurrence_until(ctx, field)
 	case "count":
 		return ec.fieldContext_Occurrence_count(ctx, field)
+	case "movedTo":
+		return ec.fieldContext_Occurrence_movedTo(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Occurrence", field.Name)
 }
@@ -795,6 +900,36 @@ func (ec *executionContext) childFields_OccurrencePage(ctx context.Context, fiel
 		return ec.fieldContext_OccurrencePage_hasNextPage(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type OccurrencePage", field.Name)
+}
+
+func (ec *executionContext) childFields_Pause(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "reason":
+		return ec.fieldContext_Pause_reason(ctx, field)
+	case "actor":
+		return ec.fieldContext_Pause_actor(ctx, field)
+	case "since":
+		return ec.fieldContext_Pause_since(ctx, field)
+	case "until":
+		return ec.fieldContext_Pause_until(ctx, field)
+	case "instanceId":
+		return ec.fieldContext_Pause_instanceId(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Pause", field.Name)
+}
+
+func (ec *executionContext) childFields_PreviewedOccurrence(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "scheduledFor":
+		return ec.fieldContext_PreviewedOccurrence_scheduledFor(ctx, field)
+	case "startsAt":
+		return ec.fieldContext_PreviewedOccurrence_startsAt(ctx, field)
+	case "outcome":
+		return ec.fieldContext_PreviewedOccurrence_outcome(ctx, field)
+	case "reason":
+		return ec.fieldContext_PreviewedOccurrence_reason(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PreviewedOccurrence", field.Name)
 }
 
 func (ec *executionContext) childFields_Resource(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -847,6 +982,8 @@ func (ec *executionContext) childFields_SchedulePreview(ctx context.Context, fie
 		return ec.fieldContext_SchedulePreview_times(ctx, field)
 	case "warnings":
 		return ec.fieldContext_SchedulePreview_warnings(ctx, field)
+	case "occurrences":
+		return ec.fieldContext_SchedulePreview_occurrences(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SchedulePreview", field.Name)
 }
@@ -899,6 +1036,28 @@ func (ec *executionContext) childFields_ScheduledJob(ctx context.Context, field 
 		return ec.fieldContext_ScheduledJob_etag(ctx, field)
 	case "warnings":
 		return ec.fieldContext_ScheduledJob_warnings(ctx, field)
+	case "dstGapPolicy":
+		return ec.fieldContext_ScheduledJob_dstGapPolicy(ctx, field)
+	case "dstOverlapPolicy":
+		return ec.fieldContext_ScheduledJob_dstOverlapPolicy(ctx, field)
+	case "startTime":
+		return ec.fieldContext_ScheduledJob_startTime(ctx, field)
+	case "endTime":
+		return ec.fieldContext_ScheduledJob_endTime(ctx, field)
+	case "jitter":
+		return ec.fieldContext_ScheduledJob_jitter(ctx, field)
+	case "excludedDates":
+		return ec.fieldContext_ScheduledJob_excludedDates(ctx, field)
+	case "maxExecutions":
+		return ec.fieldContext_ScheduledJob_maxExecutions(ctx, field)
+	case "executionTimeLimit":
+		return ec.fieldContext_ScheduledJob_executionTimeLimit(ctx, field)
+	case "pauseAfterFailures":
+		return ec.fieldContext_ScheduledJob_pauseAfterFailures(ctx, field)
+	case "priority":
+		return ec.fieldContext_ScheduledJob_priority(ctx, field)
+	case "pause":
+		return ec.fieldContext_ScheduledJob_pause(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ScheduledJob", field.Name)
 }

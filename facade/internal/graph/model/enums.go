@@ -60,6 +60,24 @@ func UnmarshalCatchUpPolicy(v any) (carillonv1.Job_CatchUpPolicy, error) {
 	return parseEnum[carillonv1.Job_CatchUpPolicy](v, carillonv1.Job_CatchUpPolicy_value)
 }
 
+// MarshalDstGapPolicy writes the name.
+func MarshalDstGapPolicy(e carillonv1.DaylightSaving_GapPolicy) graphql.Marshaler { return enumOf(e) }
+
+// UnmarshalDstGapPolicy reads the name.
+func UnmarshalDstGapPolicy(v any) (carillonv1.DaylightSaving_GapPolicy, error) {
+	return parseEnum[carillonv1.DaylightSaving_GapPolicy](v, carillonv1.DaylightSaving_GapPolicy_value)
+}
+
+// MarshalDstOverlapPolicy writes the name.
+func MarshalDstOverlapPolicy(e carillonv1.DaylightSaving_OverlapPolicy) graphql.Marshaler {
+	return enumOf(e)
+}
+
+// UnmarshalDstOverlapPolicy reads the name.
+func UnmarshalDstOverlapPolicy(v any) (carillonv1.DaylightSaving_OverlapPolicy, error) {
+	return parseEnum[carillonv1.DaylightSaving_OverlapPolicy](v, carillonv1.DaylightSaving_OverlapPolicy_value)
+}
+
 // MarshalJobState writes the name.
 func MarshalJobState(e carillonv1.Job_State) graphql.Marshaler { return enumOf(e) }
 

@@ -33,6 +33,28 @@ func (j *ScheduledJob) Labels() map[string]string {
 	return map[string]string{}
 }
 
+// MaxExecutions has an upper bound of a billion.
+func (j *ScheduledJob) MaxExecutions() int32 { return int32(j.Job.GetMaxExecutions()) }
+
+// Pause is null while it runs when due.
+func (j *ScheduledJob) Pause() *Pause { return pauseOf(j.Job.GetPause()) }
+
+// Pause says why something does not run.
+type Pause struct{ *carillonv1.Pause }
+
+func pauseOf(p *carillonv1.Pause) *Pause {
+	if p == nil {
+		return nil
+	}
+	return &Pause{p}
+}
+
+// Reason is null when none was given.
+func (p *Pause) Reason() *string { return unlessEmpty(p.Pause.GetReason()) }
+
+// InstanceID is null when the job alone is paused.
+func (p *Pause) InstanceID() *string { return unlessEmpty(p.Pause.GetInstanceId()) }
+
 // ScheduledJobHistory is an execution.
 type ScheduledJobHistory struct{ *carillonv1.Execution }
 
@@ -79,6 +101,9 @@ func (l *LogLine) Task() *string { return unlessEmpty(l.TailLogResponse.GetTask(
 // Instance is a tenant.
 type Instance struct{ *carillonv1.Instance }
 
+// Pause is null while its jobs run when due.
+func (i *Instance) Pause() *Pause { return pauseOf(i.Instance.GetPause()) }
+
 // Resource owns stored credentials.
 type Resource struct{ *carillonv1.Resource }
 
@@ -86,6 +111,23 @@ type Resource struct{ *carillonv1.Resource }
 type SchedulePreview struct {
 	*carillonv1.PreviewScheduleResponse
 }
+
+// Occurrences are what would become of the times.
+func (p *SchedulePreview) Occurrences() []*PreviewedOccurrence {
+	out := []*PreviewedOccurrence{}
+	for _, occurrence := range p.GetOccurrences() {
+		out = append(out, &PreviewedOccurrence{occurrence})
+	}
+	return out
+}
+
+// PreviewedOccurrence is what would become of one time.
+type PreviewedOccurrence struct {
+	*carillonv1.PreviewedOccurrence
+}
+
+// Reason is null unless it would be skipped.
+func (o *PreviewedOccurrence) Reason() *string { return unlessEmpty(o.PreviewedOccurrence.GetReason()) }
 
 // Client is a program that may ask for tokens.
 type Client struct{ *carillonv1.Client }
