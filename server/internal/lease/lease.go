@@ -146,7 +146,7 @@ func (k *Keeper) beat(ctx context.Context) {
 		case errors.Is(err, store.ErrNotFound):
 			k.lose(ctx, fmt.Errorf("replica %d was declared dead by another one", id))
 			return
-		case k.o.Now().After(k.deadline()):
+		case !k.o.Now().Before(k.deadline()):
 			k.lose(ctx, fmt.Errorf("replica %d could not renew its lease: %w", id, err))
 			return
 		}
@@ -161,24 +161,28 @@ func (k *Keeper) beat(ctx context.Context) {
 	}
 }
 
-// renew asks once, and no longer than the replica may wait for the answer.
+// renew asks for a renewal, no longer than the replica may wait for it. An
+// answer that comes after the deadline, as to a process that was paused, tells
+// nothing: others may have buried the replica since. Then it asks again.
 func (k *Keeper) renew(ctx context.Context, id int64) error {
-	asked := k.o.Now()
-	ctx, cancel := context.WithTimeout(ctx, max(k.deadline().Sub(asked), time.Millisecond))
-	defer cancel()
-	now, err := k.store.Renew(ctx, id, k.o.Lease)
-	if err != nil {
-		return err
-	}
-	if k.o.Now().After(k.deadline()) {
-		// The answer came after the replica had to count itself out, as after
-		// a pause of the process: others may have buried it since.
-		if _, err := k.store.Renew(ctx, id, k.o.Lease); err != nil {
+	for until := k.deadline(); ; {
+		asked := k.o.Now()
+		now, err := k.ask(ctx, id, until.Sub(asked))
+		if err != nil {
 			return err
 		}
+		if k.o.Now().Before(until) {
+			k.hold(id, asked, now)
+			return nil
+		}
+		until = k.o.Now().Add(k.o.Lease - k.o.Margin)
 	}
-	k.hold(id, asked, now)
-	return nil
+}
+
+func (k *Keeper) ask(ctx context.Context, id int64, patience time.Duration) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, max(patience, time.Millisecond))
+	defer cancel()
+	return k.store.Renew(ctx, id, k.o.Lease)
 }
 
 func (k *Keeper) deadline() time.Time {
