@@ -58,6 +58,15 @@ type Instances interface {
 	Instance(ctx context.Context, id int64) (job.Instance, error)
 	// Instances lists all, or, when only is not nil, those with these ids.
 	Instances(ctx context.Context, only []int64, page Page) ([]job.Instance, error)
+	// PauseInstance stops the jobs of an instance from running when due, from
+	// p.Since on; what was claimed ahead of its time is withdrawn. Slots that
+	// were overdue belong to the pause. For one that is paused already, only
+	// reason, actor and end are replaced. A pause is answered as it was asked
+	// for, also when its end has passed and nobody has resumed the instance.
+	PauseInstance(ctx context.Context, id int64, p job.Pause) (job.Instance, error)
+	// ResumeInstance ends a pause: the ticker comes by each job at once, tells
+	// what it has missed and moves it on. One that is not paused stays as it is.
+	ResumeInstance(ctx context.Context, id int64, now time.Time) (job.Instance, error)
 	// DeleteInstance fails with a *job.PreconditionError (INSTANCE_NOT_EMPTY)
 	// while it has jobs or resources. Links of clients go with it.
 	DeleteInstance(ctx context.Context, id int64) error
@@ -72,8 +81,8 @@ type Instances interface {
 	DeleteResource(ctx context.Context, id int64) error
 
 	// InstanceOf tells which instance an object belongs to: the instance
-	// itself, or that of a resource, job or execution (running or ended, also
-	// of a deleted job). It never changes for an id.
+	// itself, or that of a resource, job, execution or backfill (running or
+	// ended, also of a deleted job). It never changes for an id.
 	InstanceOf(ctx context.Context, kind job.Kind, id int64) (int64, error)
 }
 
@@ -132,7 +141,7 @@ type Configs interface {
 // Jobs keeps jobs with their schedule state.
 type Jobs interface {
 	// CreateJob stores j with its NextRun, as version 1, and answers it with id
-	// and times.
+	// and times. In an instance that is paused at CreatedAt it is held.
 	// The resources in ResourceIDs must be of its instance, else it is a
 	// *job.PreconditionError (RESOURCE_GONE): they were checked before, so this
 	// is a lost race.
@@ -146,10 +155,40 @@ type Jobs interface {
 	// workflow, executions of the old definition that were claimed ahead of
 	// their time and have not come due are withdrawn: their slots are due again
 	// under the new one. skips are added to the ledger in the same transaction.
+	// Of a job that is held, change may move HeldAt; the ticker comes by when the
+	// instance's pause ends, whatever NextRun says.
 	UpdateJob(ctx context.Context, id int64, now time.Time, change func(*job.Job) (changed bool, skips []job.Skip, err error)) (job.Job, error)
 	// DeleteJob removes the job. Waiting executions end CANCELLED, started ones
 	// become CANCELLING; history and ledger stay. check sees the job first.
 	DeleteJob(ctx context.Context, id int64, now time.Time, check func(job.Job) error) error
+}
+
+// Occurrences keeps callers' wishes about occurrences to come.
+type Occurrences interface {
+	// ChangeOccurrences reads the job with its schedule row locked, lets change
+	// alter its Changes and NextRun, and stores these without raising the
+	// version. What was claimed ahead of its time is withdrawn, so that NextRun
+	// must count it. A changed slot that has an execution by schedule is a
+	// *job.PreconditionError (ALREADY_STARTED, with its executionId). skips are
+	// added to the ledger. change may be called more than once; when it alters
+	// no wish, nothing is written.
+	ChangeOccurrences(ctx context.Context, jobID int64, now time.Time, change func(*job.Job) (skips []job.Skip, err error)) (job.Job, error)
+	// OccurrenceChanges lists the wishes of a job by slot; they are at most
+	// job.MaxChanges.
+	OccurrenceChanges(ctx context.Context, jobID int64) ([]job.OccurrenceChange, error)
+}
+
+// Backfills keeps ranges of the past that are run as one. They go with the
+// history: PruneHistory deletes those that ended before its cutoff.
+type Backfills interface {
+	// CreateBackfill stores a backfill of b.JobID for the engine to advance.
+	CreateBackfill(ctx context.Context, b job.Backfill, req Request) (job.Backfill, error)
+	Backfill(ctx context.Context, id int64) (job.Backfill, error)
+	// CancelBackfill ends a backfill: its waiting executions end CANCELLED, its
+	// started ones are asked to end, and no further one is made. One that was
+	// cancelled stays as it is; one that has finished is a
+	// *job.PreconditionError (ALREADY_ENDED).
+	CancelBackfill(ctx context.Context, id int64, now time.Time, why job.Failure) (job.Backfill, error)
 }
 
 // Executions reads what ran, running and ended alike, and takes what callers

@@ -174,6 +174,8 @@ func (s *Store) InstanceOf(ctx context.Context, kind job.Kind, id int64) (instan
 		query = "SELECT instance_id FROM resources WHERE id = $1"
 	case job.KindJob:
 		query = "SELECT instance_id FROM jobs WHERE id = $1"
+	case job.KindBackfill:
+		query = "SELECT instance_id FROM backfills WHERE id = $1"
 	case job.KindExecution:
 		query = "SELECT instance_id FROM active_executions WHERE id = $1 UNION ALL SELECT instance_id FROM executions WHERE id = $1"
 	default:

@@ -2,7 +2,6 @@ package entstore
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/pointscene/carillon/ent"
 	entjob "github.com/pointscene/carillon/ent/job"
 	"github.com/pointscene/carillon/ent/jobresource"
+	"github.com/pointscene/carillon/ent/occurrencechange"
 	"github.com/pointscene/carillon/ent/resource"
 	entschedule "github.com/pointscene/carillon/ent/schedule"
 	"github.com/pointscene/carillon/server/internal/job"
@@ -35,25 +35,49 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, req store.Request) (ma
 
 func (s *Store) insertJob(ctx context.Context, tx *ent.Tx, j job.Job) (int64, error) {
 	created := orNow(j.CreatedAt)
-	row, err := tx.Job.Create().SetInstanceID(j.InstanceID).SetName(j.Name).SetDescription(j.Description).SetWorkflow(string(j.Workflow)).
-		SetLabels(j.Labels).SetVersion(1).SetCreatedAt(micros(created)).SetUpdatedAt(micros(created)).Save(ctx)
-	if isReference(err) {
-		return 0, fmt.Errorf("instance %d: %w", j.InstanceID, store.ErrNotFound)
-	}
+	in, err := s.shareInstance(ctx, tx, j.InstanceID)
 	if err != nil {
 		return 0, err
 	}
-	err = tx.Schedule.Create().SetID(row.ID).SetInstanceID(j.InstanceID).SetActive(j.Active).SetNextRun(micros(j.NextRun)).
+	pause := orNoPause(j.Pause)
+	row, err := tx.Job.Create().SetInstanceID(j.InstanceID).SetName(j.Name).SetDescription(j.Description).SetWorkflow(string(j.Workflow)).
+		SetLabels(j.Labels).SetVersion(1).SetCreatedAt(micros(created)).SetUpdatedAt(micros(created)).
+		SetPauseReason(pause.Reason).SetPauseActor(pause.Actor).Save(ctx)
+	if err != nil {
+		return 0, err
+	}
+	next, held := visit(j), time.Time{}
+	if !in.Pause.Over(created) {
+		next, held = in.Pause.Until, created
+	}
+	err = tx.Schedule.Create().SetID(row.ID).SetInstanceID(j.InstanceID).SetActive(j.Active).SetNextRun(micros(next)).SetHeldAt(micros(held)).
 		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
 		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).
-		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetVersion(1).SetPausedAt(micros(j.PausedAt)).Exec(ctx)
+		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetVersion(1).
+		SetPausedAt(micros(j.PausedAt)).SetPausedUntil(micros(pause.Until)).Exec(ctx)
 	if err != nil {
 		return 0, err
 	}
 	if err := addUses(ctx, tx, row.ID, j.InstanceID, j.ResourceIDs); err != nil {
 		return 0, err
 	}
-	return row.ID, s.wakeFor(ctx, tx, j.NextRun, time.Now())
+	return row.ID, s.wakeFor(ctx, tx, next, time.Now())
+}
+
+// visit is when the ticker comes by a job that is not held, zero for never.
+func visit(j job.Job) time.Time {
+	if j.Active {
+		return j.NextRun
+	}
+	return orNoPause(j.Pause).Until
+}
+
+// orNoPause is p, or the pause of which nothing is known.
+func orNoPause(p *job.Pause) job.Pause {
+	if p == nil {
+		return job.Pause{}
+	}
+	return *p
 }
 
 // addUses binds a job to resources of its instance; the references keep them
@@ -106,11 +130,19 @@ func (s *Store) UpdateJob(ctx context.Context, id int64, now time.Time, change f
 		}
 		j := result
 		j.Labels, j.ResourceIDs = maps.Clone(j.Labels), slices.Clone(j.ResourceIDs)
+		wishes, err := changesOf(ctx, tx.OccurrenceChange, id)
+		if err != nil {
+			return err
+		}
+		j.Changes = slices.Clone(wishes)
 		changed, skips, err := change(&j)
 		if err != nil || !changed {
 			return err
 		}
 		if err := s.storeJob(ctx, tx, row, result, j, now); err != nil {
+			return err
+		}
+		if _, err := storeChanges(ctx, tx, id, wishes, j.Changes); err != nil {
 			return err
 		}
 		if err := addSkips(ctx, tx, row, skips); err != nil {
@@ -129,16 +161,25 @@ func (s *Store) UpdateJob(ctx context.Context, id int64, now time.Time, change f
 // old one.
 func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old, j job.Job, now time.Time) error {
 	version := old.Version + 1
+	var pause job.Pause
+	if !j.Active {
+		pause = orNoPause(j.Pause)
+	}
 	err := tx.Job.Update().Where(entjob.ID(row.ID)).SetName(j.Name).SetDescription(j.Description).SetWorkflow(string(j.Workflow)).
-		SetLabels(j.Labels).SetVersion(version).SetUpdatedAt(micros(now)).Exec(ctx)
+		SetLabels(j.Labels).SetVersion(version).SetUpdatedAt(micros(now)).
+		SetPauseReason(pause.Reason).SetPauseActor(pause.Actor).Exec(ctx)
 	if err != nil {
 		return err
 	}
-	err = tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetActive(j.Active).SetNextRun(micros(j.NextRun)).
+	next := row.NextRun // when the hold ends
+	if row.HeldAt == 0 {
+		next = micros(visit(j))
+	}
+	err = tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetActive(j.Active).SetNextRun(next).SetHeldAt(micros(j.HeldAt)).
 		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
 		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).
 		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetStarted(j.Started).SetFailures(j.Failures).
-		SetVersion(version).SetPausedAt(micros(j.PausedAt)).Exec(ctx)
+		SetVersion(version).SetPausedAt(micros(j.PausedAt)).SetPausedUntil(micros(pause.Until)).Exec(ctx)
 	if err != nil {
 		return err
 	}
@@ -153,7 +194,7 @@ func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old
 	if _, _, err := s.withdraw(ctx, tx, row.ID, now); err != nil {
 		return err
 	}
-	return s.wakeFor(ctx, tx, j.NextRun, now)
+	return s.wakeFor(ctx, tx, timeOf(next), now)
 }
 
 // DeleteJob implements store.Jobs.
@@ -180,6 +221,9 @@ func (s *Store) DeleteJob(ctx context.Context, id int64, now time.Time, check fu
 			return err
 		}
 		if err := s.askToEnd(ctx, tx, "job_id = $1", id, why); err != nil {
+			return err
+		}
+		if _, err := tx.OccurrenceChange.Delete().Where(occurrencechange.JobID(id)).Exec(ctx); err != nil {
 			return err
 		}
 		if err := tx.Schedule.DeleteOneID(id).Exec(ctx); err != nil {

@@ -132,7 +132,36 @@ func mapAll[R, V any](rows []R, one func(R) V) []V {
 }
 
 func instanceOf(row *ent.Instance) job.Instance {
-	return job.Instance{ID: row.ID, Title: row.Title, Description: row.Description, CreatedAt: timeOf(row.CreatedAt)}
+	return job.Instance{
+		ID: row.ID, Title: row.Title, Description: row.Description, CreatedAt: timeOf(row.CreatedAt),
+		Pause: pauseColumns{row.PauseReason, row.PauseActor, row.PausedAt, row.PausedUntil}.pause(row.ID),
+	}
+}
+
+// pauseColumns are a pause as it is stored.
+type pauseColumns struct {
+	reason, actor string
+	since, until  int64
+}
+
+// pause is nil when there is none; instanceID is 0 for a job's own.
+func (c pauseColumns) pause(instanceID int64) *job.Pause {
+	if c.since == 0 {
+		return nil
+	}
+	return &job.Pause{Reason: c.reason, Actor: c.actor, Since: timeOf(c.since), Until: timeOf(c.until), InstanceID: instanceID}
+}
+
+func changeOfRow(row *ent.OccurrenceChange) job.OccurrenceChange {
+	return changeOf(row.JobID, row.Slot, row.MoveTo)
+}
+
+func backfillOf(row *ent.Backfill) job.Backfill {
+	return job.Backfill{
+		ID: row.ID, JobID: row.JobID, InstanceID: row.InstanceID, From: timeOf(row.RangeFrom), To: timeOf(row.RangeTo),
+		Concurrency: row.Concurrency, Overlap: job.OverlapPolicy(row.Overlap), State: job.BackfillState(row.State),
+		Total: row.Total, Started: row.Started, CreatedAt: timeOf(row.CreatedAt), FinishedAt: timeOf(row.FinishedAt),
+	}
 }
 
 func resourceOf(row *ent.Resource) job.Resource {

@@ -35,6 +35,9 @@ func (s *Store) PruneHistory(ctx context.Context, cutoff time.Time, limit int) (
 		if err := pruneSkips(ctx, tx, cutoff, limit); err != nil {
 			return err
 		}
+		if err := pruneBackfills(ctx, tx, cutoff, limit); err != nil {
+			return err
+		}
 		return pruneRequests(ctx, tx, limit)
 	})
 	return pruned, err

@@ -27,6 +27,10 @@ var creations = map[string]func(t *testing.T, s store.Store, in job.Instance, j 
 		made, err := s.EnqueueManual(t.Context(), store.Manual{JobID: j.ID, TriggerID: req.Key, Now: noon, Request: req})
 		return made.ID, err
 	},
+	"backfill": func(t *testing.T, s store.Store, _ job.Instance, j job.Job, req store.Request) (int64, error) {
+		made, err := s.CreateBackfill(t.Context(), past(j), req)
+		return made.ID, err
+	},
 }
 
 var idempotencyTests = tests{

@@ -40,10 +40,14 @@ var jobTests = tests{
 		same(t, "list", must(s.Jobs(t.Context(), in.ID, firstPage))(t), []job.Job{j})
 	},
 	"a paused job without policies gets their defaults": func(t *testing.T, s store.Store) {
-		made := newJob(t, s, func(j *job.Job) { j.Active, j.NextRun, j.PausedAt = false, time.Time{}, noon })
+		paused := func(j *job.Job) {
+			j.Active, j.NextRun, j.PausedAt = false, time.Time{}, noon
+			j.Pause = &job.Pause{Reason: "later", Actor: "client_3", Since: noon, Until: noon.Add(time.Hour)}
+		}
+		made := newJob(t, s, paused)
 		j := hourly(made.InstanceID)
 		j.ID, j.Version, j.UpdatedAt = made.ID, 1, j.CreatedAt
-		j.Active, j.NextRun, j.PausedAt = false, time.Time{}, noon
+		paused(&j)
 		j.Policies = job.Policies{Overlap: job.OverlapSkip, CatchUp: job.CatchUpLatest, CatchUpWindow: 24 * time.Hour}
 		same(t, "made", made, j)
 		same(t, "read", must(s.Job(t.Context(), made.ID))(t), j)

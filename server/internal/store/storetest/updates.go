@@ -23,6 +23,7 @@ var updateTests = tests{
 		want.Policies.MaxExecutions, want.Policies.Priority = 7, 50
 		want.Started, want.Failures = 2, 1
 		want.Active, want.NextRun, want.PausedAt = false, time.Time{}, noon
+		want.Pause = &job.Pause{Reason: "broken", Actor: "operator", Since: noon, Until: noon.Add(time.Hour)}
 		changed := must(s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
 			*j = want
 			return true, nil, nil
@@ -30,6 +31,13 @@ var updateTests = tests{
 		want.Version, want.UpdatedAt = 2, noon
 		same(t, "changed", changed, want)
 		same(t, "read", must(s.Job(t.Context(), j.ID))(t), want)
+		want.Active, want.NextRun, want.PausedAt = true, noon, time.Time{}
+		changed = must(s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+			*j = want // with its pause: an active job has none
+			return true, nil, nil
+		}))(t)
+		want.Version, want.Pause = 3, nil
+		same(t, "resumed", changed, want)
 	},
 	"no change writes nothing": func(t *testing.T, s store.Store) {
 		r := newResource(t, s, newInstance(t, s).ID)
