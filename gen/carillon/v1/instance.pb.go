@@ -202,7 +202,7 @@ type Client struct {
 	// When it was made.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Answered once, by CreateClient and ResetClientSecret; never stored.
-	ClientSecret  string `protobuf:"bytes,6,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	ClientSecret  *string `protobuf:"bytes,6,opt,name=client_secret,json=clientSecret,proto3,oneof" json:"client_secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -273,8 +273,8 @@ func (x *Client) GetCreatedAt() *timestamppb.Timestamp {
 }
 
 func (x *Client) GetClientSecret() string {
-	if x != nil {
-		return x.ClientSecret
+	if x != nil && x.ClientSecret != nil {
+		return *x.ClientSecret
 	}
 	return ""
 }
@@ -1326,15 +1326,16 @@ const file_carillon_v1_instance_proto_rawDesc = "" +
 	"\x05title\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05title\x12*\n" +
 	"\vdescription\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\vdescription\x12>\n" +
 	"\n" +
-	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tcreatedAt\"\x80\x02\n" +
+	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tcreatedAt\"\x97\x02\n" +
 	"\x06Client\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x03R\x02id\x12\x1e\n" +
 	"\x05title\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05title\x12&\n" +
 	"\x06scopes\x18\x03 \x03(\tB\x0e\xbaH\v\x92\x01\b\x10d\"\x04r\x02\x18dR\x06scopes\x12,\n" +
 	"\finstance_ids\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\vinstanceIds\x12>\n" +
 	"\n" +
-	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tcreatedAt\x12+\n" +
-	"\rclient_secret\x18\x06 \x01(\tB\x06\xe0A\x03\x80\x01\x01R\fclientSecret\"\x9d\x01\n" +
+	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tcreatedAt\x120\n" +
+	"\rclient_secret\x18\x06 \x01(\tB\x06\xe0A\x03\x80\x01\x01H\x00R\fclientSecret\x88\x01\x01B\x10\n" +
+	"\x0e_client_secret\"\x9d\x01\n" +
 	"\x15CreateInstanceRequest\x126\n" +
 	"\binstance\x18\x01 \x01(\v2\x15.carillon.v1.InstanceB\x03\xe0A\x02R\binstance\x12'\n" +
 	"\n" +
@@ -1520,6 +1521,7 @@ func file_carillon_v1_instance_proto_init() {
 	}
 	file_carillon_v1_access_proto_init()
 	file_carillon_v1_job_proto_init()
+	file_carillon_v1_instance_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -496,7 +496,7 @@ type Job struct {
 	ExcludedDates []string `protobuf:"bytes,28,rep,name=excluded_dates,json=excludedDates,proto3" json:"excluded_dates,omitempty"`
 	// After how many executions by schedule the job is exhausted; 0, the default,
 	// is no limit. Skipped occurrences don't count.
-	MaxExecutions int64 `protobuf:"varint,29,opt,name=max_executions,json=maxExecutions,proto3" json:"max_executions,omitempty"`
+	MaxExecutions int32 `protobuf:"varint,29,opt,name=max_executions,json=maxExecutions,proto3" json:"max_executions,omitempty"`
 	// How long an attempt may run before it is ended as DEADLINE_EXCEEDED; none
 	// unless given, 1 s to 30 days.
 	ExecutionTimeLimit *durationpb.Duration `protobuf:"bytes,30,opt,name=execution_time_limit,json=executionTimeLimit,proto3" json:"execution_time_limit,omitempty"`
@@ -739,7 +739,7 @@ func (x *Job) GetExcludedDates() []string {
 	return nil
 }
 
-func (x *Job) GetMaxExecutions() int64 {
+func (x *Job) GetMaxExecutions() int32 {
 	if x != nil {
 		return x.MaxExecutions
 	}
@@ -952,9 +952,10 @@ func (x *Warning) GetMessage() string {
 
 // How a failed attempt is followed by another one. The delay starts at
 // min_backoff, doubles max_doublings times, then grows by the last step, and
-// never exceeds max_backoff. Attempts end before the next occurrence. Errors
-// that an attempt cannot change (UNAUTHENTICATED, PERMISSION_DENIED,
-// INVALID_ARGUMENT, FAILED_PRECONDITION, NOT_FOUND) are not retried.
+// never exceeds max_backoff. No attempt starts at or after the next occurrence.
+// Errors that an attempt cannot change (UNAUTHENTICATED, PERMISSION_DENIED,
+// INVALID_ARGUMENT, FAILED_PRECONDITION, NOT_FOUND, UNIMPLEMENTED,
+// OUT_OF_RANGE) are not retried.
 type RetryPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many attempts may follow the first; 0 to 20.
@@ -1178,8 +1179,8 @@ const file_carillon_v1_job_proto_rawDesc = "" +
 	"\bend_time\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12A\n" +
 	"\x06jitter\x18\x1b \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\x06jitter\x126\n" +
 	"\x0eexcluded_dates\x18\x1c \x03(\tB\x0f\xbaH\f\x92\x01\t\x10\xe8\a\"\x04r\x02\x18\x15R\rexcludedDates\x124\n" +
-	"\x0emax_executions\x18\x1d \x01(\x03B\r\xbaH\n" +
-	"\"\b\x18\x80\x94\xeb\xdc\x03(\x00R\rmaxExecutions\x12^\n" +
+	"\x0emax_executions\x18\x1d \x01(\x05B\r\xbaH\n" +
+	"\x1a\b\x18\x80\x94\xeb\xdc\x03(\x00R\rmaxExecutions\x12^\n" +
 	"\x14execution_time_limit\x18\x1e \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b\x01R\x12executionTimeLimit\x12<\n" +
 	"\x14pause_after_failures\x18\x1f \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x12pauseAfterFailures\x12.\n" +

@@ -68,6 +68,6 @@ func clientMessage(c job.Client) *carillonv1.Client {
 
 func clientWithSecret(c job.Client, secret seal.Secret) *carillonv1.Client {
 	out := clientMessage(c)
-	out.ClientSecret = secret.Reveal()
+	out.ClientSecret = new(secret.Reveal())
 	return out
 }

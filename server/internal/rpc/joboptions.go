@@ -44,7 +44,7 @@ func nameOf(e protoreflect.Enum) string {
 // readLimits reads what a message says of limits and priority.
 func readLimits(l *jobs.LimitFields, m mask, in *carillonv1.Job) {
 	if m.about("max_executions", in.GetMaxExecutions() != 0) {
-		l.MaxExecutions = &in.MaxExecutions
+		l.MaxExecutions = new(int64(in.GetMaxExecutions()))
 	}
 	if d := in.GetExecutionTimeLimit(); m.about("execution_time_limit", d != nil) {
 		l.TimeLimit = new(d.AsDuration())
@@ -70,7 +70,7 @@ func optionFields(out *carillonv1.Job, s job.Schedule) {
 }
 
 func limitFields(out *carillonv1.Job, p job.Policies) {
-	out.MaxExecutions = p.MaxExecutions
+	out.MaxExecutions = int32(p.MaxExecutions)
 	if p.TimeLimit > 0 {
 		out.ExecutionTimeLimit = durationpb.New(p.TimeLimit)
 	}

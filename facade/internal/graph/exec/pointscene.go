@@ -3399,7 +3399,7 @@ func (ec *executionContext) _ScheduledJob_maxExecutions(ctx context.Context, fie
 			return ec.fieldContext_ScheduledJob_maxExecutions(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.MaxExecutions(), nil
+			return obj.MaxExecutions, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
@@ -3410,7 +3410,7 @@ func (ec *executionContext) _ScheduledJob_maxExecutions(ctx context.Context, fie
 	)
 }
 func (ec *executionContext) fieldContext_ScheduledJob_maxExecutions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("ScheduledJob", field, true, false, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
 func (ec *executionContext) _ScheduledJob_executionTimeLimit(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {

@@ -33,9 +33,6 @@ func (j *ScheduledJob) Labels() map[string]string {
 	return map[string]string{}
 }
 
-// MaxExecutions has an upper bound of a billion.
-func (j *ScheduledJob) MaxExecutions() int32 { return int32(j.Job.GetMaxExecutions()) }
-
 // Pause is null while it runs when due.
 func (j *ScheduledJob) Pause() *Pause { return pauseOf(j.Job.GetPause()) }
 
@@ -133,7 +130,7 @@ func (o *PreviewedOccurrence) Reason() *string { return unlessEmpty(o.PreviewedO
 type Client struct{ *carillonv1.Client }
 
 // ClientSecret is null but in the answer that made it.
-func (c *Client) ClientSecret() *string { return unlessEmpty(c.Client.GetClientSecret()) }
+func (c *Client) ClientSecret() *string { return c.Client.ClientSecret }
 
 func unlessEmpty(text string) *string {
 	if text == "" {
