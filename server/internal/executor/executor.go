@@ -133,6 +133,18 @@ func (e *Executor) Free() int {
 	return e.o.Places - e.taken
 }
 
+// Spare is how many executions of one instance may be submitted now, whichever
+// instance that is: 0 when one is full.
+func (e *Executor) Spare() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	most := 0
+	for _, n := range e.held {
+		most = max(most, n)
+	}
+	return max(0, e.o.PerInstance-most)
+}
+
 // Taken is how many executions were submitted and their end is not stored.
 func (e *Executor) Taken() int {
 	e.mu.Lock()

@@ -19,6 +19,9 @@ type Places interface {
 	Room() <-chan struct{}
 	// Full are the instances that hold as many places as one may.
 	Full() []int64
+	// Spare is how many of one instance may be submitted now, whichever it is:
+	// 0 when there is a full one.
+	Spare() int
 	Submit([]store.Claimed)
 }
 
@@ -85,11 +88,12 @@ func (t *Ticker) Run(ctx context.Context) {
 		if t.o.Places != nil {
 			room = t.o.Places.Room()
 		}
-		backlog := t.look(ctx)
-		if !backlog {
-			room = nil
-		} else if t.enough() {
+		more, blocked := t.look(ctx)
+		if more && t.enough() {
 			continue
+		}
+		if !more && !blocked {
+			room = nil
 		}
 		timer.Reset(t.o.Every)
 		select {
@@ -104,7 +108,11 @@ func (t *Ticker) Run(ctx context.Context) {
 
 // enough tells whether there are places for a claim that is worth its commit.
 func (t *Ticker) enough() bool {
-	return t.o.Places == nil || t.o.Places.Free() >= t.o.Batch/2
+	if t.o.Places == nil {
+		return true
+	}
+	spare := t.o.Places.Spare()
+	return t.o.Places.Free() >= t.o.Batch/2 && (spare == 0 || spare >= t.o.Batch/2)
 }
 
 // awaitEnough waits until there are, but no longer than a moment: places may
@@ -123,22 +131,27 @@ func (t *Ticker) awaitEnough(ctx context.Context) {
 	}
 }
 
-// look claims once and tells whether there was more than it took.
-func (t *Ticker) look(ctx context.Context) (backlog bool) {
+// look claims once and tells whether it took as much as it may, so that there
+// may be more, and whether what is due may wait for places.
+func (t *Ticker) look(ctx context.Context) (more, blocked bool) {
 	if t.o.Lease.ID() == 0 {
-		return false
+		return false, false
 	}
 	if t.o.Places != nil {
-		backlog = t.claim(ctx, "waiting", 0, t.o.Store.ClaimQueued)
+		if t.o.Places.Free() == 0 {
+			return false, true
+		}
+		blocked = t.o.Places.Spare() == 0
+		more = t.claim(ctx, "waiting", 0, t.o.Store.ClaimQueued)
 	}
 	if t.o.Schedules {
-		t.behind = t.claimSchedules(ctx)
-		backlog = backlog || t.behind
+		due := t.claimSchedules(ctx)
+		more, t.behind = more || due, due || blocked
 		if _, err := t.o.Store.AdvanceBackfills(ctx, t.o.Lease.Now(), policy.BackfillSlots); err != nil && ctx.Err() == nil {
 			t.o.Log.WarnContext(ctx, "can't advance backfills; trying again", "error", err)
 		}
 	}
-	return backlog
+	return more, blocked
 }
 
 // turn is how many jobs of each instance go first when there is a backlog.
@@ -148,7 +161,7 @@ const turn = 8
 // instance has all the places that it may have, the instances take turns
 // first, so that a herd of one does not delay the others.
 func (t *Ticker) claimSchedules(ctx context.Context) (more bool) {
-	if t.o.Places != nil && len(t.o.Places.Full()) > 0 {
+	if t.o.Places != nil && t.o.Places.Spare() == 0 {
 		return t.claim(ctx, "due", t.o.Batch, t.claimDue)
 	}
 	if t.behind {
@@ -184,6 +197,9 @@ func (t *Ticker) claim(ctx context.Context, what string, perInstance int, take f
 	if t.o.Places != nil {
 		req.Owner, req.Full = t.o.Lease.ID(), t.o.Places.Full()
 		req.Limit = min(t.o.Batch, t.o.Places.Free())
+		if spare := t.o.Places.Spare(); spare > 0 {
+			req.Limit = min(req.Limit, spare)
+		}
 		if req.Limit <= 0 {
 			return true
 		}
