@@ -29,7 +29,11 @@ func (d graphqlDoor) Call(ctx context.Context, rpc string, request Object) (Obje
 	if !ok {
 		return nil, fmt.Errorf("GraphQL has no operation for %s", rpc)
 	}
-	query, variables, err := op.write(request, d.literal)
+	known, err := d.server.schema(ctx)
+	if err != nil {
+		return nil, err
+	}
+	query, variables, err := op.write(known, request, d.literal)
 	if err != nil {
 		return nil, err
 	}
@@ -89,36 +93,39 @@ func ReadGraphQL(answer Answer) (Object, error) {
 
 // write makes the query and its variables; with literal the values stand in
 // the query.
-func (op operation) write(request Object, literal bool) (query string, variables map[string]any, err error) {
+func (op operation) write(known *schema, request Object, literal bool) (query string, variables map[string]any, err error) {
+	kind, field, ok := known.root(op.field)
+	if !ok {
+		return "", nil, fmt.Errorf("the schema has no %s", op.field)
+	}
 	variables = map[string]any{}
 	var declared, given []string
-	for _, a := range op.arguments {
-		value, ok := a.take(request)
-		if !ok {
-			continue
+	for _, a := range field.Args {
+		value, ok := op.argument(a, request)
+		switch {
+		case !ok:
+		case literal:
+			given = append(given, a.Name+": "+Literal(value, a.Type.named().Kind == "ENUM"))
+		default:
+			declared = append(declared, "$"+a.Name+": "+a.Type.String())
+			given = append(given, a.Name+": $"+a.Name)
+			variables[a.Name] = value
 		}
-		if literal {
-			given = append(given, a.name+": "+Literal(value, a.enum()))
-			continue
-		}
-		declared = append(declared, "$"+a.name+": "+a.kind)
-		given = append(given, a.name+": $"+a.name)
-		variables[a.name] = value
 	}
-	head := op.kind
-	if len(declared) > 0 {
-		head += "(" + strings.Join(declared, ", ") + ")"
-	}
-	call := op.field
-	if len(given) > 0 {
-		call += "(" + strings.Join(given, ", ") + ")"
-	}
-	return fmt.Sprintf("%s { %s %s }", head, call, op.selection), variables, nil
+	query = kind + parenthesised(declared) + " { " + op.field + parenthesised(given) + " " + known.selection(field.Type) + " }"
+	return query, variables, nil
 }
 
-// take finds an argument's value in the request of the RPC.
-func (a argument) take(request Object) (any, bool) {
-	if a.kind == "Page" {
+func parenthesised(parts []string) string {
+	if len(parts) == 0 {
+		return ""
+	}
+	return "(" + strings.Join(parts, ", ") + ")"
+}
+
+// argument finds an argument's value in the request of the RPC.
+func (op operation) argument(a schemaField, request Object) (any, bool) {
+	if a.Type.String() == "Page" {
 		page := Object{}
 		for name, from := range map[string]string{"first": "pageSize", "after": "pageToken"} {
 			if value, ok := request[from]; ok {
@@ -127,22 +134,26 @@ func (a argument) take(request Object) (any, bool) {
 		}
 		return page, len(page) > 0
 	}
-	object := request
-	steps := strings.Split(a.from, ".")
-	for _, step := range steps[:len(steps)-1] {
-		object, _ = object[step].(Object)
+	if path, ok := op.paths[a.Name]; ok {
+		object, name, inner := strings.Cut(path, ".")
+		if !inner {
+			value, ok := request[path]
+			return value, ok
+		}
+		resource, _ := request[object].(Object)
+		value, ok := resource[name]
+		return value, ok
 	}
-	value, ok := object[steps[len(steps)-1]]
-	return value, ok
-}
-
-// enum tells whether literals of the argument are bare names.
-func (a argument) enum() bool {
-	switch strings.TrimSuffix(a.kind, "!") {
-	case "FrequencyType", "OverlapPolicy", "CatchUpPolicy":
-		return true
+	if value, ok := request[a.Name]; ok {
+		return value, true
 	}
-	return false
+	for _, object := range resources {
+		resource, _ := request[object].(Object)
+		if value, ok := resource[a.Name]; ok {
+			return value, true
+		}
+	}
+	return nil, false
 }
 
 // read brings the value of the root field into the shape of the RPC's answer.

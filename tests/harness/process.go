@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -43,6 +44,11 @@ type Server struct {
 	ended   chan struct{}
 	// expected says that the end is the story's own doing.
 	expected bool
+	// asked is the GraphQL schema, asked for once.
+	asked struct {
+		sync.Mutex
+		schema *schema
+	}
 }
 
 // Limits of a start and of a stop; a busy machine needs some patience.
@@ -252,4 +258,18 @@ func (o *output) String() string {
 func tail(text string, lines int) string {
 	all := strings.SplitAfter(text, "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "")
+}
+
+// schema is what the GraphQL door says of itself.
+func (s *Server) schema(ctx context.Context) (*schema, error) {
+	s.asked.Lock()
+	defer s.asked.Unlock()
+	if s.asked.schema == nil {
+		found, err := s.askSchema(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.asked.schema = found
+	}
+	return s.asked.schema, nil
 }
