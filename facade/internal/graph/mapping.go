@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -42,19 +42,41 @@ func toRetryPolicy(in *model.RetryPolicyInput) *carillonv1.RetryPolicy {
 	}
 }
 
-// present is the mask of the fields that are given. Without any, it names one
-// that can't change: an empty mask would stand for every field with a value.
-func present(given map[string]bool) *fieldmaskpb.FieldMask {
+// maskOf is the mask that names fields of a job, or without names the mask of
+// the fields that are given. If it has none, it names one that can't change: an
+// empty mask would stand for every field with a value.
+func maskOf(names []string, given map[string]bool) *fieldmaskpb.FieldMask {
 	mask := &fieldmaskpb.FieldMask{}
-	for _, name := range slices.Sorted(maps.Keys(given)) {
-		if given[name] {
-			mask.Paths = append(mask.Paths, name)
+	if names == nil {
+		for name, is := range given {
+			if is {
+				mask.Paths = append(mask.Paths, name)
+			}
 		}
+		slices.Sort(mask.Paths)
+	}
+	for _, name := range names {
+		mask.Paths = append(mask.Paths, protoPath(name))
 	}
 	if len(mask.Paths) == 0 {
 		mask.Paths = []string{"id"}
 	}
 	return mask
+}
+
+// protoPath is a path in a job with the names of the proto. What a job lacks
+// stays as it is: the service refuses it.
+func protoPath(path string) string {
+	names := strings.Split(path, ".")
+	in := (&carillonv1.Job{}).ProtoReflect().Descriptor()
+	for i := 0; i < len(names) && in != nil; i++ {
+		field := in.Fields().ByJSONName(names[i])
+		if field == nil {
+			break
+		}
+		names[i], in = string(field.Name()), field.Message()
+	}
+	return strings.Join(names, ".")
 }
 
 func execution(e *carillonv1.Execution, err error) (*model.ScheduledJobHistory, error) {

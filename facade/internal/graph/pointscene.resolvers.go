@@ -54,7 +54,7 @@ func (r *mutationResolver) CreateScheduledJob(ctx context.Context, instanceID st
 	}))
 }
 
-func (r *mutationResolver) UpdateScheduledJob(ctx context.Context, jobID string, instanceID string, workflow *structpb.Struct, frequencyType *carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, etag *string, validateOnly *bool) (*model.ScheduledJob, error) {
+func (r *mutationResolver) UpdateScheduledJob(ctx context.Context, jobID string, instanceID string, workflow *structpb.Struct, frequencyType *carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, etag *string, validateOnly *bool, updateMask []string) (*model.ScheduledJob, error) {
 	job := &carillonv1.Job{
 		Id:                 jobID,
 		InstanceId:         instanceID,
@@ -83,7 +83,7 @@ func (r *mutationResolver) UpdateScheduledJob(ctx context.Context, jobID string,
 		PauseAfterFailures: deref(pauseAfterFailures),
 		Priority:           deref(priority),
 	}
-	mask := present(map[string]bool{
+	mask := maskOf(updateMask, map[string]bool{
 		"name":                 name != nil,
 		"description":          description != nil,
 		"active":               active != nil,

@@ -25,7 +25,7 @@ import (
 type MutationResolver interface {
 	AddJobConfig(ctx context.Context, resourceID string, config *structpb.Struct) (*model.SuccessResponse, error)
 	CreateScheduledJob(ctx context.Context, instanceID string, workflow *structpb.Struct, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, requestID *string, validateOnly *bool) (*model.ScheduledJob, error)
-	UpdateScheduledJob(ctx context.Context, jobID string, instanceID string, workflow *structpb.Struct, frequencyType *carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, etag *string, validateOnly *bool) (*model.ScheduledJob, error)
+	UpdateScheduledJob(ctx context.Context, jobID string, instanceID string, workflow *structpb.Struct, frequencyType *carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, etag *string, validateOnly *bool, updateMask []string) (*model.ScheduledJob, error)
 	DeleteScheduledJob(ctx context.Context, id *string, jobID *string, etag *string) (*model.SuccessResponse, error)
 	PauseScheduledJob(ctx context.Context, jobID string, etag *string, reason *string, until *timestamppb.Timestamp) (*model.ScheduledJob, error)
 	ResumeScheduledJob(ctx context.Context, jobID string, etag *string) (*model.ScheduledJob, error)
@@ -845,6 +845,14 @@ func (ec *executionContext) field_Mutation_updateScheduledJob_args(ctx context.C
 		return nil, err
 	}
 	args["validateOnly"] = arg26
+	arg27, err := graphql.ProcessArgField(ctx, rawArgs, "updateMask",
+		func(ctx context.Context, v any) ([]string, error) {
+			return ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["updateMask"] = arg27
 	return args, nil
 }
 
@@ -1398,7 +1406,7 @@ func (ec *executionContext) _Mutation_updateScheduledJob(ctx context.Context, fi
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Mutation().UpdateScheduledJob(ctx, fc.Args["jobId"].(string), fc.Args["instanceId"].(string), fc.Args["workflow"].(*structpb.Struct), fc.Args["frequencyType"].(*carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["active"].(*bool), fc.Args["name"].(*string), fc.Args["description"].(*string), fc.Args["timeZone"].(*string), fc.Args["labels"].(map[string]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["catchUpPolicy"].(*carillonv1.Job_CatchUpPolicy), fc.Args["catchUpWindow"].(*durationpb.Duration), fc.Args["retryPolicy"].(*model.RetryPolicyInput), fc.Args["dstGapPolicy"].(*carillonv1.DaylightSaving_GapPolicy), fc.Args["dstOverlapPolicy"].(*carillonv1.DaylightSaving_OverlapPolicy), fc.Args["startTime"].(*timestamppb.Timestamp), fc.Args["endTime"].(*timestamppb.Timestamp), fc.Args["jitter"].(*durationpb.Duration), fc.Args["excludedDates"].([]string), fc.Args["maxExecutions"].(*int32), fc.Args["executionTimeLimit"].(*durationpb.Duration), fc.Args["pauseAfterFailures"].(*int32), fc.Args["priority"].(*int32), fc.Args["etag"].(*string), fc.Args["validateOnly"].(*bool))
+			return ec.Resolvers.Mutation().UpdateScheduledJob(ctx, fc.Args["jobId"].(string), fc.Args["instanceId"].(string), fc.Args["workflow"].(*structpb.Struct), fc.Args["frequencyType"].(*carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["active"].(*bool), fc.Args["name"].(*string), fc.Args["description"].(*string), fc.Args["timeZone"].(*string), fc.Args["labels"].(map[string]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["catchUpPolicy"].(*carillonv1.Job_CatchUpPolicy), fc.Args["catchUpWindow"].(*durationpb.Duration), fc.Args["retryPolicy"].(*model.RetryPolicyInput), fc.Args["dstGapPolicy"].(*carillonv1.DaylightSaving_GapPolicy), fc.Args["dstOverlapPolicy"].(*carillonv1.DaylightSaving_OverlapPolicy), fc.Args["startTime"].(*timestamppb.Timestamp), fc.Args["endTime"].(*timestamppb.Timestamp), fc.Args["jitter"].(*durationpb.Duration), fc.Args["excludedDates"].([]string), fc.Args["maxExecutions"].(*int32), fc.Args["executionTimeLimit"].(*durationpb.Duration), fc.Args["pauseAfterFailures"].(*int32), fc.Args["priority"].(*int32), fc.Args["etag"].(*string), fc.Args["validateOnly"].(*bool), fc.Args["updateMask"].([]string))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.ScheduledJob) graphql.Marshaler {

@@ -704,6 +704,8 @@ type Mutation {
     etag: String
     "Checks everything and changes nothing."
     validateOnly: Boolean
+    "Changes exactly these: endTime, retryPolicy.minBackoff. One that is not given goes back to its default, or to none."
+    updateMask: [String!]
   ): ScheduledJob!
   "Takes the job as id or as jobId: exactly one of them."
   deleteScheduledJob(id: ID, jobId: ID, "When given, it must be the present one." etag: String): SuccessResponse!
