@@ -9,6 +9,9 @@
 //     reading that one log without a token until it ends.
 //   - Logs are found by the numbers of the execution and its instance, never
 //     by a path that a caller sent.
+//   - Who watches executions is told by polling the store, and only while
+//     somebody watches: what runs executions does nothing for it. A watch that
+//     goes on with a cursor misses no end, whichever replica it goes on at.
 package executions
 
 import (
@@ -17,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"maps"
 	"time"
 
@@ -35,6 +39,7 @@ type Store interface {
 	LatestOfJobs(ctx context.Context, jobIDs []int64, limit int) (map[int64][]job.Execution, error)
 	CancelExecution(ctx context.Context, id int64, now time.Time, why job.Failure) (job.Execution, error)
 	InstanceOf(ctx context.Context, kind job.Kind, id int64) (int64, error)
+	store.Watching
 }
 
 // Logs reads execution logs.
@@ -59,6 +64,7 @@ type Service struct {
 	links     Links
 	publicURL string
 	now       func() time.Time
+	feed      *feed
 }
 
 // Options are what a Service works with.
@@ -70,12 +76,27 @@ type Options struct {
 	// PublicURL is how outsiders reach the HTTP door, without a final slash.
 	PublicURL string
 	Now       func() time.Time
+	// Log gets what watching can't tell its readers; nil means nowhere.
+	Log *slog.Logger
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	return &Service{store: o.Store, auth: o.Authorizer, logs: o.Logs, links: o.Links, publicURL: o.PublicURL, now: func() time.Time { return job.Time(o.Now()) }}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Service{
+		store: o.Store, auth: o.Authorizer, logs: o.Logs, links: o.Links, publicURL: o.PublicURL,
+		now: func() time.Time { return job.Time(o.Now()) }, feed: newFeed(o.Store, pollEvery, o.Log),
+	}
 }
+
+// Close ends every watch, so that those who watch go on elsewhere.
+func (s *Service) Close() {
+	s.feed.close(&job.UnavailableError{Message: "The server is stopping; go on with the last cursor.", Cause: errStopping})
+}
+
+var errStopping = errors.New("the server is stopping")
 
 // Get answers one execution.
 func (s *Service) Get(ctx context.Context, id int64) (job.Execution, error) {
