@@ -108,7 +108,7 @@ func TestClients(t *testing.T) {
 		t.Errorf("instances (-want +got):\n%s", diff)
 	}
 	shown := proto.CloneOf(c)
-	shown.ClientSecret = ""
+	shown.ClientSecret = nil
 	list := must(b.instances.ListClients(b.operator, &carillonv1.ListClientsRequest{}))(t)
 	if diff := cmp.Diff([]*carillonv1.Client{shown}, list.GetClients(), protocmp.Transform()); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
