@@ -84,7 +84,7 @@ func rawBatches(rows []rawRow) (batches []rawBatch) {
 			ctids[i], tasks[i], states[i] = r.row, r.tasks, string(job.StateSucceeded)
 		}
 		batches = append(batches, rawBatch{
-			lock:   []any{now, n},
+			lock:   []any{now, n, now},
 			behind: []any{jobs},
 			move:   []any{ctids, next, one, zero},
 			insert: []any{now, int64(1), jobs, instances, due, due, waits, one},
@@ -164,7 +164,7 @@ func prepareAll(ctx context.Context, db *sql.DB, texts ...string) ([]*sql.Stmt, 
 func rawClaimSQLite(ctx context.Context, db *sql.DB, statements []*sql.Stmt, part []rawRow) error {
 	return inTx(ctx, db, func(tx *sql.Tx) error {
 		now := time.Now().UnixMicro()
-		if err := readAll(ctx, tx.StmtContext(ctx, statements[0]), now, len(part)); err != nil {
+		if err := readAll(ctx, tx.StmtContext(ctx, statements[0]), now, now, len(part)); err != nil {
 			return err
 		}
 		if err := readAll(ctx, tx.StmtContext(ctx, statements[1]), idsOf(part)); err != nil {

@@ -80,6 +80,8 @@ type ClaimRequest struct {
 	// PerInstance, when not 0, is how many jobs of one instance at most; the
 	// instances then take turns, from call to call. ClaimQueued ignores it.
 	PerInstance int
+	// Rest fills the limit, after the turns, with what is due first.
+	Rest bool
 	// Full are instances that get nothing now.
 	Full []int64
 }

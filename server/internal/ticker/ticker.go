@@ -142,7 +142,7 @@ func (t *Ticker) look(ctx context.Context) (more, blocked bool) {
 			return false, true
 		}
 		blocked = t.o.Places.Spare() == 0
-		more = t.claim(ctx, "waiting", 0, t.o.Store.ClaimQueued)
+		more = t.claim(ctx, "waiting", store.ClaimRequest{}, t.o.Store.ClaimQueued)
 	}
 	if t.o.Schedules {
 		due := t.claimSchedules(ctx)
@@ -161,13 +161,14 @@ const turn = 8
 // instance has all the places that it may have, the instances take turns
 // first, so that a herd of one does not delay the others.
 func (t *Ticker) claimSchedules(ctx context.Context) (more bool) {
-	if t.o.Places != nil && t.o.Places.Spare() == 0 {
-		return t.claim(ctx, "due", t.o.Batch, t.claimDue)
+	switch {
+	case t.o.Places != nil && t.o.Places.Spare() == 0:
+		return t.claim(ctx, "due", store.ClaimRequest{PerInstance: t.o.Batch}, t.claimDue)
+	case t.behind:
+		return t.claim(ctx, "due", store.ClaimRequest{PerInstance: turn, Rest: true}, t.claimDue)
+	default:
+		return t.claim(ctx, "due", store.ClaimRequest{}, t.claimDue)
 	}
-	if t.behind {
-		t.claim(ctx, "due", turn, t.claimDue)
-	}
-	return t.claim(ctx, "due", 0, t.claimDue)
 }
 
 // claimDue counts the skips once they are stored; a claim that is tried again
@@ -191,9 +192,9 @@ func (t *Ticker) claimDue(ctx context.Context, req store.ClaimRequest) (claimed 
 	return claimed, more, err
 }
 
-func (t *Ticker) claim(ctx context.Context, what string, perInstance int, take func(context.Context, store.ClaimRequest) ([]store.Claimed, bool, error)) (more bool) {
+func (t *Ticker) claim(ctx context.Context, what string, req store.ClaimRequest, take func(context.Context, store.ClaimRequest) ([]store.Claimed, bool, error)) (more bool) {
 	now := t.o.Lease.Now()
-	req := store.ClaimRequest{Now: now, Ahead: now.Add(t.o.Ahead), Limit: t.o.Batch, PerInstance: perInstance}
+	req.Now, req.Ahead, req.Limit = now, now.Add(t.o.Ahead), t.o.Batch
 	if t.o.Places != nil {
 		req.Owner, req.Full = t.o.Lease.ID(), t.o.Places.Full()
 		req.Limit = min(t.o.Batch, t.o.Places.Free())

@@ -138,6 +138,14 @@ type dueReader struct {
 	places                                      []any
 }
 
+// aheadOnlyFree keeps a job from being claimed ahead of its time while it has an
+// execution that has not ended, or is paused: whether an occurrence overlaps is
+// known only when it is due, and a pause ends at its time. Such jobs must not
+// fill a batch. It is a count since PostgreSQL would answer a NOT EXISTS from a
+// hash of the whole table. The $ is the time now.
+const aheadOnlyFree = `(s.next_run <= $ OR s.active AND s.held_at = 0 AND
+    (SELECT count(*) FROM active_executions x WHERE x.job_id = s.id AND x."trigger" <> 'BACKFILL') = 0)`
+
 // newDueReader reads what stands before and behind dueColumns into places
 // beside, or, for the ctid, in front.
 func newDueReader(ctid bool, behind ...any) *dueReader {
@@ -203,8 +211,7 @@ type claimBatch struct {
 func newClaimBatch(req store.ClaimRequest, rows []*dueRow, decide func(store.Due) store.Decision) *claimBatch {
 	b := &claimBatch{moved: make([]*dueRow, 0, len(rows)), starts: make([]startRow, 0, len(rows))}
 	for _, d := range rows {
-		// Whether an occurrence overlaps is known only when it is due, and a
-		// pause ends at its time, not before.
+		// Asked again under the lock.
 		if d.NextRun.After(req.Now) && (d.Blocking != 0 || !d.Active || !d.HeldAt.IsZero()) {
 			continue
 		}

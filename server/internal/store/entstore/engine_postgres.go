@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,10 +18,10 @@ import (
 // found again by ctid, and no statement joins a big table to unnest() by
 // anything else than a lateral look-up of its key.
 
-const pgLockDue = `
+var pgLockDue = `
 SELECT s.ctid::text, ` + dueColumns + `
 FROM schedules s
-WHERE s.next_run > 0 AND s.next_run <= $1
+WHERE s.next_run > 0 AND s.next_run <= $1 AND ` + strings.Replace(aheadOnlyFree, "$", "$3", 1) + `
 ORDER BY s.next_run
 LIMIT $2
 FOR UPDATE SKIP LOCKED`
@@ -74,15 +75,18 @@ func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide f
 	return claimed, more, convert("claim due jobs", err)
 }
 
-func (s *Store) pgLockDueRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]*dueRow, error) {
+func (s *Store) pgLockDueRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) (rows []*dueRow, err error) {
 	if req.PerInstance > 0 {
-		return s.pgLockTurns(ctx, tx, req)
+		if rows, err = s.pgLockTurns(ctx, tx, req); err != nil || !req.Rest {
+			return rows, err
+		}
 	}
-	found, err := tx.Query(ctx, pgLockDue, micros(req.Ahead), req.Limit)
+	found, err := tx.Query(ctx, pgLockDue, micros(req.Ahead), req.Limit, micros(req.Now))
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(found, pgScanDue())
+	rest, err := pgx.CollectRows(found, pgScanDue())
+	return withRest(rows, rest, req.Limit), err
 }
 
 // pgScanDue reads the rows of one batch.

@@ -16,17 +16,17 @@ import (
 // SQLite runs in this process, so a statement per row costs no more than one
 // per batch; what counts is one transaction, and one fsync, per batch.
 
-const liteDue = `
+var liteDue = `
 SELECT ` + dueColumns + `, j.workflow,
        coalesce((SELECT min(x.id) FROM active_executions x WHERE x.job_id = s.id AND x."trigger" <> 'BACKFILL'), 0),
        (SELECT count(*) FROM active_executions x WHERE x.job_id = s.id AND x.waits AND x.owner = 0 AND x."trigger" <> 'BACKFILL')
 FROM schedules s JOIN jobs j ON j.id = s.id
-WHERE s.next_run > 0 AND s.next_run <= ?
+WHERE s.next_run > 0 AND s.next_run <= ?1 AND ` + strings.Replace(aheadOnlyFree, "$", "?2", 1) + `
 ORDER BY s.next_run
-LIMIT ?`
+LIMIT ?3`
 
 // liteDueOf is liteDue for one instance.
-var liteDueOf = strings.Replace(liteDue, "s.next_run > 0 AND", "s.next_run > 0 AND s.instance_id = ? AND", 1)
+var liteDueOf = strings.Replace(liteDue, "s.next_run > 0 AND", "s.next_run > 0 AND s.instance_id = ?4 AND", 1)
 
 // liteChanges reads the wishes about jobs, given as a JSON array of their ids.
 // The join is in this order: there may be many due jobs and many wishes.
@@ -102,15 +102,21 @@ func (s *Store) liteAnyDue(ctx context.Context, req store.ClaimRequest) (due boo
 }
 
 func (s *Store) liteDueRows(tx *liteTx, req store.ClaimRequest) (rows []*dueRow, err error) {
+	ahead, now := micros(req.Ahead), micros(req.Now)
 	if req.PerInstance > 0 {
 		rows, err = s.liteTurns(tx, req, func(instance int64, limit int) ([]*dueRow, error) {
-			return liteReadDue(tx, liteDueOf, instance, micros(req.Ahead), limit)
+			return liteReadDue(tx, liteDueOf, ahead, now, limit, instance)
 		})
-	} else {
-		rows, err = liteReadDue(tx, liteDue, micros(req.Ahead), req.Limit)
+		if err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, err
+	if req.PerInstance == 0 || req.Rest {
+		rest, err := liteReadDue(tx, liteDue, ahead, now, req.Limit)
+		if err != nil {
+			return nil, err
+		}
+		rows = withRest(rows, rest, req.Limit)
 	}
 	byID := make(map[int64]*dueRow, len(rows))
 	for _, d := range rows {

@@ -3,6 +3,7 @@ package entstore
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -46,12 +47,30 @@ func (s *Store) endTurn(found []int64, rows []*dueRow, req store.ClaimRequest) {
 	}
 }
 
-const pgLockTurns = `
+// withRest adds to the rows of a round what is due first, which may be the same
+// ones, up to a limit.
+func withRest(rows, rest []*dueRow, limit int) []*dueRow {
+	if len(rows) == 0 {
+		return rest
+	}
+	had := make(map[int64]bool, len(rows))
+	for _, d := range rows {
+		had[d.JobID] = true
+	}
+	for _, d := range rest {
+		if len(rows) < limit && !had[d.JobID] {
+			rows = append(rows, d)
+		}
+	}
+	return rows
+}
+
+var pgLockTurns = `
 SELECT d.*
 FROM unnest($1::bigint[]) WITH ORDINALITY AS t(instance, n) CROSS JOIN LATERAL (
   SELECT s.ctid::text, ` + dueColumns + `
   FROM schedules s
-  WHERE s.next_run > 0 AND s.next_run <= $2 AND s.instance_id = t.instance
+  WHERE s.next_run > 0 AND s.next_run <= $2 AND s.instance_id = t.instance AND ` + strings.Replace(aheadOnlyFree, "$", "$5", 1) + `
   ORDER BY s.next_run
   LIMIT $3
   FOR UPDATE SKIP LOCKED
@@ -67,7 +86,7 @@ func (s *Store) pgLockTurns(ctx context.Context, tx pgx.Tx, req store.ClaimReque
 	if err != nil {
 		return nil, err
 	}
-	locked, err := tx.Query(ctx, pgLockTurns, turnsOf(found, req), micros(req.Ahead), req.PerInstance, req.Limit)
+	locked, err := tx.Query(ctx, pgLockTurns, turnsOf(found, req), micros(req.Ahead), req.PerInstance, req.Limit, micros(req.Now))
 	if err != nil {
 		return nil, err
 	}

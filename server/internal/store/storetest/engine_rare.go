@@ -19,6 +19,8 @@ var rareEngineTests = map[string]func(*testing.T, *engineBench){
 	"FailuresInARowPause":      testFailuresPause,
 	"SuccessForgetsFailures":   testSuccessForgets,
 	"InstancesTakeTurns":       testTurns,
+	"TurnsAndRest":             testTurnsAndRest,
+	"AheadLeavesRoom":          testAheadLeavesRoom,
 	"PriorityGoesFirst":        testPriority,
 	"CancelOtherEndsRetries":   testCancelOtherEndsRetries,
 	"CancelKeepsItsReason":     testCancelKeepsReason,
