@@ -44,7 +44,7 @@ func serveCommand() *cobra.Command {
 	f.StringVar(&c.LocalRemoteRoot, "local-remote-root", "", "`folder` under which remotes of type local exist (default none)")
 	f.StringSliceVar(&c.EgressAllow, "egress-allow", nil, "`networks` that tasks may reach although they are loopback, private or link-local")
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "how many executions this process runs at once")
-	f.IntVar(&c.InstanceConcurrency, "instance-concurrency", 0, "how many of them one instance may have (default nine tenths)")
+	f.IntVar(&c.InstanceConcurrency, "instance-concurrency", 0, "how many of them one instance may have, 0 for nine tenths")
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "text or json")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
 	f.BoolVar(&c.Demo, "demo", false, "seed an empty database with a demo")
