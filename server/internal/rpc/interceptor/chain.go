@@ -100,8 +100,8 @@ func (c *Chain) Unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 	return response, nil
 }
 
-// Stream is the chain as a grpc.StreamServerInterceptor. Streams may be long,
-// so that only their client ends them.
+// Stream is the chain as a grpc.StreamServerInterceptor. Streams may be long:
+// they end with their client or with its token.
 func (c *Chain) Stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	ctx, call := c.begin(stream.Context(), info.FullMethod)
 	_ = stream.SetHeader(call.header()) // fails only when the client is gone
@@ -110,7 +110,9 @@ func (c *Chain) Stream(server any, stream grpc.ServerStream, info *grpc.StreamSe
 		if err != nil {
 			return err
 		}
-		return handler(server, &admitted{ServerStream: stream, ctx: ctx, chain: c, call: call})
+		ctx, stop := c.whileValid(ctx, call)
+		defer stop()
+		return orRefused(ctx, handler(server, &admitted{ServerStream: stream, ctx: ctx, chain: c, call: call}))
 	})
 	return c.end(ctx, call, err)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -304,5 +305,62 @@ func TestStreams(t *testing.T) {
 		if status.Code(err) != test.want || handled != (test.want == codes.OK) {
 			t.Errorf("%s: %v, handled %v; want %s", test.name, err, handled, test.want)
 		}
+	}
+}
+
+// expiring verifies a token until its time.
+type expiring struct {
+	until  time.Time
+	broken error
+}
+
+func (e *expiring) Verify(context.Context, string) (auth.Principal, error) {
+	if e.broken != nil {
+		return auth.Principal{}, e.broken
+	}
+	if time.Now().After(e.until) {
+		return auth.Principal{}, &job.UnauthenticatedError{Message: "expired"}
+	}
+	return tokens{}.Verify(context.Background(), "operator")
+}
+
+func TestStreamsEndWithTheirToken(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		method string
+		// breaks says that the token can't be verified after a while.
+		breaks bool
+		want   codes.Code
+		after  time.Duration
+	}{
+		"expired":      {carillonv1.ExecutionService_TailLog_FullMethodName, false, codes.Unauthenticated, time.Hour},
+		"unverifiable": {carillonv1.ExecutionService_TailLog_FullMethodName, true, codes.OK, 3 * time.Hour},
+		"public":       {carillonv1.ExecutionService_DownloadLog_FullMethodName, false, codes.OK, 3 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := setup(t)
+				verifier := &expiring{until: time.Now().Add(time.Hour)}
+				b.chain.Verifier = verifier
+				began := time.Now()
+				stream := &fakeStream{ctx: as(t.Context(), "operator"), request: &carillonv1.TailLogRequest{ExecutionId: "exec_10"}}
+				err := b.chain.Stream(nil, stream, &grpc.StreamServerInfo{FullMethod: test.method, IsServerStream: true}, func(_ any, s grpc.ServerStream) error {
+					if test.breaks {
+						verifier.broken = errors.New("no database")
+					}
+					select {
+					case <-s.Context().Done():
+						return s.Context().Err()
+					case <-time.After(3 * time.Hour):
+						return nil
+					}
+				})
+				took := time.Since(began)
+				if status.Code(err) != test.want || took < test.after || took > test.after+time.Minute {
+					t.Errorf("ended after %v with %v, want %s after %v", took, err, test.want, test.after)
+				}
+			})
+		})
 	}
 }

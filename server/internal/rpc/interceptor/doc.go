@@ -6,7 +6,8 @@
 //  2. A unary call ends after [Options.MaxDuration] at the latest.
 //  3. The bearer token of the authorization metadata, exactly one, is verified.
 //     The method option carillon.v1.access says what the caller needs; a method
-//     without it is refused, so that a forgotten option is no open door.
+//     without it is refused, so that a forgotten option is no open door. That
+//     of a stream is verified again while the stream lasts.
 //  4. For READ and WRITE the object's identifier is taken from the request at
 //     the declared path, and the instance that owns the object is looked up and
 //     checked. An object that is missing and one that the token may not read
