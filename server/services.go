@@ -38,19 +38,20 @@ func (s *Server) openServices(context.Context) error {
 	}
 	s.health = health.NewServer()
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
+	s.executions = executions.New(executions.Options{
+		Store: s.store, Authorizer: s.authorizer, Logs: s.logs,
+		Links: auth.NewLinkSigner(s.keys, now), PublicURL: s.doors.publicURL, Now: now, Log: s.log,
+	})
 	deps := rpc.Deps{
-		Jobs:      s.jobs,
-		Instances: instances.New(s.store, s.authorizer),
-		Configs:   s.configs,
-		Executions: executions.New(executions.Options{
-			Store: s.store, Authorizer: s.authorizer, Logs: s.logs,
-			Links: auth.NewLinkSigner(s.keys, now), PublicURL: s.doors.publicURL, Now: now,
-		}),
-		Exchanger: auth.NewExchanger(s.store, s.store, s.issuer, now),
-		Keys:      s.keys,
-		Issuer:    s.identity().Issuer,
-		Chain:     chain,
-		Health:    s.health,
+		Jobs:       s.jobs,
+		Instances:  instances.New(s.store, s.authorizer, s.lease.Now),
+		Configs:    s.configs,
+		Executions: s.executions,
+		Exchanger:  auth.NewExchanger(s.store, s.store, s.issuer, now),
+		Keys:       s.keys,
+		Issuer:     s.identity().Issuer,
+		Chain:      chain,
+		Health:     s.health,
 	}
 	s.grpc = rpc.NewServer(deps)
 	s.later("gRPC server", func(ctx context.Context) error { return stopGRPC(ctx, s.grpc) })

@@ -6,6 +6,8 @@
 //     the door has checked.
 //   - An instance that a client makes is linked to that client, so that its
 //     instance-* stands for it from then on.
+//   - A pause that has ended by itself is none, whether or not somebody has
+//     looked since.
 //   - A client's secret exists in the clear only in the answer that makes it;
 //     what is stored is its hash.
 package instances
@@ -14,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
@@ -32,11 +35,12 @@ type Store interface {
 type Service struct {
 	store Store
 	auth  *auth.Authorizer
+	now   func() time.Time
 }
 
-// New returns a Service.
-func New(s Store, authorizer *auth.Authorizer) *Service {
-	return &Service{store: s, auth: authorizer}
+// New returns a Service that works by the clock now.
+func New(s Store, authorizer *auth.Authorizer, now func() time.Time) *Service {
+	return &Service{store: s, auth: authorizer, now: func() time.Time { return job.Time(now()) }}
 }
 
 // Options are how something is made.
@@ -59,12 +63,12 @@ func (s *Service) Create(ctx context.Context, in job.Instance, o Options) (job.I
 	if err != nil {
 		return job.Instance{}, err
 	}
-	return s.store.CreateInstance(ctx, in, maker.ClientID, o.Request)
+	return s.show(s.store.CreateInstance(ctx, in, maker.ClientID, o.Request))
 }
 
 // Get answers one instance.
 func (s *Service) Get(ctx context.Context, id int64) (job.Instance, error) {
-	return s.load(ctx, id, auth.Read)
+	return s.show(s.load(ctx, id, auth.Read))
 }
 
 // List answers the instances that the caller may read, newest first.
@@ -79,7 +83,11 @@ func (s *Service) List(ctx context.Context, page store.Page) ([]job.Instance, er
 	} else if len(only) == 0 {
 		return nil, nil
 	}
-	return s.store.Instances(ctx, only, page)
+	list, err := s.store.Instances(ctx, only, page)
+	for i := range list {
+		list[i], _ = s.show(list[i], nil)
+	}
+	return list, err
 }
 
 // Delete removes an instance that is empty.

@@ -14,6 +14,8 @@
 //     definition leaves behind is told by a skip: PAUSED for the time of a
 //     pause, SUPERSEDED for what a change of the schedule overtook, MISSED for
 //     what was overdue when the job was paused. Nothing is made up.
+//   - A changed limit counts anew, and so an exhausted job goes on. What would
+//     have been due after a job's last execution is not due, and not told.
 //   - An interval's anchor is the creation cut to the second. It is set anew
 //     only when the interval or the type changes or the job is activated.
 package jobs
@@ -35,6 +37,8 @@ import (
 // contracts.
 type Store interface {
 	store.Jobs
+	store.Occurrences
+	store.Backfills
 	ResourcesByID(ctx context.Context, ids []int64) ([]job.Resource, error)
 	EnqueueManual(ctx context.Context, m store.Manual) (job.Execution, error)
 	ScheduledBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error)
@@ -58,7 +62,7 @@ func New(s Store, authorizer *auth.Authorizer, types *task.Registry, now func() 
 
 // Get answers one job.
 func (s *Service) Get(ctx context.Context, id int64) (job.Job, error) {
-	return s.load(ctx, id, auth.Read)
+	return s.show(s.load(ctx, id, auth.Read))
 }
 
 // List answers the jobs of an instance, newest first.
@@ -66,7 +70,12 @@ func (s *Service) List(ctx context.Context, instanceID int64, page store.Page) (
 	if err := s.checkInstance(ctx, instanceID, auth.Read); err != nil {
 		return nil, err
 	}
-	return s.store.Jobs(ctx, instanceID, page)
+	jobs, err := s.store.Jobs(ctx, instanceID, page)
+	now := s.now()
+	for i := range jobs {
+		jobs[i] = shown(jobs[i], now)
+	}
+	return jobs, err
 }
 
 // Delete removes a job. etag, when not empty, must be the present one.

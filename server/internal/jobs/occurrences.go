@@ -8,7 +8,6 @@ import (
 
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
-	"github.com/pointscene/carillon/server/internal/schedule"
 	"github.com/pointscene/carillon/server/internal/task"
 )
 
@@ -40,6 +39,8 @@ type Occurrence struct {
 	// Until is the last instant of a range, zero for a single one.
 	Until time.Time
 	Count int64
+	// MovedTo is when it starts instead, zero unless it was moved.
+	MovedTo time.Time
 }
 
 // Window is a part of a job's occurrences. The window of a first page says
@@ -62,12 +63,15 @@ func (s *Service) Occurrences(ctx context.Context, id int64, w Window, limit int
 	if err != nil {
 		return nil, nil, err
 	}
-	times, err := compile(j)
+	if j.Changes, err = s.store.OccurrenceChanges(ctx, id); err != nil {
+		return nil, nil, fmt.Errorf("read the changed occurrences of job %d: %w", id, err)
+	}
+	now := s.now()
+	o, err := look(j, now)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the schedule of job %d: %w", id, err)
 	}
-	now := s.now()
-	if err := w.complete(times, now); err != nil {
+	if err := w.complete(o, now); err != nil {
 		return nil, nil, err
 	}
 	// One more row than asked for tells whether there are more; and rows of
@@ -77,7 +81,7 @@ func (s *Service) Occurrences(ctx context.Context, id int64, w Window, limit int
 	if err != nil {
 		return nil, nil, err
 	}
-	told = append(told, untold(j, times, w, now, told, n)...)
+	told = append(told, o.rows(w, told, n)...)
 	slices.SortStableFunc(told, func(a, b Occurrence) int { return a.ScheduledFor.Compare(b.ScheduledFor) })
 	told = w.rest(told)
 	if len(told) <= limit {
@@ -87,13 +91,13 @@ func (s *Service) Occurrences(ctx context.Context, id int64, w Window, limit int
 }
 
 // complete fills in the defaults of a first page.
-func (w *Window) complete(times *schedule.Schedule, now time.Time) error {
+func (w *Window) complete(o *outlook, now time.Time) error {
 	if w.From.IsZero() {
 		w.From = now.Add(-defaultPast)
 	}
 	if w.To.IsZero() {
 		w.To = later(now, w.From).Add(time.Microsecond)
-		if next := following(times, later(now, w.From.Add(-1)), defaultFuture); len(next) > 0 {
+		if next := o.following(later(now, w.From.Add(-1)), defaultFuture); len(next) > 0 {
 			w.To = next[len(next)-1].Add(time.Microsecond)
 		}
 	}
@@ -170,36 +174,4 @@ func occurrenceOf(skip job.Skip) Occurrence {
 		o.Until = skip.Last
 	}
 	return o
-}
-
-// untold lists what is recorded nowhere yet: the slots from the next run on,
-// or what a pause has passed so far. One that was claimed ahead of its time is
-// recorded and still the next run.
-func untold(j job.Job, times *schedule.Schedule, w Window, now time.Time, told []Occurrence, limit int) []Occurrence {
-	if !j.Active {
-		return pausedSoFar(j, times, w, now)
-	}
-	if j.NextRun.IsZero() {
-		return nil
-	}
-	var list []Occurrence
-	ahead := map[time.Time]bool{}
-	for _, o := range told {
-		ahead[o.ScheduledFor] = o.Outcome == Started
-	}
-	for slot, ok := times.Next(later(j.NextRun, w.start()).Add(-1)); ok && slot.Before(w.To) && len(list) < limit; slot, ok = times.Next(slot) {
-		if !ahead[slot] {
-			list = append(list, Occurrence{ScheduledFor: slot, Outcome: Pending, Count: 1})
-		}
-	}
-	return list
-}
-
-func pausedSoFar(j job.Job, times *schedule.Schedule, w Window, now time.Time) []Occurrence {
-	for _, skip := range paused(j, times, now) {
-		if skip.First.Before(w.To) && !skip.Last.Before(w.start()) {
-			return []Occurrence{occurrenceOf(skip)}
-		}
-	}
-	return nil
 }

@@ -172,7 +172,7 @@ func setup(t testing.TB) *bundle {
 	b.configs = configs.New(b.store, authorizer, ring, parseRemote, b.clock.Now)
 	b.server = rpc.NewServer(rpc.Deps{
 		Jobs:      jobs.New(b.store, authorizer, task.NewRegistry(util.Noop{}, util.Sleep{}, touch{}), b.clock.Now),
-		Instances: instances.New(b.store, authorizer),
+		Instances: instances.New(b.store, authorizer, b.clock.Now),
 		Configs:   b.configs,
 		Executions: executions.New(executions.Options{
 			Store: b.store, Authorizer: authorizer, Logs: b.logs, Links: auth.NewLinkSigner(keys, b.clock.Now), PublicURL: publicURL, Now: b.clock.Now,

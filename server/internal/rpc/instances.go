@@ -65,6 +65,30 @@ func (s *instanceServer) DeleteInstance(ctx context.Context, in *carillonv1.Dele
 	return &carillonv1.DeleteInstanceResponse{}, nil
 }
 
+func (s *instanceServer) PauseInstance(ctx context.Context, in *carillonv1.PauseInstanceRequest) (*carillonv1.Instance, error) {
+	id, err := idOf(job.KindInstance, in.GetInstanceId())
+	if err != nil {
+		return nil, err
+	}
+	paused, err := s.instances.Pause(ctx, instances.Pause{ID: id, Reason: in.GetReason(), Until: given(in.GetUntil())})
+	if err != nil {
+		return nil, err
+	}
+	return instanceMessage(paused), nil
+}
+
+func (s *instanceServer) ResumeInstance(ctx context.Context, in *carillonv1.ResumeInstanceRequest) (*carillonv1.Instance, error) {
+	id, err := idOf(job.KindInstance, in.GetInstanceId())
+	if err != nil {
+		return nil, err
+	}
+	resumed, err := s.instances.Resume(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return instanceMessage(resumed), nil
+}
+
 func (s *instanceServer) CreateResource(ctx context.Context, in *carillonv1.CreateResourceRequest) (*carillonv1.Resource, error) {
 	instance, err := idOf(job.KindInstance, in.GetInstanceId())
 	if err != nil {
@@ -123,7 +147,18 @@ func (s *instanceServer) DeleteResource(ctx context.Context, in *carillonv1.Dele
 }
 
 func instanceMessage(i job.Instance) *carillonv1.Instance {
-	return &carillonv1.Instance{Id: textOf(job.KindInstance, i.ID), Title: i.Title, Description: i.Description, CreatedAt: stamp(i.CreatedAt)}
+	return &carillonv1.Instance{
+		Id: textOf(job.KindInstance, i.ID), Title: i.Title, Description: i.Description, CreatedAt: stamp(i.CreatedAt), Pause: pauseMessage(i.Pause),
+	}
+}
+
+func pauseMessage(p *job.Pause) *carillonv1.Pause {
+	if p == nil {
+		return nil
+	}
+	return &carillonv1.Pause{
+		Reason: p.Reason, Actor: p.Actor, Since: stamp(p.Since), Until: stamp(p.Until), InstanceId: textOf(job.KindInstance, p.InstanceID),
+	}
 }
 
 func resourceMessage(r job.Resource) *carillonv1.Resource {

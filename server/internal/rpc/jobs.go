@@ -100,7 +100,7 @@ func (s *jobServer) PauseJob(ctx context.Context, in *carillonv1.PauseJobRequest
 	if err != nil {
 		return nil, err
 	}
-	j, err := s.jobs.Pause(ctx, id, in.GetEtag())
+	j, err := s.jobs.Pause(ctx, jobs.Pause{ID: id, ETag: in.GetEtag(), Reason: in.GetReason(), Until: given(in.GetUntil())})
 	return s.answer(j, err)
 }
 
@@ -204,6 +204,7 @@ func jobMessage(j job.Job, warnings []schedule.Warning) (*carillonv1.Job, error)
 		CreatedAt:     stamp(j.CreatedAt),
 		UpdatedAt:     stamp(j.UpdatedAt),
 		Warnings:      mapAll(warnings, warningMessage),
+		Pause:         pauseMessage(j.Pause),
 	}
 	optionFields(out, j.Schedule)
 	limitFields(out, j.Policies)
@@ -221,7 +222,7 @@ func jobMessage(j job.Job, warnings []schedule.Warning) (*carillonv1.Job, error)
 
 func jobState(j job.Job) carillonv1.Job_State {
 	switch {
-	case !j.Active:
+	case !j.Active || j.Pause != nil:
 		return carillonv1.Job_PAUSED
 	case j.NextRun.IsZero() && j.Schedule.Type != job.Manual:
 		return carillonv1.Job_EXHAUSTED
@@ -267,6 +268,7 @@ func occurrenceMessage(o jobs.Occurrence) *carillonv1.Occurrence {
 		Reason:       o.Reason,
 		ExecutionId:  textOf(job.KindExecution, o.ExecutionID),
 		Until:        stamp(o.Until),
+		MovedTo:      stamp(o.MovedTo),
 		Count:        int32(min(o.Count, math.MaxInt32)),
 	}
 }

@@ -84,6 +84,7 @@ func TestCreateJobInFull(t *testing.T) {
 	want := proto.CloneOf(asked)
 	want.Id, want.InstanceId, want.State, want.Etag = got.GetId(), in.GetId(), carillonv1.Job_PAUSED, `"1"`
 	want.CreatedAt, want.UpdatedAt = day("04 12:00:30.5"), day("04 12:00:30.5")
+	want.Pause = &carillonv1.Pause{Actor: "operator", Since: day("04 12:00:30.5")}
 	want.Warnings = []*carillonv1.Warning{{Code: "NO_MORE_SLOTS"}} // it ends before the first year is over
 	if diff := cmp.Diff(want, b.get(got.GetId()), protocmp.Transform(), protocmp.IgnoreFields(&carillonv1.Warning{}, "message")); diff != "" {
 		t.Errorf("job (-want +got):\n%s", diff)

@@ -97,8 +97,11 @@ func TestUpdateJob(t *testing.T) {
 			j.MaxExecutions, j.ExecutionTimeLimit, j.PauseAfterFailures, j.Priority = 1, durationpb.New(time.Second), 1, -1
 		}},
 		"no limits, without a mask": {&carillonv1.Job{MaxExecutions: 0, PauseAfterFailures: 0, Priority: 0, ExcludedDates: []string{}}, nil, nil},
-		"pause":                     {&carillonv1.Job{Active: proto.Bool(false)}, nil, func(j *carillonv1.Job) { j.Active, j.State, j.NextRun = proto.Bool(false), carillonv1.Job_PAUSED, nil }},
-		"active":                    {&carillonv1.Job{Active: proto.Bool(true)}, nil, nil},
+		"pause": {&carillonv1.Job{Active: proto.Bool(false)}, nil, func(j *carillonv1.Job) {
+			j.Active, j.State, j.NextRun = proto.Bool(false), carillonv1.Job_PAUSED, nil
+			j.Pause = &carillonv1.Pause{Actor: "operator", Since: day("04 12:02:30.5")}
+		}},
+		"active": {&carillonv1.Job{Active: proto.Bool(true)}, nil, nil},
 		"echo": {&carillonv1.Job{Id: "ignored", InstanceId: in, Etag: `"1"`, State: carillonv1.Job_PAUSED, NextRun: day("01 00:00:00"), CreatedAt: day("01 00:00:00"), Name: "m"}, nil,
 			func(j *carillonv1.Job) { j.Name = "m" }},
 		"checked fields in the mask": {&carillonv1.Job{Name: "m"}, []string{"id", "instance_id", "etag", "name"}, func(j *carillonv1.Job) { j.Name = "m" }},

@@ -1,0 +1,104 @@
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/task"
+)
+
+// Pause asks to stop a job from running when due.
+type Pause struct {
+	ID int64
+	// ETag, when not empty, must be the present one.
+	ETag string
+	// Reason is for people; empty for none.
+	Reason string
+	// Until is when it resumes by itself, zero for never.
+	Until time.Time
+}
+
+// Pause pauses a job. For a paused one reason and end are replaced when either
+// is given; otherwise it stays as it is.
+func (s *Service) Pause(ctx context.Context, p Pause) (job.Job, error) {
+	active := false
+	p.Until = job.Time(p.Until)
+	return s.Update(ctx, Update{ID: p.ID, ETag: p.ETag, Fields: Fields{Active: &active}, pause: &p})
+}
+
+// Resume lets a paused job run again; an active one stays as it is.
+func (s *Service) Resume(ctx context.Context, id int64, etag string) (job.Job, error) {
+	active := true
+	return s.Update(ctx, Update{ID: id, ETag: etag, Fields: Fields{Active: &active}})
+}
+
+// check refuses a pause that would be over at once. Nil says nothing.
+func (p *Pause) check(now time.Time) error {
+	if p == nil || p.Until.IsZero() || p.Until.After(now) {
+		return nil
+	}
+	return job.Invalid("until", task.ReasonOutOfRange, "must be in the future; leave it out for a pause without an end")
+}
+
+// replaces tells whether a pause says something new of a job that is paused.
+func (p *Pause) replaces(j job.Job) bool {
+	said := p != nil && (p.Reason != "" || !p.Until.IsZero())
+	return said && j.Pause != nil && (p.Reason != j.Pause.Reason || !p.Until.Equal(j.Pause.Until))
+}
+
+// setPause says why, since when and until when a job does not run, for one that
+// is not active: by the pause that its caller asked for, or as before.
+func setPause(old job.Job, j *job.Job, asked *Pause, caller string, now time.Time) {
+	if asked == nil {
+		asked = &Pause{}
+	}
+	pause := &job.Pause{Reason: asked.Reason, Actor: caller, Since: now, Until: asked.Until}
+	switch {
+	case j.Active:
+		j.Pause = nil
+	case old.Active:
+		j.Pause = pause
+	case asked.replaces(old):
+		pause.Since = old.Pause.Since
+		j.Pause = pause
+	}
+}
+
+// show is a job that was read, as people see it.
+func (s *Service) show(j job.Job, err error) (job.Job, error) {
+	if err != nil {
+		return job.Job{}, err
+	}
+	return shown(j, s.now()), nil
+}
+
+// shown adds to a job what its instance's pause means.
+func shown(j job.Job, now time.Time) job.Job {
+	switch {
+	case j.HeldAt.IsZero():
+	case !j.Hold.Over(now):
+		j.Pause = both(j.Pause, j.Hold)
+	case j.Active && !exhausted(j): // the ticker will come by in a moment
+		if times, err := compile(j); err == nil {
+			j.NextRun, _ = times.Next(now)
+		}
+	}
+	return j
+}
+
+// both is what people are told of two pauses: it ends with the later one.
+func both(own, instance *job.Pause) *job.Pause {
+	if own == nil {
+		return instance
+	}
+	p := *own
+	p.InstanceID = instance.InstanceID
+	switch {
+	case p.Until.IsZero() || instance.Until.IsZero():
+		p.Until = time.Time{}
+	default:
+		p.Until = later(p.Until, instance.Until)
+	}
+	return &p
+}
