@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -108,6 +109,7 @@ func TestSecretsAreSeenNowhere(t *testing.T) {
 	if _, err := server.As("").HTTP(t.Context(), http.MethodGet, "/v1/instances", "", "X-Request-Id", control); err != nil {
 		t.Fatal(err)
 	}
+	harness.Wait(t, 10*time.Second, "the request is logged", func() bool { return strings.Contains(server.Log(), control) })
 	for place, text := range map[string]string{"the answers": c.seen.String(), "the log": server.Log(), "the files": filesOf(t, server.DataDir)} {
 		if !strings.Contains(text, control) {
 			t.Errorf("%s lack the name of a job: the search finds nothing", place)

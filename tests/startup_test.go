@@ -126,8 +126,8 @@ func TestWrongSurroundings(t *testing.T) {
 		if err := os.Chmod(keyset, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		refusesToStart(t, 1, []string{"--keyset", "0600"}, nil, serve(server.DataDir)...)
-		refusesToStart(t, 1, []string{"--keyset", "0600"}, nil, "token", "--scope", "operator", "--data-dir", server.DataDir)
+		refusesToStart(t, 1, []string{"--keyset", "0644", "chmod 600"}, nil, serve(server.DataDir)...)
+		refusesToStart(t, 1, []string{"--keyset", "0644", "chmod 600"}, nil, "token", "--scope", "operator", "--data-dir", server.DataDir)
 	})
 	t.Run("keyset missing", func(t *testing.T) {
 		if err := os.Rename(keyset, keyset+".away"); err != nil {

@@ -1,0 +1,310 @@
+package tests
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite" // looks into the file that a kill left
+
+	"github.com/pointscene/carillon/tests/harness"
+	"github.com/pointscene/carillon/tests/pgtest"
+)
+
+// load creates and runs jobs as fast as the server lets it, and remembers what
+// was acknowledged.
+type load struct {
+	tenant *harness.Tenant
+	sink   *harness.Sink
+	// minutely jobs are due every minute, so that kills meet claims ahead, too.
+	minutely []string
+
+	mu sync.Mutex
+	// jobs and runs are acknowledged: by request id, the identifier.
+	jobs, runs map[string]string
+	// unsure are requests whose answer never came.
+	unsure map[string]bool
+	sent   int
+}
+
+const minutelyJobs = 20
+
+func newLoad(t *testing.T, tenant *harness.Tenant) *load {
+	t.Helper()
+	l := &load{tenant: tenant, sink: harness.NewSink(t), jobs: map[string]string{}, runs: map[string]string{}, unsure: map[string]bool{}}
+	for i := range minutelyJobs {
+		name := fmt.Sprint("/minutely/", i)
+		l.minutely = append(l.minutely, tenant.Create(t, object{"name": name, "frequencyType": "CRON_BASED", "cronExpression": "* * * * *", "overlapPolicy": "ALLOW"},
+			harness.Get("call", l.sink.URL+name)))
+	}
+	return l
+}
+
+// drive works on a server until ctx ends; one door for each worker.
+func (l *load) drive(ctx context.Context, server *harness.Server) *sync.WaitGroup {
+	var working sync.WaitGroup
+	caller := server.As(l.tenant.Operator.Token)
+	for _, door := range []harness.Door{caller.GRPCDoor(), caller.RESTDoor(), caller.GraphQLDoor(false), caller.GRPCDoor()} {
+		working.Go(func() {
+			for ctx.Err() == nil {
+				l.step(ctx, door)
+			}
+		})
+	}
+	return &working
+}
+
+// step makes a job and runs it.
+func (l *load) step(ctx context.Context, door harness.Door) {
+	l.mu.Lock()
+	l.sent++
+	id := fmt.Sprint("request-", l.sent)
+	l.mu.Unlock()
+	path := "/" + id
+	request := l.tenant.Job(object{"name": id, "active": true}, harness.Get("call", l.sink.URL+path), harness.Sleep("work", 20*time.Millisecond))
+	request["requestId"] = id
+	job, ok := l.send(ctx, door, l.jobs, id, "CreateJob", request)
+	if ok {
+		l.send(ctx, door, l.runs, id, "RunJob", object{"jobId": job, "requestId": "run-" + id})
+	}
+}
+
+// send makes a call and notes what became of it.
+func (l *load) send(ctx context.Context, door harness.Door, noted map[string]string, id, rpc string, request object) (string, bool) {
+	answer, err := door.Call(ctx, rpc, request)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.unsure[id] = true
+		return "", false
+	}
+	noted[id] = harness.Text(answer, "id")
+	return noted[id], true
+}
+
+// check compares what was acknowledged with what a server has, after every
+// execution has ended.
+func (l *load) check(t *testing.T, server *harness.Server) {
+	t.Helper()
+	door := server.As(l.tenant.Operator.Token).GRPCDoor()
+	instance := object{"instanceId": l.tenant.Instance}
+	var executions []object
+	open := func() int {
+		var err error
+		if executions, err = harness.All(t.Context(), door, "ListExecutions", "executions", instance); err != nil {
+			t.Fatal(err)
+		}
+		return len(slices.DeleteFunc(slices.Clone(executions), func(e object) bool { return e["finishedAt"] != nil }))
+	}
+	if !harness.Within(30*time.Second, func() bool { return open() == 0 }) {
+		t.Errorf("%d executions stay open", open())
+	}
+	jobs, err := harness.All(t.Context(), door, "ListJobs", "jobs", instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.checkJobs(t, jobs)
+	l.checkExecutions(t, executions)
+	l.sink.Check(t)
+	states := map[any]int{}
+	for _, e := range executions {
+		states[e["state"]]++
+	}
+	t.Logf("%d jobs and %d runs were acknowledged, %d requests lost their answer; executions ended %v; %d effects",
+		len(l.jobs), len(l.runs), len(l.unsure), states, len(l.sink.Effects()))
+	if len(l.jobs) == 0 || len(l.runs) == 0 {
+		t.Error("nothing was acknowledged: the story tells nothing")
+	}
+}
+
+// checkJobs wants every acknowledged job, and none twice.
+func (l *load) checkJobs(t *testing.T, jobs []object) {
+	t.Helper()
+	byName := map[string]string{}
+	for _, job := range jobs {
+		name := harness.Text(job, "name")
+		if first, twice := byName[name]; twice {
+			t.Errorf("the request %s made %s and %s", name, first, job["id"])
+		}
+		byName[name] = harness.Text(job, "id")
+	}
+	for request, id := range l.jobs {
+		if byName[request] != id {
+			t.Errorf("%s was acknowledged as %s, and is %q now", request, id, byName[request])
+		}
+	}
+	for name := range byName {
+		if l.jobs[name] == "" && !l.unsure[name] && name[0] != '/' {
+			t.Errorf("nobody asked for the job %s", name)
+		}
+	}
+}
+
+// checkExecutions wants every acknowledged run, one execution for each
+// instant, and an end that says whether it succeeded.
+func (l *load) checkExecutions(t *testing.T, executions []object) {
+	t.Helper()
+	known := map[string]object{}
+	instants := map[string]string{}
+	effects := map[string]bool{}
+	for _, e := range l.sink.Effects() {
+		effects[e.Execution] = true
+	}
+	for _, e := range executions {
+		id := harness.Text(e, "id")
+		known[id] = e
+		if e["trigger"] == "SCHEDULE" {
+			instant := fmt.Sprint(e["jobId"], " ", e["scheduledFor"])
+			if first, twice := instants[instant]; twice {
+				t.Errorf("%s has two executions: %s and %s", instant, first, id)
+			}
+			instants[instant] = id
+		}
+		switch state, succeeded := e["state"], e["success"] == true; {
+		case (state == "SUCCEEDED") != succeeded:
+			t.Errorf("%s is %v and its success is %v", id, state, e["success"])
+		case succeeded && !effects[id]:
+			t.Errorf("%s succeeded without an effect", id)
+		case !succeeded && state != "WORKER_LOST":
+			t.Errorf("%s ended %v: %v", id, state, e["error"])
+		}
+	}
+	for request, id := range l.runs {
+		if known[id] == nil {
+			t.Errorf("the run of %s was acknowledged as %s, and is gone", request, id)
+		}
+	}
+	for id := range effects {
+		if known[id] == nil {
+			t.Errorf("%s had an effect, and is not known", id)
+		}
+	}
+}
+
+// moment is some time after which a kill comes.
+func moment(least, most time.Duration) time.Duration { return least + rand.N(most-least) }
+
+// kill -9 at any moment loses nothing that was acknowledged, and leaves nothing
+// open.
+func TestKillOnSQLite(t *testing.T) {
+	t.Parallel()
+	rounds := 20
+	if long() {
+		rounds = 300
+	}
+	server := harness.Start(t, harness.Options{Flags: harness.Loopback})
+	l := newLoad(t, server.NewTenant(t))
+	sleeper := l.tenant.Create(t, object{"name": "/sleeper", "overlapPolicy": "ALLOW"}, harness.Get("call", l.sink.URL+"/sleeper"), harness.Sleep("long", 10*time.Minute))
+	for range rounds {
+		door := server.As(l.tenant.Operator.Token).GRPCDoor()
+		running := harness.Text(harness.Must(t, door, "RunJob", object{"jobId": sleeper}), "id")
+		ctx, stop := context.WithCancel(t.Context())
+		working := l.drive(ctx, server)
+		until(t, time.Now().Add(moment(50*time.Millisecond, 700*time.Millisecond)))
+		server.Kill(t)
+		stop()
+		working.Wait()
+		intact(t, server.DataDir)
+		server = server.Again(t)
+		l.lost(t, server, running, 2*time.Second)
+	}
+	l.check(t, server)
+}
+
+// lost wants an execution of a killed process to end in time.
+func (l *load) lost(t *testing.T, server *harness.Server, execution string, goal time.Duration) {
+	t.Helper()
+	door := server.As(l.tenant.Operator.Token).GRPCDoor()
+	asked := time.Now()
+	var last object
+	harness.Wait(t, 20*time.Second, execution+" has ended", func() bool {
+		last = harness.Must(t, door, "GetExecution", object{"executionId": execution})
+		return last["finishedAt"] != nil
+	})
+	if last["state"] != "WORKER_LOST" || last["success"] != false || harness.Text(last, "error", "reason") == "" {
+		t.Errorf("the killed process's execution ended as %v", last)
+	}
+	if took := time.Since(asked); took > goal {
+		t.Logf("SLOW: %s ended %s after the kill or the start, the goal is %s", execution, took, goal)
+	}
+}
+
+// intact asks SQLite whether its file is whole: a copy, so that it is the next
+// start that recovers the file itself.
+func intact(t *testing.T, folder string) {
+	t.Helper()
+	copied := t.TempDir()
+	for _, name := range []string{"carillon.db", "carillon.db-wal"} {
+		text, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(copied, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(copied, "carillon.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var verdict string
+	if err := db.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
+		t.Errorf("the database is not whole: %s, %v", verdict, err)
+	}
+}
+
+// The same on PostgreSQL, where another replica goes on meanwhile.
+func TestKillOneOfTwo(t *testing.T) {
+	t.Parallel()
+	rounds := 5
+	if long() {
+		rounds = 60
+	}
+	replicas := harness.StartReplicas(t, 2, pgtest.Open(t), harness.Options{Flags: harness.Loopback})
+	l := newLoad(t, replicas[0].NewTenant(t))
+	sleeper := l.tenant.Create(t, object{"name": "/sleeper", "overlapPolicy": "ALLOW"}, harness.Get("call", l.sink.URL+"/sleeper"), harness.Sleep("long", 10*time.Minute))
+	for round := range rounds {
+		victim, other := round%2, 1-round%2
+		onVictim, stopVictim := context.WithCancel(t.Context())
+		onOther, stopOther := context.WithCancel(t.Context())
+		both := []*sync.WaitGroup{l.drive(onVictim, replicas[victim]), l.drive(onOther, replicas[other])}
+		running := l.runOn(t, replicas[victim], replicas[other], sleeper)
+		until(t, time.Now().Add(moment(50*time.Millisecond, 700*time.Millisecond)))
+		replicas[victim].Kill(t)
+		stopVictim()
+		l.lost(t, replicas[other], running, time.Second)
+		replicas[victim] = replicas[victim].Again(t)
+		stopOther()
+		for _, working := range both {
+			working.Wait()
+		}
+	}
+	l.check(t, replicas[0])
+	l.check(t, replicas[1])
+}
+
+// runOn makes one replica run a job: the other one stands still meanwhile.
+func (l *load) runOn(t *testing.T, replica, other *harness.Server, job string) string {
+	t.Helper()
+	other.Signal(t, syscall.SIGSTOP)
+	defer other.Signal(t, syscall.SIGCONT)
+	door := replica.As(l.tenant.Operator.Token).GRPCDoor()
+	execution := harness.Text(harness.Must(t, door, "RunJob", object{"jobId": job}), "id")
+	harness.Wait(t, 20*time.Second, execution+" runs", func() bool {
+		return harness.Must(t, door, "GetExecution", object{"executionId": execution})["state"] == "RUNNING"
+	})
+	return execution
+}
