@@ -257,3 +257,23 @@ func TestBackfillSlots(t *testing.T) {
 		t.Errorf("no room: %v", got)
 	}
 }
+
+func TestExcludedDatesInAPauseAreTold(t *testing.T) {
+	t.Parallel()
+	daily := with(job.Policies{}, func(d *store.Due) {
+		d.Active, d.PausedAt = false, at(-73*time.Hour)
+		d.Schedule = job.Schedule{Type: job.CronBased, Cron: "0 12 * * *", TimeZone: "UTC", ScheduleOptions: job.ScheduleOptions{
+			ExcludedDates: []string{"2026-03-03/2026-03-04"}, Since: at(-100 * time.Hour),
+		}}
+	})
+	want := store.Decision{
+		Skips: []job.Skip{
+			skip(job.SkipPaused, -72*time.Hour, -48*time.Hour, 2, 0),
+			skip(job.SkipExcluded, -24*time.Hour, 0, 2, 0),
+		},
+		Resume: true, Since: at(time.Minute), Next: at(24 * time.Hour),
+	}
+	if diff := cmp.Diff(want, policy.Due(daily, at(time.Minute))); diff != "" {
+		t.Errorf("decision (-want +got):\n%s", diff)
+	}
+}

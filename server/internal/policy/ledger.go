@@ -7,10 +7,6 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
-// maxExcludedGaps bounds for how many slots after a downtime the excluded ones
-// between them are told: a minute job has as many in a month.
-const maxExcludedGaps = 50_000
-
 // missed tells the slots in [first, last]: as MISSED, or as a caller wanted it.
 func (d *decider) missed(first, last time.Time) {
 	for _, c := range d.Changes {
@@ -77,15 +73,12 @@ func (d *decider) excluded(newest time.Time) {
 	if before, ok := d.times.Between(after, d.NextRun.Add(-1)); ok {
 		after = before.Last
 	}
-	for range maxExcludedGaps {
-		if gap, ok := d.times.Excluded(after, newest); ok {
-			d.out.Skips = append(d.out.Skips, d.row(job.SkipExcluded, gap.First, gap.Last, gap.Count, 0))
-		}
-		slot, ok := d.times.Next(after)
-		if !ok || !slot.Before(newest) {
-			return
-		}
-		after = slot
+	d.excludedRuns(after, newest)
+}
+
+func (d *decider) excludedRuns(after, upTo time.Time) {
+	for _, run := range d.times.ExcludedRuns(after, upTo) {
+		d.out.Skips = append(d.out.Skips, d.row(job.SkipExcluded, run.First, run.Last, run.Count, 0))
 	}
 }
 

@@ -57,4 +57,8 @@ func (d *decider) paused(since time.Time) {
 		}
 	}
 	d.skip(job.SkipPaused, first, d.now, 0)
+	if len(d.Schedule.ExcludedDates) > 0 {
+		d.excludedRuns(since, d.now)
+		d.out.Since = d.now // what was excluded until now is told
+	}
 }

@@ -58,6 +58,8 @@ type Decision struct {
 	// Resume makes a paused job active; Anchor is its interval's new anchor.
 	Resume bool
 	Anchor time.Time
+	// Since, when not zero, is from when on excluded slots are still to be told.
+	Since time.Time
 	// Unhold ends what the instance's pause did to the job.
 	Unhold bool
 	// Consumed are the slots whose changes are told and over, Done those that

@@ -251,6 +251,11 @@ func rareWrites(req store.ClaimRequest, d *dueRow, decision store.Decision) (wri
 	if !decision.Anchor.IsZero() {
 		writes = append(writes, write{`UPDATE schedules SET anchor = $2 WHERE id = $1`, []any{d.JobID, micros(decision.Anchor)}})
 	}
+	if !decision.Since.IsZero() {
+		options := d.Schedule.ScheduleOptions
+		options.Since = decision.Since
+		writes = append(writes, write{`UPDATE schedules SET extras = $2 WHERE id = $1`, []any{d.JobID, optionsText(options)}})
+	}
 	if decision.Unhold {
 		writes = append(writes, write{`UPDATE schedules SET held_at = 0 WHERE id = $1`, []any{d.JobID}})
 	}
@@ -388,16 +393,19 @@ type queuedRow struct {
 func scanQueued(scan func(...any) error) (queuedRow, error) {
 	var q queuedRow
 	var scheduled, notBefore, created, first, anchor int64
-	var policies, workflow string
+	var policies, extras, workflow string
 	err := scan(&q.row, &q.ExecutionID, &q.JobID, &q.InstanceID, &q.Trigger, &q.TriggerID, &scheduled, &notBefore, &created,
 		&first, &q.Attempt, &q.waits, &q.jobFence, &q.JobVersion, &q.Schedule.Type, &q.Schedule.Cron, &q.Schedule.IntervalMinutes,
-		&q.Schedule.TimeZone, &anchor, &policies, &workflow)
+		&q.Schedule.TimeZone, &anchor, &policies, &extras, &workflow)
 	if err != nil {
 		return q, err
 	}
 	q.ScheduledFor, q.NotBefore, q.CreatedAt = timeOf(scheduled), timeOf(notBefore), timeOf(created)
 	q.FirstStartedAt, q.Schedule.Anchor = timeOf(first), timeOf(anchor)
 	q.Workflow = json.RawMessage(workflow)
+	if q.Schedule.ScheduleOptions, err = optionsOf(extras); err != nil {
+		return q, err
+	}
 	q.Policies, err = policiesOf(policies)
 	return q, err
 }

@@ -242,7 +242,7 @@ func pgInsertFresh(ctx context.Context, tx pgx.Tx, fresh []*skipRow) error {
 // only while none has an owner.
 const pgLockQueued = `
 SELECT a.ctid::text, a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
-       a.first_started_at, a.attempt, a.waits, s.fence, s.version, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, j.workflow
+       a.first_started_at, a.attempt, a.waits, s.fence, s.version, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, s.extras, j.workflow
 FROM active_executions a
 JOIN schedules s ON s.id = a.job_id
 JOIN jobs j ON j.id = a.job_id

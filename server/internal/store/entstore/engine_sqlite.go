@@ -214,7 +214,7 @@ func liteCancel(tx *liteTx, jobs []int64, now int64) (signals []store.Signal, er
 const (
 	liteQueued = `
 SELECT '', a.id, a.job_id, a.instance_id, a."trigger", a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
-       a.first_started_at, a.attempt, a.waits, s.fence, s.version, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, j.workflow
+       a.first_started_at, a.attempt, a.waits, s.fence, s.version, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, s.extras, j.workflow
 FROM active_executions a
 JOIN schedules s ON s.id = a.job_id
 JOIN jobs j ON j.id = a.job_id

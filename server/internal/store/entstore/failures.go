@@ -52,6 +52,8 @@ func pauseJob(end store.Finish, failures int, r runner) error {
 		reason += ": " + end.Error.Reason
 	}
 	for _, w := range []write{
+		{`UPDATE schedules SET started = started - (SELECT count(*) FROM active_executions WHERE job_id = $1 AND scheduled_for > $2 AND ` + aheadOf + `)
+WHERE id = $1 AND started > 0`, []any{end.JobID, now}},
 		{`DELETE FROM active_executions WHERE job_id = $1 AND scheduled_for > $2 AND ` + aheadOf, []any{end.JobID, now}},
 		{`UPDATE schedules SET active = false, paused_until = 0, version = version + 1,
   paused_at = CASE WHEN held_at > 0 THEN held_at WHEN next_run > 0 AND next_run <= $2 THEN next_run - 1 ELSE $2 END,
