@@ -89,7 +89,7 @@ func DefaultConfig() Config {
 		Roles:            Roles(),
 		HistoryRetention: 2160 * time.Hour,
 		DrainTimeout:     30 * time.Second,
-		Concurrency:      1000,
+		Concurrency:      2000,
 		LogFormat:        "text",
 		LogLevel:         "info",
 		Version:          "unknown",

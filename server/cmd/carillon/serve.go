@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pointscene/carillon/server"
+	"github.com/pointscene/carillon/server/internal/telemetry"
 )
 
 func serveCommand() *cobra.Command {
@@ -21,6 +22,7 @@ func serveCommand() *cobra.Command {
 			if err := c.Validate(); err != nil {
 				return usageError{err}
 			}
+			telemetry.TradeMemoryForTime()
 			s, err := server.New(cmd.Context(), c)
 			if err != nil {
 				return err

@@ -9,14 +9,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/pointscene/carillon/server/internal/executionlog"
 	"github.com/pointscene/carillon/server/internal/executor"
-	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/lease"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
 	"github.com/pointscene/carillon/server/internal/task"
 	"github.com/pointscene/carillon/server/internal/task/util"
+	"github.com/pointscene/carillon/server/internal/telemetry"
 	"github.com/pointscene/carillon/server/internal/ticker"
 )
 
@@ -44,7 +46,8 @@ type engine struct {
 
 // openEngine wires a replica and registers it; start makes it claim.
 func openEngine(ctx context.Context, url string, places int) (e *engine, err error) {
-	e = &engine{counts: newCounts()}
+	e = &engine{}
+	e.counts = newCounts(func() int { return e.executor.Taken() })
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.close())
@@ -128,8 +131,10 @@ func (e *engine) close() (err error) {
 	return errors.Join(err, os.RemoveAll(e.folder))
 }
 
-// counts is what a run is measured by.
+// counts is what a run is measured by, beside the server's own metrics.
 type counts struct {
+	*telemetry.Engine
+
 	mu     sync.Mutex
 	stored int
 	// until closes enough when that many ends are stored.
@@ -140,7 +145,9 @@ type counts struct {
 	late, looks []time.Duration
 }
 
-func newCounts() *counts { return &counts{enough: make(chan struct{})} }
+func newCounts(places func() int) *counts {
+	return &counts{Engine: telemetry.NewEngine(prometheus.NewRegistry(), places), enough: make(chan struct{})}
+}
 
 // await returns when that many ends are stored in all.
 func (c *counts) await(ctx context.Context, ends int) error {
@@ -163,16 +170,15 @@ func (c *counts) await(ctx context.Context, ends int) error {
 
 // Started implements executor.Metrics.
 func (c *counts) Started(late time.Duration) {
+	c.Engine.Started(late)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.late = append(c.late, late)
 }
 
-// Ended implements executor.Metrics.
-func (c *counts) Ended(job.State, time.Duration) {}
-
 // Stored implements executor.Metrics.
-func (c *counts) Stored(ends int, _ time.Duration) {
+func (c *counts) Stored(ends int, took time.Duration) {
+	c.Engine.Stored(ends, took)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.stored
@@ -181,12 +187,6 @@ func (c *counts) Stored(ends int, _ time.Duration) {
 		close(c.enough)
 	}
 }
-
-// Claimed implements ticker.Metrics.
-func (c *counts) Claimed(int, time.Duration) {}
-
-// Skipped implements ticker.Metrics.
-func (c *counts) Skipped(string, int64) {}
 
 // timedStore notes how long looks took that found nothing.
 type timedStore struct {

@@ -96,7 +96,13 @@ func rawBatches(rows []rawRow) (batches []rawBatch) {
 
 func (d *database) rawPostgres(ctx context.Context, rows []rawRow) (run, done func() error, err error) {
 	batches := rawBatches(rows)
-	conn, err := pgx.Connect(ctx, d.url)
+	config, err := pgx.ParseConfig(d.url)
+	if err != nil {
+		return nil, nil, errors.New("the database's URL is malformed")
+	}
+	// As the store's connections for the engine.
+	config.RuntimeParams["jit"], config.RuntimeParams["enable_seqscan"] = "off", "off"
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, nil, err
 	}

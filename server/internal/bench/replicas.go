@@ -14,7 +14,7 @@ func (c Config) replicas(ctx context.Context, server string) error {
 	t := &table{
 		title: fmt.Sprintf("Two replicas: a herd of %d jobs, %s", jobs, databaseName(server)),
 		note:  "CPU in seconds per 100,000 executions, with the start and the end of both processes.",
-		head:  []string{"executions/s", "CPU", "of it programs", "of it database", "executions of each"},
+		head:  []string{"executions/s", "CPU", "of it programs", "of it database", "executions of each", "most memory of each"},
 	}
 	_, err := c.herdOnce(ctx, server, herd{jobs: jobs}, func(ctx context.Context, d *database, _ herd) (f figure, err error) {
 		var both [2]*child
@@ -26,8 +26,10 @@ func (c Config) replicas(ctx context.Context, server string) error {
 		}
 		var stored [2]int
 		f, err = measure(ctx, d, func() error { return errors.Join(both[0].begin(), both[1].begin(), d.awaitDone(ctx)) })
+		var memory [2]string
 		for i, r := range both {
 			var ended error
+			memory[i] = r.memory()
 			stored[i], ended = r.end()
 			err = errors.Join(err, ended)
 		}
@@ -37,7 +39,7 @@ func (c Config) replicas(ctx context.Context, server string) error {
 		f.program = both[0].used() + both[1].used()
 		per := 100_000 / float64(jobs)
 		t.add(fmt.Sprintf("%.0f", float64(jobs)/f.took.Seconds()), seconds(f.total(), per), seconds(f.program, per), seconds(f.database, per),
-			fmt.Sprintf("%d + %d", stored[0], stored[1]))
+			fmt.Sprintf("%d + %d", stored[0], stored[1]), memory[0]+" + "+memory[1])
 		return f, nil
 	})
 	if err != nil {

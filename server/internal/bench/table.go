@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -52,9 +53,13 @@ func quantile(values []time.Duration, part float64) time.Duration {
 // ms is a duration in milliseconds for people.
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond)) }
 
-// median is the middle of the values, with the lowest and highest.
+// median is the middle of the values, with the lowest and highest; a dash
+// where there is nothing to measure, as for the database's part on SQLite.
 func median(values []float64, format string) string {
 	slices.Sort(values)
+	if highest := values[len(values)-1]; highest == 0 || math.IsNaN(highest) {
+		return "–"
+	}
 	middle := fmt.Sprintf(format, values[len(values)/2])
 	if len(values) == 1 {
 		return middle

@@ -13,10 +13,11 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-// The statements below take arrays, one element a row. Two habits keep their
+// The statements below take arrays, one element a row. Three habits keep their
 // plans right however stale the statistics are: rows are locked first and then
-// found again by ctid, and no statement joins a big table to unnest() by
-// anything else than a lateral look-up of its key.
+// found again by ctid; no statement joins a big table to unnest() by anything
+// else than a lateral look-up of its key, which OFFSET 0 or FOR UPDATE keeps
+// from becoming a join; and no table is read from end to end (openEngine).
 
 var pgLockDue = `
 SELECT s.ctid::text, ` + dueColumns + `
@@ -31,7 +32,7 @@ FOR UPDATE SKIP LOCKED`
 const pgBehindDue = `
 SELECT u.id, j.workflow, coalesce(a.blocking, 0), coalesce(a.waiting, 0)
 FROM unnest($1::bigint[]) AS u(id)
-CROSS JOIN LATERAL (SELECT workflow FROM jobs WHERE jobs.id = u.id) j
+CROSS JOIN LATERAL (SELECT workflow FROM jobs WHERE jobs.id = u.id OFFSET 0) j
 LEFT JOIN LATERAL (
   SELECT min(x.id) AS blocking, count(*) FILTER (WHERE x.waits AND x.owner = 0) AS waiting
   FROM active_executions x WHERE x.job_id = u.id AND x.trigger <> 'BACKFILL'
@@ -177,9 +178,13 @@ SELECT id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, 
   'CANCELLED', attempt, fence, $3, tasks, log_bytes FROM gone`
 
 const pgFoldSkips = `
-UPDATE skips k SET last = u.last, count = k.count + u.count
-FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS u(id, reason, blocked_by, last, count)
-WHERE k.id = u.id AND k.reason = u.reason AND k.blocked_by = u.blocked_by
+UPDATE skips k SET last = l.last, count = k.count + l.count
+FROM (
+  SELECT x.row, u.last, u.count
+  FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS u(id, reason, blocked_by, last, count)
+  CROSS JOIN LATERAL (SELECT y.ctid AS row FROM skips y WHERE y.id = u.id AND y.reason = u.reason AND y.blocked_by = u.blocked_by OFFSET 0) x
+) l
+WHERE k.ctid = l.row
 RETURNING k.id`
 
 const pgInsertSkips = `
@@ -266,9 +271,13 @@ FROM unnest($2::text[]::tid[], $3::bigint[], $4::bigint[]) AS u(row, attempt, fe
 WHERE a.ctid = u.row`
 
 const pgRaiseFences = `
-UPDATE schedules s SET fence = greatest(s.fence, u.fence), skip_id = 0
-FROM (SELECT job_id, max(fence) AS fence FROM unnest($1::bigint[], $2::bigint[]) AS x(job_id, fence) GROUP BY job_id) AS u
-WHERE s.id = u.job_id`
+UPDATE schedules s SET fence = greatest(s.fence, l.fence), skip_id = 0
+FROM (
+  SELECT k.row, max(u.fence) AS fence FROM unnest($1::bigint[], $2::bigint[]) AS u(job_id, fence)
+  CROSS JOIN LATERAL (SELECT x.ctid AS row FROM schedules x WHERE x.id = u.job_id OFFSET 0) k
+  GROUP BY k.row
+) l
+WHERE s.ctid = l.row`
 
 func (s *Store) pgClaimQueued(ctx context.Context, req store.ClaimRequest) (claimed []store.Claimed, more bool, err error) {
 	err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -335,7 +344,7 @@ func pgTakeQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, ro
 
 const pgStillClaimed = `
 SELECT a.id, a.state FROM unnest($1::bigint[], $2::bigint[]) AS u(id, fence)
-CROSS JOIN LATERAL (SELECT id, state FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence) a`
+CROSS JOIN LATERAL (SELECT id, state FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence OFFSET 0) a`
 
 func (s *Store) pgStillClaimed(ctx context.Context, claimed []store.Claimed) (map[int64]job.State, error) {
 	ids, fences := make([]int64, len(claimed)), make([]int64, len(claimed))
@@ -344,7 +353,7 @@ func (s *Store) pgStillClaimed(ctx context.Context, claimed []store.Claimed) (ma
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	found, err := s.pool.Query(ctx, pgStillClaimed, ids, fences)
+	found, err := s.engine.Query(ctx, pgStillClaimed, ids, fences)
 	if err != nil {
 		return nil, convert("check claims", err)
 	}
@@ -559,5 +568,5 @@ func (s *Store) pgProgress(ctx context.Context, reports []store.Progress) (map[i
 func (s *Store) pgTx(ctx context.Context, fn func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return fn(ctx, tx) })
+	return pgx.BeginFunc(ctx, s.engine, func(tx pgx.Tx) error { return fn(ctx, tx) })
 }

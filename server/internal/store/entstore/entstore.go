@@ -45,7 +45,8 @@ type Options struct {
 	URL string
 	// Timeout bounds each call; 5 s when zero.
 	Timeout time.Duration
-	// MaxConns bounds the connections to PostgreSQL; 16 when zero.
+	// MaxConns bounds the connections to PostgreSQL; 16 when zero. The engine
+	// has engineConns more to itself.
 	MaxConns int32
 	Log      *slog.Logger
 }
@@ -57,8 +58,9 @@ type Store struct {
 	timeout time.Duration
 	log     *slog.Logger
 
-	// pool is nil on SQLite.
-	pool *pgxpool.Pool
+	// pool is nil on SQLite, and so is engine: the connections of what runs for
+	// every execution.
+	pool, engine *pgxpool.Pool
 	// read is SQLite's pool of readers: WAL lets them pass the one writer.
 	// On PostgreSQL it is db.
 	read *sql.DB
@@ -116,10 +118,31 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	engine, err := openEngine(ctx, config)
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open database: %w", err)
+	}
 	db := stdlib.OpenDBFromPool(pool)
 	db.SetMaxIdleConns(0) // the pool keeps them
 	client := ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, db)))
-	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, pool: pool, read: db, readClient: client, session: session}, nil
+	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, pool: pool, engine: engine, read: db, readClient: client, session: session}, nil
+}
+
+// engineConns are enough for one claim, one group of ends, and what runs now
+// and then beside them.
+const engineConns = 4
+
+// openEngine opens the engine's connections: its own, so that callers can't
+// take them all. They read no table from end to end. PostgreSQL keeps the plan
+// of a statement that it made while a table was empty, as active_executions is
+// most of the time, and to read an empty table whole seems cheapest then; in
+// the next herd it would do so for every row.
+func openEngine(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
+	config = config.Copy()
+	config.MaxConns = engineConns
+	config.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
+	return pgxpool.NewWithConfig(ctx, config)
 }
 
 func openSQLite(ctx context.Context, o Options) (*Store, error) {
@@ -198,6 +221,7 @@ func (s *Store) Close() error {
 	}
 	if s.pool != nil {
 		s.pool.Close()
+		s.engine.Close()
 	}
 	return err
 }

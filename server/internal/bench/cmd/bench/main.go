@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/bench"
+	"github.com/pointscene/carillon/server/internal/telemetry"
 	"github.com/pointscene/carillon/tests/pgtest"
 )
 
@@ -39,11 +40,12 @@ func run() (err error) {
 	flag.IntVar(&c.Rate, "rate", 500, "executions a second of the steady load")
 	flag.DurationVar(&c.For, "for", 20*time.Second, "how long the steady load and the idle time last, up to 5m")
 	flag.IntVar(&c.Others, "others", 1_000_000, "jobs stored beside, in the scenario scale")
-	flag.IntVar(&c.Places, "places", 1000, "executions that a replica runs at once")
+	flag.IntVar(&c.Places, "places", 2000, "executions that a replica holds at once")
 	flag.StringVar(&c.Folder, "folder", "", "where SQLite's files go (default the temporary folder)")
 	profile := flag.String("profile", "", "write a CPU profile of this process to a file")
 	replica := flag.Bool("replica", false, "be a replica of another bench; for its own use")
 	flag.Parse()
+	telemetry.TradeMemoryForTime()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	if *replica {
