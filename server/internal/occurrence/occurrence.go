@@ -5,7 +5,7 @@
 //   - An occurrence is known by its slot. It comes due at its slot, or at the
 //     time that it was moved to, earlier or later.
 //   - One that was left out is told as SKIPPED_BY_CALLER when its slot passes,
-//     whatever else happens at that time.
+//     but in a pause as PAUSED like the others.
 //   - One that was moved belongs to what happens at its new time: what was
 //     moved into a pause is PAUSED, what was moved out of it runs.
 //   - One that was moved earlier and is told already stays known as done until
@@ -78,9 +78,10 @@ func (p Plan) Passed(reason string, after, upTo time.Time) (rows []job.Skip, res
 	for _, c := range p.Changes {
 		inside := c.Slot.After(after) && !c.Slot.After(upTo)
 		moved := !c.MoveTo.IsZero()
+		void := reason == job.SkipPaused && !moved && !c.Done
 		switch cameDue := moved && !c.MoveTo.After(upTo); {
-		case cameDue && inside:
-			// It counts among the others.
+		case cameDue && inside, void:
+			// It counts among the others, if it is one of them.
 		case cameDue:
 			t.add(reason, c.Slot)
 			c.MoveTo, c.Done = time.Time{}, true

@@ -127,6 +127,22 @@ func TestPassed(t *testing.T) {
 	}
 }
 
+func TestPassedInAPause(t *testing.T) {
+	t.Parallel()
+	p := hourly(t, "12:00", "", "13:00", "18:30", "15:00", "")
+	rows, rest := p.Passed(job.SkipPaused, at(t, "09:30"), at(t, "14:30"))
+	want := []job.Skip{
+		{Reason: job.SkipPaused, First: at(t, "10:00"), Last: at(t, "12:00"), Count: 3},
+		{Reason: job.SkipPaused, First: at(t, "14:00"), Last: at(t, "14:00"), Count: 1},
+	}
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(p.Changes[1:], rest); diff != "" {
+		t.Errorf("rest (-want +got):\n%s", diff)
+	}
+}
+
 // However the day is cut, every slot is told once, or came due elsewhere.
 func TestPassedTellsEverySlotOnce(t *testing.T) {
 	t.Parallel()
