@@ -304,7 +304,7 @@ func (l *load) runOn(t *testing.T, replica, other *harness.Server, job string) s
 	door := replica.As(l.tenant.Operator.Token).GRPCDoor()
 	execution := harness.Text(harness.Must(t, door, "RunJob", object{"jobId": job}), "id")
 	harness.Wait(t, 20*time.Second, execution+" runs", func() bool {
-		return harness.Must(t, door, "GetExecution", object{"executionId": execution})["state"] == "RUNNING"
+		return harness.Must(t, door, "GetExecution", object{"executionId": execution})["startedAt"] != nil
 	})
 	return execution
 }

@@ -169,8 +169,14 @@ func (s *Server) Kill(t testing.TB) {
 // ended cleanly.
 func (s *Server) Stop(t testing.TB) {
 	t.Helper()
-	s.expected = true
 	s.Signal(t, syscall.SIGTERM)
+	s.AwaitStop(t)
+}
+
+// AwaitStop is the rest of Stop, for a story that has sent the signal.
+func (s *Server) AwaitStop(t testing.TB) {
+	t.Helper()
+	s.expected = true
 	select {
 	case <-s.ended:
 	case <-time.After(stopLimit):

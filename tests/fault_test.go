@@ -1,0 +1,211 @@
+package tests
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pointscene/carillon/tests/harness"
+	"github.com/pointscene/carillon/tests/pgtest"
+)
+
+// A replica that stood still beyond its lease finds its executions taken: what
+// it still writes is refused, and it goes on as a new one.
+func TestStoppedReplica(t *testing.T) {
+	t.Parallel()
+	replicas := harness.StartReplicas(t, 2, pgtest.Open(t), harness.Options{Flags: harness.Loopback, Errors: true})
+	frozen, other := replicas[0], replicas[1]
+	l := newLoad(t, other.NewTenant(t))
+	// Its second call comes from the replica that was stopped in between.
+	job := l.tenant.Create(t, object{"name": "/frozen", "overlapPolicy": "ALLOW"},
+		harness.Get("first", l.sink.URL+"/frozen"),
+		object{"name": "work", "type": "util.sleep", "args": object{"duration": "5s"}, "inputs": "first"},
+		object{"name": "last", "type": "http.request", "args": object{"url": l.sink.URL + "/late", "method": "POST"}, "inputs": "work"})
+	execution := l.runOn(t, frozen, other, job)
+
+	stopped := time.Now()
+	frozen.Signal(t, syscall.SIGSTOP)
+	l.lost(t, other, execution, 15*time.Second)
+	t.Logf("the stopped replica's execution ended after %s", time.Since(stopped))
+	door := other.As(l.tenant.Operator.Token).GRPCDoor()
+	lost := harness.Must(t, door, "GetExecution", object{"executionId": execution})
+	again := harness.Text(harness.Must(t, door, "RunJob", object{"jobId": job}), "id")
+	harness.Wait(t, 20*time.Second, "the job runs again", func() bool { return len(l.sink.Of("/frozen")) == 2 })
+
+	frozen.Signal(t, syscall.SIGCONT)
+	harness.Wait(t, 20*time.Second, "the replica notices and registers anew", func() bool {
+		log := frozen.Log()
+		at := strings.Index(log, "lost the lease")
+		return at >= 0 && strings.Contains(log[at:], "msg=registered")
+	})
+	l.lost(t, other, execution, time.Second)
+	after := harness.Must(t, door, "GetExecution", object{"executionId": execution})
+	forget(lost, "signedLogUrl")
+	forget(after, "signedLogUrl")
+	if diff := cmp.Diff(lost, after); diff != "" {
+		t.Errorf("the stopped replica changed what had ended:\n%s", diff)
+	}
+	if ended := l.tenant.End(t, again); ended["state"] != "SUCCEEDED" {
+		t.Errorf("the second run ended as %v", ended)
+	}
+	fences := l.sink.Of("/frozen")
+	for _, late := range l.sink.Of("/late") {
+		if late.Execution == execution && late.Fence >= fences[1].Fence {
+			t.Errorf("the outside can't tell the stale call %+v from the new %+v", late, fences[1])
+		}
+	}
+	// It works again.
+	l.tenant.End(t, l.runOn(t, frozen, other, l.tenant.Create(t, nil, harness.Noop("a"))))
+}
+
+// SIGTERM lets executions end, and takes no new ones.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{})
+	tenant := server.NewTenant(t)
+	execution := tenant.Run(t, tenant.Create(t, nil, harness.Sleep("short", time.Second)))
+	tenant.Reaches(t, execution, func(e object) bool { return e["state"] == "RUNNING" })
+	server.Stop(t)
+	ended := harness.Must(t, server.Again(t).As(tenant.Operator.Token).GRPCDoor(), "GetExecution", object{"executionId": execution})
+	if ended["state"] != "SUCCEEDED" || ended["success"] != true {
+		t.Errorf("an execution of one second ended as %v", ended)
+	}
+}
+
+// What does not end in time is ended, and told.
+func TestDrainTimeout(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{Flags: []string{"--drain-timeout", "500ms"}})
+	tenant := server.NewTenant(t)
+	execution := tenant.Run(t, tenant.Create(t, nil, harness.Sleep("long", 10*time.Minute)))
+	tenant.Reaches(t, execution, func(e object) bool { return e["state"] == "RUNNING" })
+	server.Stop(t)
+	ended := harness.Must(t, server.Again(t).As(tenant.Operator.Token).GRPCDoor(), "GetExecution", object{"executionId": execution})
+	if ended["state"] != "WORKER_LOST" || ended["success"] != false || harness.Text(ended, "error", "reason") == "" {
+		t.Errorf("an execution that outlived the drain ended as %v", ended)
+	}
+}
+
+// While it drains, a server is not ready.
+func TestReadinessWhileDraining(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{})
+	tenant := server.NewTenant(t)
+	execution := tenant.Run(t, tenant.Create(t, nil, harness.Sleep("short", 3*time.Second)))
+	tenant.Reaches(t, execution, func(e object) bool { return e["state"] == "RUNNING" })
+	server.Signal(t, syscall.SIGTERM)
+	harness.Wait(t, 2*time.Second, "the server says that it is not ready", func() bool {
+		answer, err := http.Get("http://" + server.Admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode == http.StatusServiceUnavailable
+	})
+	server.AwaitStop(t)
+}
+
+// Two replicas share the work, and neither does the other's.
+func TestTwoReplicasShare(t *testing.T) {
+	t.Parallel()
+	replicas := harness.StartReplicas(t, 2, pgtest.Open(t), harness.Options{Flags: append([]string{"--concurrency", "20"}, harness.Loopback...)})
+	l := newLoad(t, replicas[0].NewTenant(t))
+	door := replicas[1].As(l.tenant.Operator.Token).GRPCDoor()
+	const runs = 200
+	last := ""
+	for i := range runs {
+		name := fmt.Sprint("/shared/", i)
+		job := l.tenant.Create(t, object{"name": name}, harness.Get("call", l.sink.URL+name), harness.Sleep("work", 50*time.Millisecond))
+		last = harness.Text(harness.Must(t, door, "RunJob", object{"jobId": job}), "id")
+	}
+	l.tenant.End(t, last)
+	harness.Wait(t, 30*time.Second, "all have run", func() bool { return len(shared(l.sink)) >= runs })
+	l.sink.Check(t)
+	if got := len(shared(l.sink)); got != runs {
+		t.Errorf("%d runs had %d effects", runs, got)
+	}
+	for i, replica := range replicas {
+		n := claimed(t, replica)
+		t.Logf("replica %d claimed %d executions", i, n)
+		if n < runs/10 {
+			t.Errorf("replica %d claimed %d of %d executions", i, n, runs)
+		}
+	}
+	// Any replica answers for the other's work, logs included.
+	for _, replica := range replicas {
+		caller := replica.As(l.tenant.Operator.Token)
+		onAll(t, caller, "GetExecution", object{"executionId": last}, "signedLogUrl")
+		onAll(t, caller, "TailLog", object{"executionId": last})
+	}
+}
+
+func shared(sink *harness.Sink) (effects []harness.Effect) {
+	for _, e := range sink.Effects() {
+		if strings.HasPrefix(e.Path, "/shared/") {
+			effects = append(effects, e)
+		}
+	}
+	return effects
+}
+
+var claimedMetric = regexp.MustCompile(`(?m)^carillon_executions_claimed_total (\S+)$`)
+
+// claimed is how many executions a replica has claimed.
+func claimed(t *testing.T, server *harness.Server) int {
+	t.Helper()
+	answer, err := http.Get("http://" + server.Admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := claimedMetric.FindSubmatch(text)
+	if found == nil {
+		t.Fatal("there is no such metric")
+	}
+	n, err := strconv.ParseFloat(string(found[1]), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
+}
+
+// A process for the HTTP door alone needs no database.
+func TestRolesApart(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Open(t)
+	replicas := harness.StartReplicas(t, 1, database, harness.Options{Flags: []string{"--roles", "api,ticker,executor"}})
+	back := replicas[0]
+	if back.HTTP != "" {
+		t.Errorf("a process without the facade has an HTTP door at %s", back.HTTP)
+	}
+	front := harness.Start(t, harness.Options{Flags: []string{"--roles", "facade", "--api-addr", back.GRPC}, Errors: true})
+	if front.GRPC != "" {
+		t.Errorf("a process with only the facade has a gRPC door at %s", front.GRPC)
+	}
+	token := back.Token(t, "operator")
+	tenant := back.As(token).NewTenant(t)
+	for _, door := range []harness.Door{front.As(token).RESTDoor(), front.As(token).GraphQLDoor(false)} {
+		made := harness.Must(t, door, "CreateJob", tenant.Job(object{"name": door.Name()}, harness.Noop("a")))
+		run := harness.Must(t, door, "RunJob", object{"jobId": made["id"]})
+		if ended := tenant.End(t, harness.Text(run, "id")); ended["state"] != "SUCCEEDED" {
+			t.Errorf("by %s it ended as %v", door.Name(), ended)
+		}
+	}
+	back.Stop(t)
+	answer, err := front.As(token).HTTP(t.Context(), http.MethodGet, "/v1/instances", "")
+	if err != nil || answer.Status != http.StatusServiceUnavailable || strings.Contains(string(answer.Body), back.GRPC) {
+		t.Errorf("without its services the front answers %d %s, %v", answer.Status, answer.Body, err)
+	}
+}
