@@ -50,7 +50,7 @@ func New(conn grpc.ClientConnInterface, o Options) (http.Handler, error) {
 	tokens := oauth.New(conn, o.PublicURL)
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", calls)
-	mux.Handle("/graphql", explored(graph.New(conn)))
+	mux.Handle("/graphql", explored(graph.New(conn, host(o.PublicURL))))
 	mux.Handle(explorer.AssetsPath, get(explorer.Assets))
 	mux.Handle("/logs/{execution_id}", get(calls.SignedLog))
 	mux.Handle("/openapi.json", get(document.ServeHTTP))
@@ -75,6 +75,13 @@ func only(method string, next http.HandlerFunc) http.Handler {
 		}
 		next(w, r)
 	})
+}
+
+// host is that of an address, as browsers tell where a page is from.
+func host(address string) string {
+	_, rest, _ := strings.Cut(address, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	return host
 }
 
 // explored answers the explorer to browsers, and next to programs.

@@ -8,6 +8,7 @@ package graph
 import (
 	"context"
 
+	"github.com/pointscene/carillon/facade/internal/graph/exec"
 	"github.com/pointscene/carillon/facade/internal/graph/model"
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -99,6 +100,11 @@ func (r *queryResolver) GetJobOccurrences(ctx context.Context, jobID string, fro
 	return out, nil
 }
 
+func (r *queryResolver) ExplainJob(ctx context.Context, jobID string, from *timestamppb.Timestamp, to *timestamppb.Timestamp) (*model.JobExplanation, error) {
+	answer, err := r.jobs.ExplainJob(ctx, &carillonv1.ExplainJobRequest{JobId: jobID, From: from, To: to})
+	return answered(&model.JobExplanation{ExplainJobResponse: answer}, err)
+}
+
 func (r *queryResolver) GetJobLog(ctx context.Context, jobHistoryID string, page *model.Page) (*model.LogPage, error) {
 	return r.readLog(ctx, jobHistoryID, page)
 }
@@ -168,3 +174,21 @@ func (r *queryResolver) GetClients(ctx context.Context, page *model.Page) (*mode
 	out.Cursor, out.HasNextPage = next(answer.GetNextPageToken())
 	return out, nil
 }
+
+func (r *subscriptionResolver) ExecutionChanged(ctx context.Context, instanceID string, jobID *string, cursor *string) (<-chan *model.ExecutionChange, error) {
+	stream, err := r.executions.WatchExecutions(ctx, &carillonv1.WatchExecutionsRequest{InstanceId: instanceID, JobId: deref(jobID), Cursor: deref(cursor)})
+	return follow(ctx, stream, err, func(change *carillonv1.WatchExecutionsResponse) *model.ExecutionChange {
+		return &model.ExecutionChange{WatchExecutionsResponse: change}
+	})
+}
+
+func (r *subscriptionResolver) ExecutionLog(ctx context.Context, executionID string, cursor *string) (<-chan *model.LogLine, error) {
+	stream, err := r.executions.TailLog(ctx, &carillonv1.TailLogRequest{ExecutionId: executionID, Follow: true, Cursor: deref(cursor)})
+	return follow(ctx, stream, err, func(line *carillonv1.TailLogResponse) *model.LogLine {
+		return &model.LogLine{TailLogResponse: line}
+	})
+}
+
+func (r *resolver) Subscription() exec.SubscriptionResolver { return &subscriptionResolver{r} }
+
+type subscriptionResolver struct{ *resolver }

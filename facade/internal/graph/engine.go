@@ -158,6 +158,7 @@ var objects = []struct {
 	{"jobId", carillonv1.AccessObject_JOB},
 	{"id", carillonv1.AccessObject_JOB},
 	{"jobHistoryId", carillonv1.AccessObject_EXECUTION},
+	{"executionId", carillonv1.AccessObject_EXECUTION},
 	{"resourceId", carillonv1.AccessObject_RESOURCE},
 	{"instanceId", carillonv1.AccessObject_INSTANCE},
 }

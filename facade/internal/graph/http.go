@@ -1,11 +1,9 @@
 package graph
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -15,64 +13,84 @@ import (
 	"github.com/pointscene/carillon/facade/internal/door"
 )
 
-// maxDuration ends an operation whose calls are not answered; the service's
-// own limit for each of them is shorter.
-const maxDuration = 35 * time.Second
-
-// Handler serves /graphql for GET and POST. gqlgen's own transports repeat the
-// whole body in the text of an error, have no limit of size and choose the
-// status without regard to what the client accepts.
+// Handler serves /graphql: requests by GET and POST, server-sent events by
+// POST, and WebSocket. gqlgen's own transports repeat the whole body in the
+// text of an error, have no limits, and choose the status without regard to
+// what the client accepts.
 type Handler struct {
 	engine    *engine
+	access    *door.Access
 	admission *door.Admission
+	// hosts are those whose pages may connect by WebSocket, besides the one
+	// that is asked.
+	hosts []string
 }
 
-// New returns a handler that calls the service over conn.
-func New(conn grpc.ClientConnInterface) *Handler {
+// New returns a handler that calls the service over conn. Pages of the hosts,
+// with their ports, may connect by WebSocket, besides those of the host that is
+// asked.
+func New(conn grpc.ClientConnInterface, hosts ...string) *Handler {
 	access := door.NewAccess(conn)
-	return &Handler{engine: newEngine(newResolver(conn), access), admission: door.NewAdmission(access)}
+	return &Handler{engine: newEngine(newResolver(conn), access), access: access, admission: door.NewAdmission(access), hosts: hosts}
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if wantsSocket(r) {
+		h.serveSocket(w, r)
+		return
+	}
 	w.Header().Add("Vary", "Accept")
-	media, err := negotiate(r.Header.Values("Accept"))
+	accept, err := negotiate(r)
 	if err != nil {
 		refuse(w, r, jsonMedia, err)
 		return
 	}
+	o, errs, err := h.read(w, r)
+	if err == nil && len(errs) == 0 {
+		err = o.fits(w, r, accept)
+	}
+	switch {
+	case err != nil:
+		refuse(w, r, accept.media, err)
+	case len(errs) > 0 && accept.media == eventMedia:
+		answerEvent(w, r, &graphql.Response{Errors: errs})
+	case len(errs) > 0:
+		answer(w, r, accept.media, requestStatus(accept.media), &graphql.Response{Errors: errs})
+	case o.subscription() || accept.media == eventMedia:
+		h.serveEvents(w, r, o)
+	default:
+		defer o.close()
+		answer(w, r, accept.media, http.StatusOK, h.execute(o)())
+	}
+}
+
+// fits refuses an operation that the request's method or its answer's media
+// type is not for.
+func (o *operation) fits(w http.ResponseWriter, r *http.Request, accept accepted) error {
+	var err error
+	switch {
+	case r.Method == http.MethodGet && o.Operation.Operation != ast.Query:
+		err = door.MethodNotAllowed(w, http.MethodPost)
+	case o.subscription() && !accept.events:
+		err = notAcceptable("a subscription is answered by POST as " + eventMedia + ", or by WebSocket")
+	}
+	if err != nil {
+		o.close()
+	}
+	return err
+}
+
+// read reads a request and checks it.
+func (h *Handler) read(w http.ResponseWriter, r *http.Request) (*operation, gqlerror.List, error) {
 	ctx, err := door.Outgoing(r)
 	if err != nil {
-		refuse(w, r, media, err)
-		return
+		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(graphql.StartOperationTrace(ctx), maxDuration)
-	defer cancel()
 	body, err := readBody(w, r)
 	if err != nil {
-		refuse(w, r, media, err)
-		return
+		return nil, nil, err
 	}
-	leave, err := h.admission.Enter(ctx, len(body))
-	if err != nil {
-		refuse(w, r, media, err)
-		return
-	}
-	defer leave()
-	params, err := readJSON(body)
-	if err != nil {
-		refuse(w, r, media, err)
-		return
-	}
-	operation, errs := h.engine.CreateOperationContext(ctx, params)
-	switch {
-	case len(errs) > 0:
-		answer(w, r, media, requestStatus(media), &graphql.Response{Errors: errs})
-	case r.Method == http.MethodGet && operation.Operation.Operation != ast.Query:
-		refuse(w, r, media, door.MethodNotAllowed(w, http.MethodPost))
-	default:
-		next, ctx := h.engine.DispatchOperation(ctx, operation)
-		answer(w, r, media, http.StatusOK, next(ctx))
-	}
+	return h.check(ctx, body)
 }
 
 // requestStatus is the status of a well-formed request whose document or
@@ -86,6 +104,9 @@ func requestStatus(media string) int {
 
 // refuse answers a request that never became a document.
 func refuse(w http.ResponseWriter, r *http.Request, media string, err error) {
+	if media == eventMedia {
+		media = jsonMedia
+	}
 	fault := door.FaultOf(err)
 	answer(w, r, media, fault.HTTP, &graphql.Response{Errors: gqlerror.List{refusal(fault, nil)}})
 }
@@ -93,23 +114,36 @@ func refuse(w http.ResponseWriter, r *http.Request, media string, err error) {
 // answer writes a response. Without a valid token the status is 401, whatever
 // else was answered.
 func answer(w http.ResponseWriter, r *http.Request, media string, httpStatus int, response *graphql.Response) {
-	for _, err := range response.Errors {
-		if err.Extensions["code"] == "UNAUTHENTICATED" {
-			httpStatus = http.StatusUnauthorized
-			door.SetErrorHeaders(w, r, door.FaultOf(err.Err))
-			break
-		}
+	if err := unauthenticated(response); err != nil {
+		httpStatus = http.StatusUnauthorized
+		door.SetErrorHeaders(w, r, door.FaultOf(err.Err))
 	}
-	body, err := json.Marshal(struct {
-		Errors gqlerror.List   `json:"errors,omitempty"`
-		Data   json.RawMessage `json:"data,omitempty"` // absent when nothing was executed
-	}{response.Errors, response.Data})
-	if err != nil {
-		door.WriteError(w, r, err)
-		return
-	}
+	body := encode(response)
 	w.Header().Set("Content-Type", media+"; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(httpStatus)
 	_, _ = w.Write(body) // the client is gone, which nobody can be told
+}
+
+// unauthenticated is the error of a response that says that the caller is
+// unknown, nil when there is none.
+func unauthenticated(response *graphql.Response) *gqlerror.Error {
+	for _, err := range response.Errors {
+		if err.Extensions["code"] == "UNAUTHENTICATED" {
+			return err
+		}
+	}
+	return nil
+}
+
+// encode writes a response, whose data is JSON already.
+func encode(response *graphql.Response) []byte {
+	text, err := json.Marshal(struct {
+		Errors gqlerror.List   `json:"errors,omitempty"`
+		Data   json.RawMessage `json:"data,omitempty"` // absent when nothing was executed
+	}{response.Errors, response.Data})
+	if err != nil {
+		text, _ = json.Marshal(map[string]any{"errors": gqlerror.List{refusal(door.FaultOf(err), nil)}})
+	}
+	return text
 }

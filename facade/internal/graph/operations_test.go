@@ -22,6 +22,7 @@ import (
 var operations = []struct{ kind, field, arguments, method, request string }{
 	{"query", "getJobHistory", `jobId: 19, page: {first: 2, after: "a"}`, "ListExecutions", `{"jobId": "19", "pageSize": 2, "pageToken": "a"}`},
 	{"query", "getJobOccurrences", `jobId: 19, from: "2026-01-01T00:00:00+02:00", page: {first: 2}`, "ListOccurrences", `{"jobId": "19", "from": "2025-12-31T22:00:00Z", "pageSize": 2}`},
+	{"query", "explainJob", `jobId: 19, from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z"`, "ExplainJob", `{"jobId": "19", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}`},
 	{"query", "getJobLog", `jobHistoryId: 5, page: {after: "c"}`, "TailLog", `{"executionId": "5", "cursor": "c"}`},
 	{"query", "previewSchedule", `frequencyType: INTERVAL_BASED, intervalMinutes: 5, timeZone: "UTC", after: "2026-01-01T00:00:00Z", count: 3, dstGapPolicy: SKIP, dstOverlapPolicy: BOTH, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "5s", excludedDates: ["2026-12-24"], overlapPolicy: ALLOW, assumedDuration: "60s"`, "PreviewSchedule",
 		`{"frequencyType": "INTERVAL_BASED", "intervalMinutes": 5, "timeZone": "UTC", "after": "2026-01-01T00:00:00Z", "count": 3, "dstGapPolicy": "SKIP", "dstOverlapPolicy": "BOTH", "startTime": "2026-01-01T00:00:00Z", "endTime": "2027-01-01T00:00:00Z",
@@ -135,6 +136,7 @@ func answerLittle(b *bench) {
 	b.Answer("ListExecutions", &carillonv1.ListExecutionsResponse{Executions: []*carillonv1.Execution{execution}})
 	b.Answer("ListLatestExecutions", &carillonv1.ListLatestExecutionsResponse{Executions: []*carillonv1.Execution{execution}})
 	b.Answer("ListOccurrences", &carillonv1.ListOccurrencesResponse{Occurrences: []*carillonv1.Occurrence{{ScheduledFor: now, Outcome: carillonv1.Occurrence_PENDING, Count: 1}}})
+	b.Answer("ExplainJob", &carillonv1.ExplainJobResponse{Explanations: []*carillonv1.Explanation{{Text: "t"}}})
 	b.Answer("PreviewSchedule", &carillonv1.PreviewScheduleResponse{Times: []*timestamppb.Timestamp{now}, Warnings: []*carillonv1.Warning{{}},
 		Occurrences: []*carillonv1.PreviewedOccurrence{{ScheduledFor: now, Outcome: carillonv1.Occurrence_SKIPPED}}})
 	instance := &carillonv1.Instance{Id: "inst_1", CreatedAt: now}

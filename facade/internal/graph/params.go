@@ -24,15 +24,27 @@ import (
 const (
 	jsonMedia    = "application/json"
 	graphqlMedia = "application/graphql-response+json"
+	eventMedia   = "text/event-stream"
 )
 
-// negotiate picks the media type that the client likes best; application/json
-// if it has no wish.
-func negotiate(accept []string) (string, error) {
+// accepted is what a client takes as an answer.
+type accepted struct {
+	// media is what it likes best for an answer that comes at once: eventMedia
+	// only when it takes neither of the others.
+	media string
+	// events tells whether it takes an answer in parts.
+	events bool
+}
+
+// negotiate reads what a client accepts; application/json if it has no wish.
+// Events are for those that name them, and come by POST only.
+func negotiate(r *http.Request) (accepted, error) {
+	accept := r.Header.Values("Accept")
 	if len(accept) == 0 {
-		return jsonMedia, nil
+		return accepted{media: jsonMedia}, nil
 	}
-	best, most := "", 0.0
+	var best accepted
+	most := 0.0
 	for _, item := range strings.Split(strings.Join(accept, ","), ",") {
 		media, params, err := mime.ParseMediaType(item)
 		if err != nil {
@@ -45,15 +57,24 @@ func negotiate(accept []string) (string, error) {
 		if media == "*/*" || media == "application/*" {
 			media = jsonMedia
 		}
-		if (media == jsonMedia || media == graphqlMedia) && quality > most {
-			best, most = media, quality
+		switch {
+		case media == eventMedia && quality > 0 && r.Method == http.MethodPost:
+			best.events = true
+		case (media == jsonMedia || media == graphqlMedia) && quality > most:
+			best.media, most = media, quality
 		}
 	}
-	if best == "" {
-		return "", door.Refuse(codes.InvalidArgument, "NOT_ACCEPTABLE",
-			"the answer is "+graphqlMedia+" or "+jsonMedia).WithHTTP(http.StatusNotAcceptable)
+	if best.media == "" && best.events {
+		best.media = eventMedia
+	}
+	if best.media == "" {
+		return accepted{}, notAcceptable("the answer is " + graphqlMedia + " or " + jsonMedia)
 	}
 	return best, nil
+}
+
+func notAcceptable(message string) error {
+	return door.Refuse(codes.InvalidArgument, "NOT_ACCEPTABLE", message).WithHTTP(http.StatusNotAcceptable)
 }
 
 // readBody reads a request as the body that it has by POST.

@@ -24,6 +24,7 @@ type ResolverRoot interface {
 	Mutation() MutationResolver
 	Query() QueryResolver
 	ScheduledJob() ScheduledJobResolver
+	Subscription() SubscriptionResolver
 }
 
 type DirectiveRoot struct {
@@ -96,6 +97,23 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			ctx = graphql.WithUnmarshalerMap(ctx, inputUnmarshalMap)
 			data := ec._Mutation(ctx, opCtx.Operation.SelectionSet)
 			var buf bytes.Buffer
+			data.MarshalGQL(&buf)
+
+			return &graphql.Response{
+				Data: buf.Bytes(),
+			}
+		}
+	case ast.Subscription:
+		next := ec._Subscription(ctx, opCtx.Operation.SelectionSet)
+
+		var buf bytes.Buffer
+		return func(ctx context.Context) *graphql.Response {
+			buf.Reset()
+			data := next(ctx)
+
+			if data == nil {
+				return nil
+			}
 			data.MarshalGQL(&buf)
 
 			return &graphql.Response{
@@ -399,6 +417,32 @@ type LogPage {
   hasNextPage: Boolean!
 }
 
+"What happened to a job and why, in words."
+type JobExplanation {
+  "The state of the job and its schedule, in a sentence or two."
+  summary: String!
+  "What happened, oldest first; at most 1000."
+  explanations: [Explanation!]!
+}
+
+"What happened at one instant or in a folded range of them."
+type Explanation {
+  "When it was due, or the first of a range."
+  scheduledFor: Date
+  "What happened and why, in a sentence."
+  text: String!
+  "The execution that it is about."
+  executionId: ID
+}
+
+"An execution that changed."
+type ExecutionChange {
+  "The execution as it is now."
+  execution: ScheduledJobHistory!
+  "Goes on after this change."
+  cursor: Cursor!
+}
+
 "A tenant: everything a customer has belongs to one."
 type Instance {
   id: ID!
@@ -469,6 +513,8 @@ extend type Query {
   getJobHistory(jobId: ID!, page: Page): InstanceJobHistory!
   "What became of each due instant of a job and which come next; by default the last 24 hours and the next 10."
   getJobOccurrences(jobId: ID!, from: Date, to: Date, page: Page): OccurrencePage!
+  "What happened to a job and why, in words; by default in the last 24 hours, and the next 3 occurrences."
+  explainJob(jobId: ID!, from: Date, to: Date): JobExplanation!
   "The lines of an execution's log that are written already."
   getJobLog(jobHistoryId: ID!, page: Page): LogPage!
   "When a schedule would run, before a job uses it."
@@ -545,6 +591,26 @@ extend type Mutation {
   deleteClient(clientId: ID!): SuccessResponse!
   "Answers a new secret, this once; the old one and its tokens stop working at once."
   resetClientSecret(clientId: ID!): Client!
+}
+
+"By WebSocket (graphql-transport-ws) or as server-sent events."
+type Subscription {
+  """
+  The executions of an instance that have not ended, and then each of them whenever it changes. With the cursor of the
+  last change that was read it goes on without a gap; some may come again.
+  """
+  executionChanged(
+    instanceId: ID!
+    "Only those of this job."
+    jobId: ID
+    cursor: Cursor
+  ): ExecutionChange!
+  "The lines of an execution's log, until the execution has ended."
+  executionLog(
+    executionId: ID!
+    "Goes on after this line."
+    cursor: Cursor
+  ): LogLine!
 }
 `, BuiltIn: false},
 	{Name: "../pointscene.graphqls", Input: `# The surface that existing clients call: names, arguments and result shapes
@@ -748,6 +814,28 @@ func (ec *executionContext) childFields_ClientPage(ctx context.Context, field gr
 	return nil, fmt.Errorf("no field named %q was found under type ClientPage", field.Name)
 }
 
+func (ec *executionContext) childFields_ExecutionChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "execution":
+		return ec.fieldContext_ExecutionChange_execution(ctx, field)
+	case "cursor":
+		return ec.fieldContext_ExecutionChange_cursor(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ExecutionChange", field.Name)
+}
+
+func (ec *executionContext) childFields_Explanation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "scheduledFor":
+		return ec.fieldContext_Explanation_scheduledFor(ctx, field)
+	case "text":
+		return ec.fieldContext_Explanation_text(ctx, field)
+	case "executionId":
+		return ec.fieldContext_Explanation_executionId(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Explanation", field.Name)
+}
+
 func (ec *executionContext) childFields_Instance(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -808,6 +896,16 @@ func (ec *executionContext) childFields_JobError(ctx context.Context, field grap
 		return ec.fieldContext_JobError_message(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type JobError", field.Name)
+}
+
+func (ec *executionContext) childFields_JobExplanation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "summary":
+		return ec.fieldContext_JobExplanation_summary(ctx, field)
+	case "explanations":
+		return ec.fieldContext_JobExplanation_explanations(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type JobExplanation", field.Name)
 }
 
 func (ec *executionContext) childFields_JobRemote(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

@@ -95,6 +95,34 @@ type LogLine struct{ *carillonv1.TailLogResponse }
 // Task is null for a line of the execution itself.
 func (l *LogLine) Task() *string { return unlessEmpty(l.TailLogResponse.GetTask()) }
 
+// ExecutionChange is an execution that changed.
+type ExecutionChange struct {
+	*carillonv1.WatchExecutionsResponse
+}
+
+// Execution is the execution as it is now.
+func (c *ExecutionChange) Execution() *ScheduledJobHistory {
+	return &ScheduledJobHistory{c.WatchExecutionsResponse.GetExecution()}
+}
+
+// JobExplanation is what happened to a job.
+type JobExplanation struct{ *carillonv1.ExplainJobResponse }
+
+// Explanations are never null.
+func (j *JobExplanation) Explanations() []*Explanation {
+	list := make([]*Explanation, len(j.ExplainJobResponse.GetExplanations()))
+	for i, one := range j.ExplainJobResponse.GetExplanations() {
+		list[i] = &Explanation{one}
+	}
+	return list
+}
+
+// Explanation is what happened at one time.
+type Explanation struct{ *carillonv1.Explanation }
+
+// ExecutionID is null when it is about none.
+func (e *Explanation) ExecutionID() *string { return unlessEmpty(e.Explanation.GetExecutionId()) }
+
 // Instance is a tenant.
 type Instance struct{ *carillonv1.Instance }
 
