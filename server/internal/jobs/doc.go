@@ -16,6 +16,12 @@
 //     what was overdue when the job was paused. Nothing is made up.
 //   - A changed limit counts anew, and so an exhausted job goes on. What would
 //     have been due after a job's last execution is not due, and not told.
+//   - A pause of the instance holds a job: it stays active and is not due. People
+//     are told both pauses as one, and the time of either is PAUSED.
+//   - What callers want of single occurrences is no part of the definition. A
+//     change of the schedule keeps it for the slots that there still are.
+//   - What will become of occurrences is told as it is if nobody changes
+//     anything (outlook.go); only what is told so can be skipped or moved.
 //   - An interval's anchor is the creation cut to the second. It is set anew
 //     only when the interval or the type changes or the job is activated.
 package jobs
