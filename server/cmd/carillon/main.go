@@ -51,6 +51,7 @@ the flags), which beats the default.`,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	cmd.SetOut(os.Stdout) // cobra's own Println would go to the standard error
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.AddCommand(serveCommand(), migrateCommand(), tokenCommand(), versionCommand())
 	return cmd

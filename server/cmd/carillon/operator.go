@@ -21,11 +21,11 @@ func migrateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, name := range applied {
-				fmt.Fprintln(cmd.OutOrStdout(), "applied", name)
-			}
 			if len(applied) == 0 {
-				fmt.Fprintln(cmd.OutOrStdout(), "nothing to do: the tables are up to date")
+				cmd.Println("nothing to do: the tables are up to date")
+			}
+			for _, name := range applied {
+				cmd.Println("applied", name)
 			}
 			return nil
 		},

@@ -26,7 +26,7 @@ type throttle struct {
 func newThrottle(now func() time.Time) *throttle {
 	failures, err := simplelru.NewLRU[int64, *rate.Limiter](throttledIDs, nil)
 	if err != nil {
-		panic(err) // only for a size below 1
+		panic(err) //nolint:forbidigo // only for a size below 1, and ours is a constant
 	}
 	return &throttle{now: now, failures: failures}
 }

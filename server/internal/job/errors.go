@@ -1,6 +1,7 @@
 package job
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -44,8 +45,8 @@ func (e *InvalidError) Under(prefix string, err error) error {
 	if err == nil {
 		return nil
 	}
-	inner, ok := err.(*InvalidError)
-	if !ok {
+	var inner *InvalidError
+	if !errors.As(err, &inner) {
 		return err
 	}
 	for _, v := range inner.Violations {

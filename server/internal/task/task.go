@@ -97,7 +97,7 @@ func NewRegistry(types ...Type) *Registry {
 	r := &Registry{types: make(map[string]Type, len(types))}
 	for _, t := range types {
 		if _, twice := r.types[t.Name()]; twice {
-			panic("task: type registered twice: " + t.Name())
+			panic("task: type registered twice: " + t.Name()) //nolint:forbidigo // a mistake in the program's own list
 		}
 		r.types[t.Name()] = t
 	}
