@@ -27,6 +27,37 @@ func (r *mutationResolver) RunScheduledJob(ctx context.Context, jobID string, re
 	return execution(r.jobs.RunJob(ctx, &carillonv1.RunJobRequest{JobId: jobID, RequestId: deref(requestID), OverlapPolicy: deref(overlapPolicy)}))
 }
 
+func (r *mutationResolver) SkipOccurrence(ctx context.Context, jobID string, scheduledFor *timestamppb.Timestamp) (*model.Occurrence, error) {
+	return occurrence(r.jobs.SkipOccurrence(ctx, &carillonv1.SkipOccurrenceRequest{JobId: jobID, ScheduledFor: scheduledFor}))
+}
+
+func (r *mutationResolver) MoveOccurrence(ctx context.Context, jobID string, scheduledFor *timestamppb.Timestamp, moveTo *timestamppb.Timestamp) (*model.Occurrence, error) {
+	return occurrence(r.jobs.MoveOccurrence(ctx, &carillonv1.MoveOccurrenceRequest{JobId: jobID, ScheduledFor: scheduledFor, MoveTo: moveTo}))
+}
+
+func (r *mutationResolver) RestoreOccurrence(ctx context.Context, jobID string, scheduledFor *timestamppb.Timestamp) (*model.Occurrence, error) {
+	return occurrence(r.jobs.RestoreOccurrence(ctx, &carillonv1.RestoreOccurrenceRequest{JobId: jobID, ScheduledFor: scheduledFor}))
+}
+
+func (r *mutationResolver) BackfillJob(ctx context.Context, jobID string, from *timestamppb.Timestamp, to *timestamppb.Timestamp, concurrency *int32, overlapPolicy *carillonv1.Job_OverlapPolicy, requestID *string, validateOnly *bool) (*carillonv1.Backfill, error) {
+	return r.jobs.BackfillJob(ctx, &carillonv1.BackfillJobRequest{
+		JobId: jobID, From: from, To: to, Concurrency: deref(concurrency), OverlapPolicy: deref(overlapPolicy),
+		RequestId: deref(requestID), ValidateOnly: deref(validateOnly),
+	})
+}
+
+func (r *mutationResolver) CancelBackfill(ctx context.Context, backfillID string) (*carillonv1.Backfill, error) {
+	return r.jobs.CancelBackfill(ctx, &carillonv1.CancelBackfillRequest{BackfillId: backfillID})
+}
+
+func (r *mutationResolver) PauseInstance(ctx context.Context, instanceID string, reason *string, until *timestamppb.Timestamp) (*model.Instance, error) {
+	return instance(r.instances.PauseInstance(ctx, &carillonv1.PauseInstanceRequest{InstanceId: instanceID, Reason: deref(reason), Until: until}))
+}
+
+func (r *mutationResolver) ResumeInstance(ctx context.Context, instanceID string) (*model.Instance, error) {
+	return instance(r.instances.ResumeInstance(ctx, &carillonv1.ResumeInstanceRequest{InstanceId: instanceID}))
+}
+
 func (r *mutationResolver) CancelScheduledJobRun(ctx context.Context, jobHistoryID string) (*model.ScheduledJobHistory, error) {
 	return execution(r.executions.CancelExecution(ctx, &carillonv1.CancelExecutionRequest{ExecutionId: jobHistoryID}))
 }
@@ -107,6 +138,10 @@ func (r *queryResolver) ExplainJob(ctx context.Context, jobID string, from *time
 
 func (r *queryResolver) GetJobLog(ctx context.Context, jobHistoryID string, page *model.Page) (*model.LogPage, error) {
 	return r.readLog(ctx, jobHistoryID, page)
+}
+
+func (r *queryResolver) GetBackfill(ctx context.Context, backfillID string) (*carillonv1.Backfill, error) {
+	return r.jobs.GetBackfill(ctx, &carillonv1.GetBackfillRequest{BackfillId: backfillID})
 }
 
 func (r *queryResolver) PreviewSchedule(ctx context.Context, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, timeZone *string, after *timestamppb.Timestamp, count *int32, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, overlapPolicy *carillonv1.Job_OverlapPolicy, assumedDuration *durationpb.Duration) (*model.SchedulePreview, error) {

@@ -79,6 +79,14 @@ func protoPath(path string) string {
 	return strings.Join(names, ".")
 }
 
+func instance(i *carillonv1.Instance, err error) (*model.Instance, error) {
+	return answered(&model.Instance{Instance: i}, err)
+}
+
+func occurrence(o *carillonv1.Occurrence, err error) (*model.Occurrence, error) {
+	return answered(&model.Occurrence{Occurrence: o}, err)
+}
+
 func execution(e *carillonv1.Execution, err error) (*model.ScheduledJobHistory, error) {
 	return answered(&model.ScheduledJobHistory{Execution: e}, err)
 }

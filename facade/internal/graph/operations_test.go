@@ -23,6 +23,7 @@ var operations = []struct{ kind, field, arguments, method, request string }{
 	{"query", "getJobHistory", `jobId: 19, page: {first: 2, after: "a"}`, "ListExecutions", `{"jobId": "19", "pageSize": 2, "pageToken": "a"}`},
 	{"query", "getJobOccurrences", `jobId: 19, from: "2026-01-01T00:00:00+02:00", page: {first: 2}`, "ListOccurrences", `{"jobId": "19", "from": "2025-12-31T22:00:00Z", "pageSize": 2}`},
 	{"query", "explainJob", `jobId: 19, from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z"`, "ExplainJob", `{"jobId": "19", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}`},
+	{"query", "getBackfill", `backfillId: 4`, "GetBackfill", `{"backfillId": "4"}`},
 	{"query", "getJobLog", `jobHistoryId: 5, page: {after: "c"}`, "TailLog", `{"executionId": "5", "cursor": "c"}`},
 	{"query", "previewSchedule", `frequencyType: INTERVAL_BASED, intervalMinutes: 5, timeZone: "UTC", after: "2026-01-01T00:00:00Z", count: 3, dstGapPolicy: SKIP, dstOverlapPolicy: BOTH, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "5s", excludedDates: ["2026-12-24"], overlapPolicy: ALLOW, assumedDuration: "60s"`, "PreviewSchedule",
 		`{"frequencyType": "INTERVAL_BASED", "intervalMinutes": 5, "timeZone": "UTC", "after": "2026-01-01T00:00:00Z", "count": 3, "dstGapPolicy": "SKIP", "dstOverlapPolicy": "BOTH", "startTime": "2026-01-01T00:00:00Z", "endTime": "2027-01-01T00:00:00Z",
@@ -47,6 +48,15 @@ var operations = []struct{ kind, field, arguments, method, request string }{
 	{"mutation", "updateScheduledJob", `jobId: 19, instanceId: 1, name: "n", updateMask: []`, "UpdateJob", `{"updateMask": "id", "job": {"id": "19", "instanceId": "1", "name": "n"}}`},
 	{"mutation", "deleteScheduledJob", `jobId: 19, etag: "e"`, "DeleteJob", `{"jobId": "19", "etag": "e"}`},
 	{"mutation", "pauseScheduledJob", `jobId: 19, etag: "e", reason: "r", until: "2026-01-01T00:00:00Z"`, "PauseJob", `{"jobId": "19", "etag": "e", "reason": "r", "until": "2026-01-01T00:00:00Z"}`},
+	{"mutation", "skipOccurrence", `jobId: 19, scheduledFor: "2026-01-01T00:00:00Z"`, "SkipOccurrence", `{"jobId": "19", "scheduledFor": "2026-01-01T00:00:00Z"}`},
+	{"mutation", "moveOccurrence", `jobId: 19, scheduledFor: "2026-01-01T00:00:00Z", moveTo: "2026-01-01T00:30:00Z"`, "MoveOccurrence",
+		`{"jobId": "19", "scheduledFor": "2026-01-01T00:00:00Z", "moveTo": "2026-01-01T00:30:00Z"}`},
+	{"mutation", "restoreOccurrence", `jobId: 19, scheduledFor: "2026-01-01T00:00:00Z"`, "RestoreOccurrence", `{"jobId": "19", "scheduledFor": "2026-01-01T00:00:00Z"}`},
+	{"mutation", "backfillJob", `jobId: 19, from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z", concurrency: 2, overlapPolicy: ALLOW, requestId: "r", validateOnly: true`, "BackfillJob",
+		`{"jobId": "19", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "concurrency": 2, "overlapPolicy": "ALLOW", "requestId": "r", "validateOnly": true}`},
+	{"mutation", "cancelBackfill", `backfillId: "backfill_4"`, "CancelBackfill", `{"backfillId": "backfill_4"}`},
+	{"mutation", "pauseInstance", `instanceId: 1, reason: "r", until: "2026-01-01T00:00:00Z"`, "PauseInstance", `{"instanceId": "1", "reason": "r", "until": "2026-01-01T00:00:00Z"}`},
+	{"mutation", "resumeInstance", `instanceId: 1`, "ResumeInstance", `{"instanceId": "1"}`},
 	{"mutation", "resumeScheduledJob", `jobId: 19`, "ResumeJob", `{"jobId": "19"}`},
 	{"mutation", "runScheduledJob", `jobId: 19, requestId: "r", overlapPolicy: CANCEL_OTHER`, "RunJob", `{"jobId": "19", "requestId": "r", "overlapPolicy": "CANCEL_OTHER"}`},
 	{"mutation", "cancelScheduledJobRun", `jobHistoryId: 5`, "CancelExecution", `{"executionId": "5"}`},
@@ -142,8 +152,18 @@ func answerLittle(b *bench) {
 	instance := &carillonv1.Instance{Id: "inst_1", CreatedAt: now}
 	resource := &carillonv1.Resource{Id: "res_7", InstanceId: "inst_1", CreatedAt: now}
 	client := &carillonv1.Client{Id: "client_3", CreatedAt: now}
-	b.Answer("GetInstance", instance)
-	b.Answer("CreateInstance", instance)
+	for _, method := range []string{"GetInstance", "CreateInstance", "PauseInstance", "ResumeInstance"} {
+		b.Answer(method, instance)
+	}
+	for _, method := range []string{"SkipOccurrence", "MoveOccurrence", "RestoreOccurrence"} {
+		b.Answer(method, &carillonv1.Occurrence{ScheduledFor: now, Outcome: carillonv1.Occurrence_PENDING, Count: 1})
+	}
+	for _, method := range []string{"BackfillJob", "GetBackfill", "CancelBackfill"} {
+		b.Answer(method, &carillonv1.Backfill{
+			Id: "backfill_4", JobId: "job_19", InstanceId: "inst_1", From: now, To: now, Concurrency: 1,
+			OverlapPolicy: carillonv1.Job_BUFFER_ALL, State: carillonv1.Backfill_RUNNING, CreatedAt: now,
+		})
+	}
 	b.Answer("ListInstances", &carillonv1.ListInstancesResponse{Instances: []*carillonv1.Instance{instance}})
 	b.Answer("GetResource", resource)
 	b.Answer("CreateResource", resource)

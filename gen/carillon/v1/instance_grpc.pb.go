@@ -52,7 +52,8 @@ type InstanceServiceClient interface {
 	// FAILED_PRECONDITION otherwise.
 	DeleteInstance(ctx context.Context, in *DeleteInstanceRequest, opts ...grpc.CallOption) (*DeleteInstanceResponse, error)
 	// Stops every job of an instance from running when due. Runs by hand are
-	// allowed.
+	// allowed. Pausing a paused instance replaces reason and end, when either is
+	// given.
 	PauseInstance(ctx context.Context, in *PauseInstanceRequest, opts ...grpc.CallOption) (*Instance, error)
 	// Lets the jobs of an instance run again from their next times; nothing is
 	// made up.
@@ -241,7 +242,8 @@ type InstanceServiceServer interface {
 	// FAILED_PRECONDITION otherwise.
 	DeleteInstance(context.Context, *DeleteInstanceRequest) (*DeleteInstanceResponse, error)
 	// Stops every job of an instance from running when due. Runs by hand are
-	// allowed.
+	// allowed. Pausing a paused instance replaces reason and end, when either is
+	// given.
 	PauseInstance(context.Context, *PauseInstanceRequest) (*Instance, error)
 	// Lets the jobs of an instance run again from their next times; nothing is
 	// made up.

@@ -56,7 +56,8 @@ type JobServiceClient interface {
 	// Deletes a job. Waiting executions end, the running one is cancelled; the
 	// executions and their logs stay readable until retention.
 	DeleteJob(ctx context.Context, in *DeleteJobRequest, opts ...grpc.CallOption) (*DeleteJobResponse, error)
-	// Stops a job from running when due. Pausing a paused job changes nothing.
+	// Stops a job from running when due. Pausing a paused job replaces reason and
+	// end, when either is given.
 	PauseJob(ctx context.Context, in *PauseJobRequest, opts ...grpc.CallOption) (*Job, error)
 	// Lets a paused job run again from its next time; nothing is made up.
 	ResumeJob(ctx context.Context, in *ResumeJobRequest, opts ...grpc.CallOption) (*Job, error)
@@ -281,7 +282,8 @@ type JobServiceServer interface {
 	// Deletes a job. Waiting executions end, the running one is cancelled; the
 	// executions and their logs stay readable until retention.
 	DeleteJob(context.Context, *DeleteJobRequest) (*DeleteJobResponse, error)
-	// Stops a job from running when due. Pausing a paused job changes nothing.
+	// Stops a job from running when due. Pausing a paused job replaces reason and
+	// end, when either is given.
 	PauseJob(context.Context, *PauseJobRequest) (*Job, error)
 	// Lets a paused job run again from its next time; nothing is made up.
 	ResumeJob(context.Context, *ResumeJobRequest) (*Job, error)

@@ -370,6 +370,37 @@ type Occurrence {
   movedTo: Date
 }
 
+"How far a backfill is."
+enum BackfillState {
+  "Its executions wait or run."
+  RUNNING
+  "All have ended."
+  FINISHED
+  "Ended by a caller."
+  CANCELLED
+}
+
+"The occurrences of a range in the past, run as one."
+type Backfill {
+  id: ID!
+  jobId: ID!
+  instanceId: ID!
+  from: Date!
+  "Exclusive."
+  to: Date!
+  "How many of its executions run at a time."
+  concurrency: Int!
+  "BUFFER_ALL or ALLOW."
+  overlapPolicy: OverlapPolicy!
+  state: BackfillState!
+  "How many occurrences the range holds."
+  total: Int!
+  "How many executions it has made so far."
+  started: Int!
+  createdAt: Date!
+  finishedAt: Date
+}
+
 type OccurrencePage {
   "Oldest first."
   items: [Occurrence!]!
@@ -517,6 +548,8 @@ extend type Query {
   explainJob(jobId: ID!, from: Date, to: Date): JobExplanation!
   "The lines of an execution's log that are written already."
   getJobLog(jobHistoryId: ID!, page: Page): LogPage!
+  "How far a backfill is."
+  getBackfill(backfillId: ID!): Backfill
   "When a schedule would run, before a job uses it."
   previewSchedule(
     frequencyType: FrequencyType!
@@ -569,6 +602,49 @@ extend type Mutation {
     "Instead of the job's own policy, for this execution."
     overlapPolicy: OverlapPolicy
   ): ScheduledJobHistory!
+  "Leaves one occurrence to come out."
+  skipOccurrence(
+    jobId: ID!
+    "Exactly a time that getJobOccurrences tells."
+    scheduledFor: Date!
+  ): Occurrence!
+  "Lets one occurrence to come start at another time, earlier or later; it keeps its scheduledFor."
+  moveOccurrence(
+    jobId: ID!
+    "Exactly a time that getJobOccurrences tells."
+    scheduledFor: Date!
+    "In the future."
+    moveTo: Date!
+  ): Occurrence!
+  "Undoes a skip or a move whose time has not come."
+  restoreOccurrence(jobId: ID!, scheduledFor: Date!): Occurrence!
+  "Runs the occurrences of a range in the past, at most 10000, as if they were due now."
+  backfillJob(
+    jobId: ID!
+    from: Date!
+    "Exclusive; not in the future."
+    to: Date!
+    "How many run at a time; 1 unless given, at most 100."
+    concurrency: Int
+    "Whether they wait for the job's other executions (BUFFER_ALL, unless given) or run beside them (ALLOW)."
+    overlapPolicy: OverlapPolicy
+    "Makes a repeat answer the first backfill; kept 24 hours."
+    requestId: String
+    "Checks everything and changes nothing."
+    validateOnly: Boolean
+  ): Backfill!
+  "Ends a backfill: what has not started never does, what runs is cancelled."
+  cancelBackfill(backfillId: ID!): Backfill!
+  "Stops every job of an instance from running when due; runs by hand are allowed."
+  pauseInstance(
+    instanceId: ID!
+    "Why, for people; at most 500 characters."
+    reason: String
+    "When it resumes by itself; never unless given."
+    until: Date
+  ): Instance!
+  "Lets the jobs of an instance run again from their next times; nothing is made up."
+  resumeInstance(instanceId: ID!): Instance!
   "Ends an execution: a waiting one at once, a running one as soon as its tasks let go."
   cancelScheduledJobRun(jobHistoryId: ID!): ScheduledJobHistory!
   "Deletes every stored remote of a resource."
@@ -783,6 +859,36 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // childFields_* functions provide shared child field context lookups.
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
+
+func (ec *executionContext) childFields_Backfill(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Backfill_id(ctx, field)
+	case "jobId":
+		return ec.fieldContext_Backfill_jobId(ctx, field)
+	case "instanceId":
+		return ec.fieldContext_Backfill_instanceId(ctx, field)
+	case "from":
+		return ec.fieldContext_Backfill_from(ctx, field)
+	case "to":
+		return ec.fieldContext_Backfill_to(ctx, field)
+	case "concurrency":
+		return ec.fieldContext_Backfill_concurrency(ctx, field)
+	case "overlapPolicy":
+		return ec.fieldContext_Backfill_overlapPolicy(ctx, field)
+	case "state":
+		return ec.fieldContext_Backfill_state(ctx, field)
+	case "total":
+		return ec.fieldContext_Backfill_total(ctx, field)
+	case "started":
+		return ec.fieldContext_Backfill_started(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Backfill_createdAt(ctx, field)
+	case "finishedAt":
+		return ec.fieldContext_Backfill_finishedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Backfill", field.Name)
+}
 
 func (ec *executionContext) childFields_Client(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {

@@ -110,6 +110,14 @@ func UnmarshalTaskState(v any) (carillonv1.Execution_Task_State, error) {
 	return parseEnum[carillonv1.Execution_Task_State](v, carillonv1.Execution_Task_State_value)
 }
 
+// MarshalBackfillState writes the name.
+func MarshalBackfillState(e carillonv1.Backfill_State) graphql.Marshaler { return enumOf(e) }
+
+// UnmarshalBackfillState reads the name. No input has it yet, but gqlgen wants it.
+func UnmarshalBackfillState(v any) (carillonv1.Backfill_State, error) {
+	return parseEnum[carillonv1.Backfill_State](v, carillonv1.Backfill_State_value)
+}
+
 // MarshalOccurrenceOutcome writes the name.
 func MarshalOccurrenceOutcome(e carillonv1.Occurrence_Outcome) graphql.Marshaler { return enumOf(e) }
 
