@@ -10,8 +10,13 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-// maxGroup bounds how many ends one commit writes.
-const maxGroup = 1000
+const (
+	// maxGroup bounds how many ends one commit writes.
+	maxGroup = 1000
+	// gather is how long an end waits for others to be written with: a commit
+	// costs more than many ends.
+	gather = 3 * time.Millisecond
+)
 
 // end closes an attempt's log and hands its end to be stored.
 func (e *Executor) end(a *attempt) {
@@ -98,19 +103,25 @@ func (e *Executor) storeEnds(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case f := <-e.ends:
-			group = append(group[:0], f)
+			group = e.gatherEnds(append(group[:0], f))
+			e.storeGroup(ctx, group)
 		}
-	more:
-		for len(group) < maxGroup {
-			select {
-			case f := <-e.ends:
-				group = append(group, f)
-			default:
-				break more
-			}
-		}
-		e.storeGroup(ctx, group)
 	}
+}
+
+// gatherEnds adds the ends that come soon after the first.
+func (e *Executor) gatherEnds(group []store.Finish) []store.Finish {
+	late := time.NewTimer(gather)
+	defer late.Stop()
+	for len(group) < maxGroup {
+		select {
+		case f := <-e.ends:
+			group = append(group, f)
+		case <-late.C:
+			return group
+		}
+	}
+	return group
 }
 
 // storeGroup writes one group, however long it takes: what a lost lease makes

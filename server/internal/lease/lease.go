@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -63,13 +64,18 @@ type Keeper struct {
 	id int64
 	// until is when, by the local clock, the replica counts itself out.
 	until time.Time
-	// base is the database's time at the local time at.
-	base, at time.Time
+	// clock is never nil. Every execution asks for the time several times.
+	clock atomic.Pointer[clock]
 }
+
+// clock says that it was base for the database at the local time at.
+type clock struct{ base, at time.Time }
 
 // New returns a keeper without a lease.
 func New(replicas store.Replicas, o Options) *Keeper {
-	return &Keeper{store: replicas, o: o, at: o.Now(), base: o.Now()}
+	k := &Keeper{store: replicas, o: o}
+	k.clock.Store(&clock{base: o.Now(), at: o.Now()})
+	return k
 }
 
 // ID is this replica's id, 0 while it has no lease.
@@ -81,9 +87,8 @@ func (k *Keeper) ID() int64 {
 
 // Now is the database's time.
 func (k *Keeper) Now() time.Time {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return job.Time(k.base.Add(k.o.Now().Sub(k.at)))
+	c := k.clock.Load()
+	return job.Time(c.base.Add(k.o.Now().Sub(c.at)))
 }
 
 // Register takes the first lease and buries the replicas known to be dead.
@@ -105,7 +110,7 @@ func (k *Keeper) hold(id int64, asked, databaseNow time.Time) {
 	defer k.mu.Unlock()
 	k.id = id
 	k.until = asked.Add(k.o.Lease - k.o.Margin)
-	k.base, k.at = databaseNow, k.o.Now()
+	k.clock.Store(&clock{base: databaseNow, at: k.o.Now()})
 }
 
 // Run renews and buries until ctx ends. Register must have succeeded.

@@ -49,7 +49,7 @@ func tasksText(tasks []job.TaskRecord) string {
 	if len(tasks) == 0 {
 		return ""
 	}
-	return encode(tasks)
+	return string(appendTasks(make([]byte, 0, 192*len(tasks)), tasks))
 }
 
 func tasksOf(text string) ([]job.TaskRecord, error) {

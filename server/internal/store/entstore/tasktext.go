@@ -1,0 +1,51 @@
+package entstore
+
+import (
+	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
+)
+
+// appendTasks appends what json.Marshal makes of the records. Every end of an
+// execution has them, and by reflection they cost as much as the rest of what
+// the store does for it in this process.
+func appendTasks(to []byte, tasks []job.TaskRecord) []byte {
+	to = append(to, '[')
+	for i := range tasks {
+		if i > 0 {
+			to = append(to, ',')
+		}
+		to = appendTask(to, &tasks[i])
+	}
+	return append(to, ']')
+}
+
+func appendTask(to []byte, t *job.TaskRecord) []byte {
+	to = appendText(append(to, `{"name":`...), t.Name)
+	to = appendText(append(to, `,"type":`...), t.Type)
+	to = appendText(append(to, `,"state":`...), string(t.State))
+	if !t.StartedAt.IsZero() {
+		to = appendTime(append(to, `,"startedAt":`...), t.StartedAt)
+	}
+	if !t.FinishedAt.IsZero() {
+		to = appendTime(append(to, `,"finishedAt":`...), t.FinishedAt)
+	}
+	if t.Error != nil {
+		to = append(append(to, `,"error":`...), encode(t.Error)...)
+	}
+	return append(to, '}')
+}
+
+func appendTime(to []byte, t time.Time) []byte {
+	return append(t.AppendFormat(append(to, '"'), time.RFC3339Nano), '"')
+}
+
+// appendText quotes a text; one that has anything to escape goes the long way.
+func appendText(to []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return append(to, encode(text)...)
+		}
+	}
+	return append(append(append(to, '"'), text...), '"')
+}
