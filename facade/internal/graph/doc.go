@@ -14,6 +14,10 @@
 //  4. The document is validated, the variables are coerced, and the cost, which
 //     estimates how much would be answered, is limited.
 //
+// A request comes by GET or POST (http.go), by POST for server-sent events
+// (events.go), or in a WebSocket (socket.go); only the last two take
+// subscriptions. All go through the same steps.
+//
 // Rules:
 //   - A resolver maps its arguments, makes one call and maps the answer. What
 //     is allowed and what is valid is the service's to say.

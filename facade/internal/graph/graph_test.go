@@ -25,7 +25,7 @@ import (
 type bench struct {
 	*facadetest.Service
 	handler http.Handler
-	log     strings.Builder
+	log     lockedText
 }
 
 func newBench(t testing.TB) *bench {

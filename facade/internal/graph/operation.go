@@ -83,7 +83,7 @@ func (h *Handler) execute(o *operation) func() *graphql.Response {
 			return response
 		}
 		over = true
-		if end.err == nil || ctx.Err() != nil {
+		if ctx.Err() != nil || end.err == nil { // in this order: only then the resolver has ended
 			return nil
 		}
 		return failed(ctx, end.err)
