@@ -31,6 +31,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/configs"
 	"github.com/pointscene/carillon/server/internal/executionlog"
+	"github.com/pointscene/carillon/server/internal/executions"
 	"github.com/pointscene/carillon/server/internal/executor"
 	"github.com/pointscene/carillon/server/internal/jobs"
 	"github.com/pointscene/carillon/server/internal/lease"
@@ -65,6 +66,7 @@ type Server struct {
 	authorizer *auth.Authorizer
 	configs    *configs.Service
 	jobs       *jobs.Service
+	executions *executions.Service
 	grpc       *grpc.Server
 	health     *health.Server
 	// stopClaims ends the ticker; claims and engine are its and the other
@@ -168,6 +170,9 @@ func (s *Server) shutdown(stop context.CancelFunc) error {
 		s.health.Shutdown()
 	}
 	s.stopEngine()
+	if s.executions != nil {
+		s.executions.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	stop()
