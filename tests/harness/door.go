@@ -15,6 +15,8 @@ type Object = map[string]any
 type Door interface {
 	// Name is grpc, rest, graphql or graphql-literal.
 	Name() string
+	// Offers tells whether the door has a call of its own for an RPC.
+	Offers(rpc string) bool
 	// Call calls an RPC with the JSON of its request and returns the JSON of
 	// its answer in the canonical shape. A refusal is a *Refusal; any other
 	// error means that nobody knows what became of the call.

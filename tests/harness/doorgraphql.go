@@ -24,6 +24,12 @@ func (d graphqlDoor) Name() string {
 	return "graphql"
 }
 
+// Offers leaves out what GraphQL offers as a subscription.
+func (graphqlDoor) Offers(rpc string) bool {
+	_, ok := operations[rpc]
+	return ok
+}
+
 func (d graphqlDoor) Call(ctx context.Context, rpc string, request Object) (Object, error) {
 	op, ok := operations[rpc]
 	if !ok {

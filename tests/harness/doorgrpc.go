@@ -50,6 +50,8 @@ func (c *Caller) GRPCDoor() Door { return grpcDoor{c} }
 
 func (grpcDoor) Name() string { return "grpc" }
 
+func (grpcDoor) Offers(rpc string) bool { return Methods()[rpc] != nil }
+
 func (d grpcDoor) Call(ctx context.Context, rpc string, request Object) (Object, error) {
 	method, err := methodOf(rpc)
 	if err != nil {

@@ -26,6 +26,11 @@ func (c *Caller) RESTDoor() Door { return restDoor{c} }
 
 func (restDoor) Name() string { return "rest" }
 
+func (restDoor) Offers(rpc string) bool {
+	method := Methods()[rpc]
+	return method != nil && proto.HasExtension(method.Options(), annotations.E_Http)
+}
+
 func (d restDoor) Call(ctx context.Context, rpc string, request Object) (Object, error) {
 	method, err := methodOf(rpc)
 	if err != nil {

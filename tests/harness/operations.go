@@ -33,6 +33,14 @@ var operations = map[string]operation{
 	"ListJobs":        {field: "getScheduledJobs", list: "jobs", bare: true},
 	"ListOccurrences": {field: "getJobOccurrences", list: "occurrences"},
 	"PreviewSchedule": {field: "previewSchedule"},
+	"ExplainJob":      {field: "explainJob"},
+
+	"SkipOccurrence":    {field: "skipOccurrence"},
+	"MoveOccurrence":    {field: "moveOccurrence"},
+	"RestoreOccurrence": {field: "restoreOccurrence"},
+	"BackfillJob":       {field: "backfillJob"},
+	"GetBackfill":       {field: "getBackfill"},
+	"CancelBackfill":    {field: "cancelBackfill"},
 
 	"GetExecution":    {field: "getScheduledJobHistory", paths: history},
 	"CancelExecution": {field: "cancelScheduledJobRun", paths: history},
@@ -48,6 +56,8 @@ var operations = map[string]operation{
 	"GetInstance":    {field: "getInstance"},
 	"ListInstances":  {field: "getInstances", list: "instances"},
 	"DeleteInstance": {field: "deleteInstance", empty: true},
+	"PauseInstance":  {field: "pauseInstance"},
+	"ResumeInstance": {field: "resumeInstance"},
 	"CreateResource": {field: "createResource"},
 	"GetResource":    {field: "getResource"},
 	"ListResources":  {field: "getResources", list: "resources"},
