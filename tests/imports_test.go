@@ -97,7 +97,7 @@ func TestPurePackages(t *testing.T) {
 	t.Parallel()
 	outside := []string{"net", "os", "io/fs", "io/ioutil", "syscall", "database/sql", "log", "log/slog", "path/filepath", "plugin"}
 	all := imports(t, false)
-	pure := []string{"job", "schedule", "workflow", "policy", "store"}
+	pure := []string{"job", "schedule", "occurrence", "workflow", "policy", "store"}
 	for _, name := range pure {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
