@@ -41,14 +41,11 @@ func occurrences(t *testing.T, tenant *harness.Tenant, door harness.Door) {
 	if len(before) != 10 {
 		t.Fatalf("%d occurrences are to come, want 10: %v", len(before), before)
 	}
-	first, second := before[0]["scheduledFor"], before[1]["scheduledFor"]
+	first := before[0]["scheduledFor"]
 
 	harness.Must(t, door, "SkipOccurrence", object{"jobId": job, "scheduledFor": first})
 	if got := coming()[0]; got["outcome"] != "SKIPPED" || got["reason"] != "SKIPPED_BY_CALLER" || got["scheduledFor"] != first {
 		t.Errorf("skipped it is %v", got)
-	}
-	if next := harness.Must(t, door, "GetJob", object{"jobId": job})["nextRun"]; next != second {
-		t.Errorf("with %v skipped the next run is %v, want %v", first, next, second)
 	}
 	harness.Must(t, door, "RestoreOccurrence", object{"jobId": job, "scheduledFor": first})
 	if got := coming()[0]; got["outcome"] != "PENDING" {

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -209,8 +210,8 @@ func asRefusal(t *testing.T, err error) *harness.Refusal {
 	if err == nil {
 		return nil
 	}
-	refusal, ok := err.(*harness.Refusal)
-	if !ok {
+	var refusal *harness.Refusal
+	if !errors.As(err, &refusal) {
 		t.Fatalf("neither an answer nor a refusal: %v", err)
 	}
 	return refusal

@@ -69,7 +69,7 @@ func Refused(t testing.TB, d Door, rpc string, request Object) *Refusal {
 }
 
 // Canonical drops what one door writes as null or empty and another leaves
-// out: null, "", {} and [].
+// out: null, "", {}, [], and the zero of an enum.
 func Canonical(value any) any {
 	switch v := value.(type) {
 	case Object:
@@ -93,7 +93,7 @@ func Canonical(value any) any {
 		}
 		return out
 	case string:
-		if v == "" {
+		if v == "" || strings.HasSuffix(v, "_UNSPECIFIED") {
 			return nil
 		}
 	}

@@ -53,7 +53,7 @@ func (n *Tenant) Run(t testing.TB, job string) string {
 	return Text(Must(t, n.Operator.GRPCDoor(), "RunJob", Object{"jobId": job}), "id")
 }
 
-// Noop, Sleep and Get are tasks.
+// Noop is a task that does nothing.
 func Noop(name string) Object { return Object{"name": name, "type": "util.noop"} }
 
 // Sleep is a task that sleeps.
@@ -61,7 +61,7 @@ func Sleep(name string, d time.Duration) Object {
 	return Object{"name": name, "type": "util.sleep", "args": Object{"duration": d.String()}}
 }
 
-// Get is a task that calls a URL.
+// Get is a task that calls a URL, by POST.
 func Get(name, url string) Object {
 	return Object{"name": name, "type": "http.request", "args": Object{"url": url, "method": "POST"}}
 }
