@@ -47,6 +47,7 @@ type Store interface {
 	store.Backfills
 	ResourcesByID(ctx context.Context, ids []int64) ([]job.Resource, error)
 	EnqueueManual(ctx context.Context, m store.Manual) (job.Execution, error)
+	ExecutionsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error)
 	ScheduledBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error)
 	SkipsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Skip, error)
 }

@@ -71,7 +71,7 @@ func (s *Service) Occurrences(ctx context.Context, id int64, w Window, limit int
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the schedule of job %d: %w", id, err)
 	}
-	if err := w.complete(o, now); err != nil {
+	if err := w.complete(o, now, defaultFuture); err != nil {
 		return nil, nil, err
 	}
 	// One more row than asked for tells whether there are more; and rows of
@@ -90,14 +90,15 @@ func (s *Service) Occurrences(ctx context.Context, id int64, w Window, limit int
 	return told[:limit], w.behind(told[:limit]), nil
 }
 
-// complete fills in the defaults of a first page.
-func (w *Window) complete(o *outlook, now time.Time) error {
+// complete fills in the defaults of a first page, which ends with some
+// occurrences to come.
+func (w *Window) complete(o *outlook, now time.Time, future int) error {
 	if w.From.IsZero() {
 		w.From = now.Add(-defaultPast)
 	}
 	if w.To.IsZero() {
 		w.To = later(now, w.From).Add(time.Microsecond)
-		if next := o.following(later(now, w.From.Add(-1)), defaultFuture); len(next) > 0 {
+		if next := o.following(later(now, w.From.Add(-1)), future); len(next) > 0 {
 			w.To = next[len(next)-1].Add(time.Microsecond)
 		}
 	}

@@ -217,6 +217,9 @@ type Executions interface {
 	// ScheduledBetween lists executions by schedule of a job whose
 	// ScheduledFor lies in [from, to), oldest first, at most limit.
 	ScheduledBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error)
+	// ExecutionsBetween lists executions of a job by any trigger whose
+	// ScheduledFor lies in [from, to), oldest first, at most limit.
+	ExecutionsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error)
 	// SkipsBetween lists ledger rows of a job that touch [from, to), oldest
 	// first, at most limit.
 	SkipsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Skip, error)

@@ -25,6 +25,7 @@ var (
 	executionsOfInstance = bothTables("instance_id = $1 AND id < $2", "ORDER BY id DESC LIMIT $3")
 	scheduledBetween     = bothTables(`job_id = $1 AND scheduled_for >= $2 AND scheduled_for < $3 AND "trigger" = 'SCHEDULE'`,
 		"ORDER BY scheduled_for, id LIMIT $4")
+	executionsBetween = bothTables("job_id = $1 AND scheduled_for >= $2 AND scheduled_for < $3", "ORDER BY scheduled_for, id LIMIT $4")
 )
 
 // Execution implements store.Executions.
@@ -53,6 +54,11 @@ func (s *Store) ExecutionsOfInstance(ctx context.Context, instanceID int64, page
 // ScheduledBetween implements store.Executions.
 func (s *Store) ScheduledBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error) {
 	return s.executions(ctx, scheduledBetween, jobID, micros(from), micros(to), limit)
+}
+
+// ExecutionsBetween implements store.Executions.
+func (s *Store) ExecutionsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error) {
+	return s.executions(ctx, executionsBetween, jobID, micros(from), micros(to), limit)
 }
 
 func (s *Store) executions(ctx context.Context, query string, args ...any) (list []job.Execution, err error) {

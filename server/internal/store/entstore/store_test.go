@@ -144,6 +144,8 @@ func TestQueriesUseIndexes(t *testing.T) {
 		"executions of job":      executionsOfJob,
 		"executions of instance": executionsOfInstance,
 		"scheduled between":      scheduledBetween,
+		"executions between":     executionsBetween,
+		"ended above":            s.endedAbove(),
 		"latest":                 latestSQLite,
 	} {
 		rows, err := s.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, 1, 2, 3, 4)

@@ -90,7 +90,7 @@ var executionTests = tests{
 	},
 	"ScheduledBetween answers what the schedule made": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
-		enqueue(t, s, j.ID, noon.Add(time.Minute))
+		byHand := enqueue(t, s, j.ID, noon.Add(time.Minute)).ID
 		_ = claimQueued(t, s, noon.Add(time.Minute))
 		var ids []int64
 		for i := range 4 {
@@ -108,6 +108,12 @@ var executionTests = tests{
 		same(t, "half open", between(noon, noon.Add(2*time.Hour), 10), ids[:2])
 		same(t, "limited", between(noon.Add(time.Microsecond), noon.Add(5*time.Hour), 2), ids[1:3])
 		same(t, "none", between(noon.Add(4*time.Hour), noon.Add(5*time.Hour), 10), []int64(nil))
+		any := func(from, to time.Time, limit int) []int64 {
+			return idsOf(must(s.ExecutionsBetween(t.Context(), j.ID, from, to, limit))(t))
+		}
+		same(t, "by any trigger", any(noon, noon.Add(5*time.Hour), 10), slices.Insert(slices.Clone(ids), 1, byHand))
+		same(t, "by any trigger, half open", any(noon, noon.Add(time.Hour), 10), []int64{ids[0], byHand})
+		same(t, "by any trigger, limited", any(noon.Add(time.Microsecond), noon.Add(5*time.Hour), 2), []int64{byHand, ids[1]})
 	},
 }
 
