@@ -46,11 +46,14 @@ func (s *Server) openStore(ctx context.Context) error {
 		if len(applied) > 0 {
 			s.log.Info("migrated the database", "applied", applied)
 		}
-		return err
+		if err != nil {
+			return fmt.Errorf("--database-url: %w", err)
+		}
+		return nil
 	}
 	pending, err := s.store.Pending(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("--database-url: %w", err)
 	}
 	if len(pending) > 0 {
 		return fmt.Errorf("the database lacks migrations (%s): run `carillon migrate`, or serve with --migrate", strings.Join(pending, ", "))
@@ -83,17 +86,20 @@ func (s *Server) openKeys(ctx context.Context) error {
 func openKeyring(ctx context.Context, c *Config, store *entstore.Store, mayCreate bool) (*seal.Keyring, error) {
 	used, err := store.SealedKeyIDs(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--database-url: %w", err)
 	}
 	options := seal.Options{}
 	if mayCreate {
 		options.MayCreate = func(context.Context) (bool, error) { return len(used) == 0, nil }
 	}
 	ring, err := seal.LoadOrCreate(ctx, c.keyset(), options)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = ring.Require(used...)
 	}
-	return ring, ring.Require(used...)
+	if err != nil {
+		return nil, fmt.Errorf("--keyset: %w", err)
+	}
+	return ring, nil
 }
 
 // identity is what tokens of this server carry.
@@ -123,8 +129,10 @@ func (s *Server) openLogs(ctx context.Context) error {
 // Migrate brings the tables up to date and tells what it did.
 func Migrate(ctx context.Context, c Config) (applied []string, err error) {
 	err = withStore(ctx, c, func(store *entstore.Store) error {
-		applied, err = store.Migrate(ctx)
-		return err
+		if applied, err = store.Migrate(ctx); err != nil {
+			return fmt.Errorf("--database-url: %w", err)
+		}
+		return nil
 	})
 	return applied, err
 }
