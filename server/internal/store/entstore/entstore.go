@@ -48,6 +48,8 @@ type Options struct {
 	// MaxConns bounds the connections to PostgreSQL; 16 when zero. The engine
 	// has engineConns more to itself.
 	MaxConns int32
+	// ReadOnly refuses every write, and to make a file that is missing.
+	ReadOnly bool
 	Log      *slog.Logger
 }
 
@@ -110,6 +112,9 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	session := "carillon-" + rand.Text()
 	params["application_name"] = session
 	params["timezone"] = "UTC"
+	if o.ReadOnly {
+		params["default_transaction_read_only"] = "on"
+	}
 	// A transaction that this process forgot must not hold locks for ever.
 	params["idle_in_transaction_session_timeout"] = "30000"
 	params["statement_timeout"] = fmt.Sprint(o.Timeout.Milliseconds())
@@ -146,12 +151,14 @@ func openEngine(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, err
 }
 
 func openSQLite(ctx context.Context, o Options) (*Store, error) {
-	dsn, err := sqliteDSN(o.URL, o.Timeout)
+	dsn, err := sqliteDSN(o)
 	if err != nil {
 		return nil, err
 	}
-	if err := makePrivate(o.URL); err != nil {
-		return nil, err
+	if !o.ReadOnly {
+		if err := makePrivate(o.URL); err != nil {
+			return nil, err
+		}
 	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
@@ -193,15 +200,19 @@ func makePrivate(raw string) error {
 
 // sqliteDSN adds the settings that durability and speed need: synchronous
 // stays FULL, since an acknowledged write must survive a power cut.
-func sqliteDSN(raw string, timeout time.Duration) (string, error) {
-	name, query, _ := strings.Cut(raw, "?")
+func sqliteDSN(o Options) (string, error) {
+	name, query, _ := strings.Cut(o.URL, "?")
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return "", errors.New("the database URL has a malformed query")
 	}
 	values.Set("_txlock", "immediate")
-	for _, p := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-65536)", fmt.Sprintf("busy_timeout(%d)", timeout.Milliseconds())} {
+	for _, p := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-65536)", fmt.Sprintf("busy_timeout(%d)", o.Timeout.Milliseconds())} {
 		values.Add("_pragma", p)
+	}
+	if o.ReadOnly {
+		values.Set("mode", "rw") // that of WAL needs its shared memory, which mode=ro can't make
+		values.Add("_pragma", "query_only(1)")
 	}
 	return name + "?" + values.Encode(), nil
 }

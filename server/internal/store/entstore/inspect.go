@@ -1,0 +1,184 @@
+package entstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/pointscene/carillon/ent"
+	"github.com/pointscene/carillon/ent/backfill"
+	entschedule "github.com/pointscene/carillon/ent/schedule"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+)
+
+// buried is how long after its lease's end a replica must be gone: the others
+// look for dead ones twice a second.
+const buried = 30 * time.Second
+
+// DatabaseTime implements store.Inspection.
+func (s *Store) DatabaseTime(ctx context.Context) (now time.Time, err error) {
+	err = s.query(ctx, "read the clock", func(ctx context.Context, c *ent.Client) error {
+		now, err = s.databaseTime(ctx, c)
+		return err
+	})
+	return now, err
+}
+
+// OverdueJobs implements store.Inspection.
+func (s *Store) OverdueJobs(ctx context.Context, before time.Time, limit int) (list []store.Overdue, err error) {
+	err = s.query(ctx, "look for overdue jobs", func(ctx context.Context, c *ent.Client) error {
+		rows, err := c.Schedule.Query().Where(entschedule.NextRunGT(0), entschedule.NextRunLT(micros(before))).
+			Order(ent.Asc(entschedule.FieldNextRun)).Limit(limit).All(ctx)
+		list = mapAll(rows, func(row *ent.Schedule) store.Overdue {
+			return store.Overdue{JobID: row.ID, InstanceID: row.InstanceID, NextRun: timeOf(row.NextRun)}
+		})
+		return err
+	})
+	return list, err
+}
+
+const openColumns = `a.id, a.job_id, a.instance_id, a.state, a.owner, a.not_before, a.started_at`
+
+func scanOpen(scan func(...any) error, more ...any) (o store.Open, err error) {
+	var notBefore, started int64
+	err = scan(append([]any{&o.ExecutionID, &o.JobID, &o.InstanceID, &o.State, &o.Owner, &notBefore, &started}, more...)...)
+	o.NotBefore, o.StartedAt = timeOf(notBefore), timeOf(started)
+	return o, err
+}
+
+func scanPlain(scan func(...any) error) (store.Open, error) { return scanOpen(scan) }
+
+// orphans takes as $1 since when a replica's lease must not have ended.
+const orphans = `
+SELECT ` + openColumns + ` FROM active_executions a
+WHERE a.owner <> 0 AND NOT EXISTS (SELECT 1 FROM replicas r WHERE r.id = a.owner AND r.lease_until >= $1)
+ORDER BY a.id LIMIT $2`
+
+// Orphans implements store.Inspection.
+func (s *Store) Orphans(ctx context.Context, limit int) (list []store.Open, err error) {
+	err = s.query(ctx, "look for orphaned executions", func(ctx context.Context, c *ent.Client) error {
+		now, err := s.databaseTime(ctx, c)
+		if err != nil {
+			return err
+		}
+		since := int64(0) // on SQLite leases are not renewed: the one process holds the data directory
+		if s.postgres() {
+			since = micros(now.Add(-buried))
+		}
+		list, err = collect(ctx, c, scanPlain, orphans, since, limit)
+		return err
+	})
+	return list, err
+}
+
+// One that waits behind another one of its job waits for something.
+const stuckWaiting = `
+SELECT ` + openColumns + ` FROM active_executions a
+WHERE a.state = 'QUEUED' AND a.not_before < $1 AND (a.owner = 0 OR a.started_at = 0)
+  AND NOT (a.waits AND EXISTS (SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id))
+ORDER BY a.not_before LIMIT $2`
+
+const runningWithLimit = `
+SELECT ` + openColumns + `, s.policies FROM active_executions a JOIN schedules s ON s.id = a.job_id
+WHERE a.owner <> 0 AND a.started_at > 0 AND a.started_at < $1 AND s.policies LIKE '%"timeLimit"%'
+ORDER BY a.started_at LIMIT $2`
+
+// Stuck implements store.Inspection.
+func (s *Store) Stuck(ctx context.Context, before time.Time, limit int) (list []store.Open, err error) {
+	err = s.query(ctx, "look for stuck executions", func(ctx context.Context, c *ent.Client) error {
+		list, err = collect(ctx, c, scanPlain, stuckWaiting, micros(before), limit)
+		if err != nil {
+			return err
+		}
+		limited, err := collect(ctx, c, scanLimited, runningWithLimit, micros(before), limit)
+		for _, o := range limited {
+			if o.TimeLimit > 0 && o.StartedAt.Add(o.TimeLimit).Before(before) && len(list) < limit {
+				list = append(list, o)
+			}
+		}
+		return err
+	})
+	return list, err
+}
+
+func scanLimited(scan func(...any) error) (store.Open, error) {
+	var text string
+	o, err := scanOpen(scan, &text)
+	if err != nil {
+		return o, err
+	}
+	p, err := policiesOf(text)
+	o.TimeLimit = p.TimeLimit
+	return o, err
+}
+
+// A second execution of an occurrence that is found when it ends is kept under
+// a trigger id of its own (Finish). One that has not ended has the other one in
+// the history.
+const (
+	doublesEnded = `
+SELECT job_id, instance_id, scheduled_for, id FROM (
+  SELECT job_id, instance_id, scheduled_for, id, "trigger", trigger_id FROM executions ORDER BY id DESC LIMIT $1) h
+WHERE h."trigger" = 'SCHEDULE' AND h.trigger_id <> '' ORDER BY id LIMIT $2`
+	doublesOpen = `
+SELECT a.job_id, a.instance_id, a.scheduled_for, a.id FROM (
+  SELECT job_id, instance_id, scheduled_for, id, "trigger" FROM active_executions ORDER BY id DESC LIMIT $1) a
+WHERE a."trigger" = 'SCHEDULE' AND EXISTS (
+  SELECT 1 FROM executions e WHERE e.job_id = a.job_id AND e.scheduled_for = a.scheduled_for AND e."trigger" = 'SCHEDULE')
+ORDER BY a.id LIMIT $2`
+)
+
+// Doubles implements store.Inspection.
+func (s *Store) Doubles(ctx context.Context, newest, limit int) (list []store.Double, err error) {
+	scanDouble := func(scan func(...any) error) (d store.Double, err error) {
+		var scheduled int64
+		err = scan(&d.JobID, &d.InstanceID, &scheduled, &d.ExecutionID)
+		d.ScheduledFor = timeOf(scheduled)
+		return d, err
+	}
+	err = s.query(ctx, "look for doubled executions", func(ctx context.Context, c *ent.Client) error {
+		list = nil
+		for _, query := range []string{doublesEnded, doublesOpen} {
+			found, err := collect(ctx, c, scanDouble, query, newest, limit)
+			if err != nil {
+				return err
+			}
+			list = append(list, found...)
+		}
+		return nil
+	})
+	return list[:min(limit, len(list))], err
+}
+
+// AllJobs implements store.Inspection.
+func (s *Store) AllJobs(ctx context.Context, page store.Page) (list []job.Job, err error) {
+	err = s.query(ctx, "list all jobs", func(ctx context.Context, c *ent.Client) error {
+		list, err = collect(ctx, c, scanJob, jobQuery+"WHERE j.id < $2 ORDER BY j.id DESC LIMIT $3", micros(time.Now()), before(page), page.Limit)
+		return err
+	})
+	return list, err
+}
+
+const runsBetween = `
+SELECT id, "trigger", scheduled_for, started_at, attempt FROM active_executions WHERE job_id = $1 AND scheduled_for >= $2 AND scheduled_for < $3
+UNION ALL
+SELECT id, "trigger", scheduled_for, started_at, attempt FROM executions WHERE job_id = $1 AND scheduled_for >= $2 AND scheduled_for < $3
+ORDER BY scheduled_for, id`
+
+// Runs implements store.Inspection.
+func (s *Store) Runs(ctx context.Context, jobID int64, from, to time.Time) (runs []store.Run, backfilled bool, err error) {
+	err = s.query(ctx, "read the runs of a job", func(ctx context.Context, c *ent.Client) error {
+		runs, err = collect(ctx, c, func(scan func(...any) error) (r store.Run, err error) {
+			var scheduled, started int64
+			err = scan(&r.ExecutionID, &r.Trigger, &scheduled, &started, &r.Attempt)
+			r.ScheduledFor, r.StartedAt = timeOf(scheduled), timeOf(started)
+			return r, err
+		}, runsBetween, jobID, micros(from), micros(to))
+		if err != nil {
+			return err
+		}
+		backfilled, err = c.Backfill.Query().Where(backfill.JobID(jobID), backfill.Or(backfill.FinishedAt(0), backfill.FinishedAtGTE(micros(from)))).Exist(ctx)
+		return err
+	})
+	return runs, backfilled, err
+}
