@@ -1,0 +1,210 @@
+package ticker_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/ticker"
+)
+
+func TestLooksAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.after(every)
+		b.set(func() {
+			c := b.claims[len(b.claims)-1]
+			want := store.ClaimRequest{Owner: 7, Now: b.Now(), Ahead: b.Now().Add(ahead), Limit: batch}
+			if diff := cmp.Diff(want, c.req); diff != "" {
+				t.Errorf("request (-want +got):\n%s", diff)
+			}
+		})
+		b.wantAsked(0, every)
+		b.after(2 * every)
+		b.wantAsked(2*every, 3*every)
+	})
+}
+
+func TestWakesOnSignal(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.after(100 * time.Millisecond)
+		b.set(func() { b.due = 1 })
+		b.Wake()
+		b.after(every)
+		b.wantSubmitted(1)
+		b.wantAsked(0, 100*time.Millisecond, 100*time.Millisecond+every)
+	})
+}
+
+func TestSurvivesErrors(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.set(func() { b.err, b.due = errors.New("database away"), 3 })
+		b.after(time.Minute)
+		b.wantSubmitted(0)
+		if n := len(b.asked()); n != 241 {
+			t.Errorf("asked %d times in a minute with a database that is away, want one each 250 ms", n)
+		}
+		b.set(func() { b.err = nil })
+		b.after(every)
+		b.wantSubmitted(3)
+	})
+}
+
+func TestClaimsNothingWithoutALease(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.asked()
+		b.set(func() { b.id, b.due, b.waiting = 0, 5, 5 })
+		b.after(time.Minute)
+		b.wantAsked()
+		b.wantSubmitted(0)
+		b.set(func() { b.id = 8 })
+		b.after(every)
+		b.wantSubmitted(10)
+	})
+}
+
+// TestBacklogUsesRoom: what is due and finds no place is claimed as soon as
+// there are places enough for a claim, and at once while there are.
+func TestBacklogUsesRoom(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.set(func() { b.free, b.due = 34, 1000 })
+		b.after(every)
+		b.wantSubmitted(30) // the four places left are not worth a commit
+		b.after(every / 5)
+		b.makeRoom(6)
+		b.wantSubmitted(40)
+		b.makeRoom(1)
+		b.wantSubmitted(40) // waits a moment for more
+		b.after(5 * time.Millisecond)
+		b.wantSubmitted(41)
+		b.makeRoom(1)
+		b.makeRoom(8)
+		b.wantSubmitted(50)
+	})
+}
+
+// TestBacklogTakesTurns: with a backlog, instances take turns before the rest.
+func TestBacklogTakesTurns(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.set(func() { b.due = 15 })
+		b.asked()
+		b.after(every)
+		b.set(func() {
+			var turns []bool
+			for _, c := range b.claims {
+				if c.what == "due" {
+					turns = append(turns, c.req.PerInstance > 0 && c.req.PerInstance < batch && c.req.Rest)
+				}
+			}
+			if diff := cmp.Diff([]bool{false, true}, turns); diff != "" {
+				t.Errorf("turns (-want +got):\n%s", diff)
+			}
+		})
+		b.wantSubmitted(15)
+	})
+}
+
+// TestFullInstance: while an instance has all its places, others are claimed,
+// and its own due jobs wait for a place and not for the next look.
+func TestFullInstance(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.set(func() { b.full, b.spare = []int64{3}, 0 })
+		b.asked()
+		b.after(every)
+		b.set(func() {
+			last := b.claims[len(b.claims)-1].req
+			if diff := cmp.Diff([]int64{3}, last.Full); diff != "" || last.PerInstance != batch || last.Rest {
+				t.Errorf("request %+v: full (-want +got):\n%s", last, diff)
+			}
+		})
+		b.wantAsked(every)
+		b.after(every / 5)
+		b.set(func() { b.full, b.spare, b.due = nil, 6, 8 })
+		b.makeRoom(0)
+		b.wantSubmitted(8) // no more than six at a time
+		b.set(func() {
+			for _, c := range b.claims {
+				if c.req.Limit > 6 {
+					t.Errorf("claimed %d where an instance may have 6 more", c.req.Limit)
+				}
+			}
+		})
+	})
+}
+
+func TestNoPlaceMeansNoClaim(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.set(func() { b.free, b.due, b.waiting = 0, 5, 5 })
+		b.asked()
+		b.after(time.Minute)
+		b.wantAsked()
+		b.makeRoom(10)
+		b.after(5 * time.Millisecond)
+		b.wantSubmitted(10)
+	})
+}
+
+// TestWithoutExecutor: a process that runs nothing makes executions wait for
+// one that does.
+func TestWithoutExecutor(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(o *ticker.Options) { o.Places = nil }, func(b *bench) {
+		b.set(func() { b.due, b.waiting = 25, 5 })
+		b.asked()
+		b.after(every)
+		b.set(func() {
+			for _, c := range b.claims {
+				if c.what != "due" || c.req.Owner != 0 || c.req.Limit != batch {
+					t.Errorf("asked for %s, as owner %d, up to %d", c.what, c.req.Owner, c.req.Limit)
+				}
+			}
+			if b.due != 0 {
+				t.Errorf("%d jobs are still due", b.due)
+			}
+		})
+	})
+}
+
+func TestWithoutSchedules(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(o *ticker.Options) { o.Schedules = false }, func(b *bench) {
+		b.set(func() { b.due, b.waiting = 5, 5 })
+		b.after(every)
+		b.wantAsked()
+		b.wantSubmitted(5)
+	})
+}
+
+// TestSkipsCountOnceStored: a decision is the policy's; what it skips counts
+// when the claim that stored it succeeded.
+func TestSkipsCountOnceStored(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.set(func() { b.decision, b.err = func(store.Due) store.Decision { return store.Decision{} }, errors.New("away") })
+		b.after(every)
+		if len(b.skipped) != 0 {
+			t.Errorf("counted %v of a claim that failed", b.skipped)
+		}
+		b.set(func() { b.err = nil })
+		b.after(every)
+		// The bubble's database is an hour ahead: 60 slots were missed, and the
+		// newest starts.
+		if b.skipped[job.SkipMissed] != 60 {
+			t.Errorf("counted %v, want 60 slots missed", b.skipped)
+		}
+		if d := b.decisions[len(b.decisions)-1]; len(d.Starts) != 1 {
+			t.Errorf("decided %+v", d)
+		}
+	})
+}
