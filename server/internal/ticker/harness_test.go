@@ -219,4 +219,3 @@ func (b *bench) wantSubmitted(want int) {
 		b.t.Errorf("%d executions submitted, want %d", len(b.submitted), want)
 	}
 }
-

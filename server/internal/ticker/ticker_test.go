@@ -191,7 +191,9 @@ func TestWithoutSchedules(t *testing.T) {
 func TestSkipsCountOnceStored(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(b *bench) {
-		b.set(func() { b.decision, b.err = func(store.Due) store.Decision { return store.Decision{} }, errors.New("away") })
+		b.set(func() {
+			b.decision, b.err = func(store.Due) store.Decision { return store.Decision{} }, errors.New("away")
+		})
 		b.after(every)
 		if len(b.skipped) != 0 {
 			t.Errorf("counted %v of a claim that failed", b.skipped)
