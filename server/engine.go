@@ -59,7 +59,7 @@ func (s *Server) openEngine(ctx context.Context) error {
 			return maskedConfigs{s.configs.For(instanceID), mask}
 		},
 		CheckResources: s.checkResources,
-		Now:            s.lease.Now, Places: s.c.Concurrency, PerInstance: s.c.perInstance(), ReportAfter: reportAfter, Metrics: metrics, Log: s.log,
+		Now:            s.lease.Now, Owner: s.lease.ID, Places: s.c.Concurrency, PerInstance: s.c.perInstance(), ReportAfter: reportAfter, Metrics: metrics, Log: s.log,
 	})
 	tick := ticker.Options{
 		Store: s.store, Lease: s.lease, Schedules: s.c.has(RoleTicker),

@@ -124,9 +124,12 @@ func (e *Executor) gatherEnds(group []store.Finish) []store.Finish {
 	return group
 }
 
-// storeGroup writes one group, however long it takes: what a lost lease makes
-// pointless is refused by its fence, once the database answers.
+// storeGroup writes one group, however long the database is away: what a lost
+// lease makes pointless is refused by its fence, once it answers. When it
+// answers and refuses, one bad end must not keep the others, or their places:
+// the group is halved until the bad one is alone, and that is given up.
 func (e *Executor) storeGroup(ctx context.Context, group []store.Finish) {
+	refused := 0
 	for delay := 50 * time.Millisecond; ; delay = min(2*delay, time.Second) {
 		began := e.o.Now()
 		stale, err := e.o.Store.Finish(ctx, group)
@@ -139,8 +142,26 @@ func (e *Executor) storeGroup(ctx context.Context, group []store.Finish) {
 			return
 		}
 		e.o.Log.WarnContext(ctx, "can't store how executions ended; trying again", "executions", len(group), "error", err)
+		var away *job.UnavailableError
+		if !errors.As(err, &away) {
+			refused++
+		}
+		if refused == 3 {
+			e.storeHalves(ctx, group, err)
+			return
+		}
 		pause(ctx, delay)
 	}
+}
+
+func (e *Executor) storeHalves(ctx context.Context, group []store.Finish, err error) {
+	if half := len(group) / 2; half > 0 {
+		e.storeGroup(ctx, group[:half])
+		e.storeGroup(ctx, group[half:])
+		return
+	}
+	e.o.Log.ErrorContext(ctx, "the end of an execution can't be stored; it will be taken for lost", "execution", group[0].ExecutionID, "error", err)
+	e.stored(ctx, group, nil)
 }
 
 // stored gives the places of a written group back. A stale fence is no error:
@@ -153,6 +174,7 @@ func (e *Executor) stored(ctx context.Context, group []store.Finish, stale []int
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, f := range group {
+		delete(e.adopted, claimKey{f.ExecutionID, f.Fence})
 		if a := e.attempts[f.ExecutionID]; a != nil && a.Fence == f.Fence {
 			e.forget(a)
 		}
@@ -197,13 +219,18 @@ func (e *Executor) report(ctx context.Context) {
 		}
 		return
 	}
-	e.endAll(stale, errFenced)
-	e.endAll(cancelled, errCancelled)
+	fences := make(map[int64]int64, len(reports))
+	for _, p := range reports {
+		fences[p.ExecutionID] = p.Fence
+	}
+	e.endAll(stale, fences, errFenced)
+	e.endAll(cancelled, fences, errCancelled)
 }
 
-func (e *Executor) endAll(ids []int64, cause error) {
+// endAll ends attempts, but not a later one of the same execution.
+func (e *Executor) endAll(ids []int64, fences map[int64]int64, cause error) {
 	for _, id := range ids {
-		if a := e.attempt(id); a != nil {
+		if a := e.attempt(id); a != nil && a.Fence == fences[id] {
 			a.cancel(cause)
 		}
 	}

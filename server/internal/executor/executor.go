@@ -37,8 +37,9 @@ type Options struct {
 	Configs func(instanceID int64, mask func(secrets ...string)) task.Configs
 	// CheckResources refuses a workflow that names resources of others.
 	CheckResources func(ctx context.Context, instanceID int64, refs []task.ResourceRef) error
-	// Now is the database's time.
-	Now func() time.Time
+	// Now is the database's time, Owner this replica's id, 0 for none.
+	Now   func() time.Time
+	Owner func() int64
 	// Places is how many executions may be claimed and not ended, PerInstance
 	// how many of them one instance may have.
 	Places, PerInstance int
@@ -70,14 +71,21 @@ type Executor struct {
 	room chan struct{}
 	// attempts are those between Submit and the stored end, by execution.
 	attempts map[int64]*attempt
+	// adopted are executions of dead replicas whose end is not stored.
+	adopted  map[claimKey]bool
 	draining bool
 
 	starts  *starter
 	workers workers
 	ends    chan store.Finish
 	loops   sync.WaitGroup
-	stop    context.CancelFunc
+	// ctx ends with the loops.
+	ctx  context.Context
+	stop context.CancelFunc
 }
+
+// claimKey names a claim: an execution has a new fence with each.
+type claimKey struct{ id, fence int64 }
 
 // attempt is one claimed execution on its way.
 type attempt struct {
@@ -107,6 +115,7 @@ func New(o Options) *Executor {
 		room:     make(chan struct{}),
 		attempts: make(map[int64]*attempt),
 		held:     make(map[int64]int),
+		adopted:  make(map[claimKey]bool),
 		ends:     make(chan store.Finish, o.Places),
 	}
 	e.workers.run = e.run
@@ -115,12 +124,12 @@ func New(o Options) *Executor {
 
 // Start begins to take executions. It returns at once; Drain ends it.
 func (e *Executor) Start() {
-	ctx, stop := context.WithCancel(context.Background())
-	e.stop = stop
+	e.ctx, e.stop = context.WithCancel(context.Background())
 	e.starts = newStarter(e)
-	e.loops.Go(func() { e.starts.loop(ctx) })
-	e.loops.Go(func() { e.storeEnds(ctx) })
-	e.loops.Go(func() { e.reportLoop(ctx) })
+	e.loops.Go(func() { e.starts.loop(e.ctx) })
+	e.loops.Go(func() { e.storeEnds(e.ctx) })
+	e.loops.Go(func() { e.reportLoop(e.ctx) })
+	e.loops.Go(func() { e.reconcileLoop(e.ctx) })
 }
 
 // Free is how many executions may be submitted now.
@@ -134,15 +143,24 @@ func (e *Executor) Free() int {
 }
 
 // Spare is how many executions of one instance may be submitted now, whichever
-// instance that is: 0 when one is full.
+// instance that is, but for the full ones.
 func (e *Executor) Spare() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	most := 0
 	for _, n := range e.held {
-		most = max(most, n)
+		if !e.full(n) {
+			most = max(most, n)
+		}
 	}
 	return max(0, e.o.PerInstance-most)
+}
+
+// full tells whether an instance with n places gets no more for now: it has
+// all that it may, or so nearly that its last few would set everybody's pace.
+func (e *Executor) full(n int) bool {
+	spare := e.o.PerInstance - n
+	return spare <= 0 || spare < e.o.PerInstance/8
 }
 
 // Taken is how many executions were submitted and their end is not stored.
@@ -157,7 +175,7 @@ func (e *Executor) Full() (instances []int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for id, n := range e.held {
-		if n >= e.o.PerInstance {
+		if e.full(n) {
 			instances = append(instances, id)
 		}
 	}
@@ -183,6 +201,9 @@ func (e *Executor) Submit(claimed []store.Claimed) {
 		a := &attempt{Claimed: c, claimedAt: now}
 		a.ctx, a.cancel = context.WithCancelCause(context.Background())
 		attempts[i] = a
+		if old := e.attempts[c.ExecutionID]; old != nil {
+			e.forget(old) // its end is stored, and its place is about to be free
+		}
 		e.attempts[c.ExecutionID] = a
 		e.held[c.InstanceID]++
 	}
@@ -196,11 +217,18 @@ func (e *Executor) Submit(claimed []store.Claimed) {
 func (e *Executor) Adopt(lost []store.Lost) {
 	e.mu.Lock()
 	e.taken += len(lost)
+	for _, l := range lost {
+		e.adopted[claimKey{l.ExecutionID, l.Fence}] = true
+	}
 	e.mu.Unlock()
 	// More may be lost at once than there are places.
 	e.loops.Go(func() {
 		for _, l := range lost {
-			e.ends <- lostEnd(l, e.o.Now())
+			select {
+			case e.ends <- lostEnd(l, e.o.Now()):
+			case <-e.ctx.Done():
+				return
+			}
 		}
 	})
 }
@@ -216,8 +244,12 @@ func (e *Executor) Cancel(executionID int64) {
 // Withdraw looks again at a job's executions that have not started.
 func (e *Executor) Withdraw(jobID int64) { e.starts.recheck(jobID) }
 
+// abandonFor is how long AbandonAll waits for tasks to let go.
+const abandonFor = time.Second
+
 // AbandonAll ends everything without a word: the lease is lost, and whatever
-// is still written would be refused. It returns when nothing runs any more.
+// is still written will be refused. It returns when nothing runs any more, or
+// after a moment: a task that doesn't let go holds its place and nothing else.
 func (e *Executor) AbandonAll(cause error) {
 	e.mu.Lock()
 	for _, a := range e.attempts {
@@ -225,7 +257,9 @@ func (e *Executor) AbandonAll(cause error) {
 	}
 	e.mu.Unlock()
 	e.starts.launchCancelled()
-	e.workers.all.Wait()
+	if !e.workers.wait(nil, abandonFor) {
+		e.o.Log.Error("some tasks don't let go of an execution that was taken away; what they still do is not recorded")
+	}
 }
 
 // Drain stops taking executions, gives back what has not started, waits for
@@ -236,11 +270,7 @@ func (e *Executor) Drain(ctx context.Context, storing time.Duration) {
 	e.draining = true
 	e.mu.Unlock()
 	e.giveBack(ctx)
-	done := make(chan struct{})
-	go func() { e.workers.all.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
+	if !e.workers.wait(ctx.Done(), forEver) {
 		e.mu.Lock()
 		for _, a := range e.attempts {
 			a.cancel(errDrained)
@@ -253,6 +283,9 @@ func (e *Executor) Drain(ctx context.Context, storing time.Duration) {
 	e.stop()
 	e.loops.Wait()
 }
+
+// forEver is longer than any drain.
+const forEver = 1000 * time.Hour
 
 // waitEmpty waits until every place is free.
 func (e *Executor) waitEmpty(limit time.Duration) {
@@ -284,7 +317,7 @@ func (e *Executor) giveBack(ctx context.Context) {
 		claims[i] = a.Claimed
 	}
 	if err := e.o.Store.Release(context.WithoutCancel(ctx), claims); err != nil {
-		e.o.Log.WarnContext(ctx, "can't give executions back; they wait for this replica's lease to end", "executions", len(claims), "error", err)
+		e.o.Log.WarnContext(ctx, "can't give executions back; another replica takes them over", "executions", len(claims), "error", err)
 	}
 	e.free(waiting...)
 }

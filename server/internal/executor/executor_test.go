@@ -42,7 +42,7 @@ func newBench(t *testing.T) *bench {
 		Store: b.store, Types: task.NewRegistry(util.Noop{}, util.Sleep{}, b.hook), Logs: logs,
 		Configs:        func(int64, func(...string)) task.Configs { return nil },
 		CheckResources: func(context.Context, int64, []task.ResourceRef) error { return nil },
-		Now:            time.Now, Places: 10, PerInstance: 9, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
+		Now:            time.Now, Owner: func() int64 { return 1 }, Places: 10, PerInstance: 9, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
 	})
 	b.Start()
 	return b
@@ -72,6 +72,7 @@ type notes struct {
 	released []store.Claimed
 	failures int
 	stale    []int64
+	owned    []store.Owned
 }
 
 func (n *notes) Finish(_ context.Context, ends []store.Finish) ([]int64, error) {
@@ -79,7 +80,7 @@ func (n *notes) Finish(_ context.Context, ends []store.Finish) ([]int64, error) 
 	defer n.mu.Unlock()
 	if n.failures > 0 {
 		n.failures--
-		return nil, errors.New("database away")
+		return nil, &job.UnavailableError{Message: "database away"}
 	}
 	for _, e := range ends {
 		n.ends <- e
@@ -92,6 +93,21 @@ func (n *notes) Progress(_ context.Context, reports []store.Progress) (stale, ca
 	defer n.mu.Unlock()
 	n.progress = append(n.progress, reports...)
 	return n.stale, nil, nil
+}
+
+func (n *notes) Owned(context.Context, int64) ([]store.Owned, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.owned, nil
+}
+
+func (n *notes) Reclaim(_ context.Context, _ int64, ids []int64) (lost []store.Lost, _ error) {
+	for _, id := range ids {
+		l := store.Lost{Claimed: claim(id, noop), State: job.StateQueued}
+		l.Fence = 77
+		lost = append(lost, l)
+	}
+	return lost, nil
 }
 
 func (n *notes) Release(_ context.Context, claimed []store.Claimed) error {
@@ -400,6 +416,69 @@ func TestAdoptedEnd(t *testing.T) {
 		synctest.Wait()
 		if b.Free() != 10 {
 			t.Errorf("%d places free", b.Free())
+		}
+	})
+}
+
+// A claim whose answer was lost is owned in the store and unknown here.
+func TestLostClaimsAreTakenBack(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.store.owned = []store.Owned{{ExecutionID: 4, Fence: 9, State: job.StateQueued}}
+		if f := <-b.store.ends; f.ExecutionID != 4 || f.Fence != 77 || f.State != job.StateWorkerLost {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// The signal of a cancel may be lost.
+func TestLostCancelsAreFound(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.store.owned = []store.Owned{{ExecutionID: 1, Fence: 5, State: job.StateCancelling}}
+		b.Submit([]store.Claimed{claim(1, longTask)})
+		if f := <-b.store.ends; f.State != job.StateCancelled {
+			t.Errorf("%s", f.State)
+		}
+	})
+}
+
+// A retry may be claimed again before its first end is known to be stored.
+func TestReclaimedBeforeItsEndIsStoredLeaksNoPlace(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		first := claim(1, longTask)
+		b.Submit([]store.Claimed{first})
+		synctest.Wait()
+		again := claim(1, noop)
+		again.Fence, again.Attempt = 6, 2
+		b.Submit([]store.Claimed{again})
+		<-b.store.ends
+		<-b.store.ends
+		synctest.Wait()
+		if full := b.Full(); b.Free() != 10 || len(full) > 0 {
+			t.Errorf("%d places free, full %v", b.Free(), full)
+		}
+	})
+}
+
+// A task that ignores its context must not hold up whoever lost the lease.
+func TestAbandonAllDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		let := make(chan struct{})
+		b.hook["a"] = func(context.Context, task.Run) (task.Output, error) { <-let; return nil, nil }
+		b.Submit([]store.Claimed{claim(1, oneHook)})
+		synctest.Wait()
+		begin := time.Now()
+		b.AbandonAll(errors.New("lease lost"))
+		if waited := time.Since(begin); waited > 2*time.Second {
+			t.Errorf("waited %v", waited)
+		}
+		close(let)
+		synctest.Wait()
+		if b.Free() != 10 || len(b.store.ends) != 0 {
+			t.Errorf("%d places free, %d ends", b.Free(), len(b.store.ends))
 		}
 	})
 }

@@ -84,7 +84,7 @@ func (s *starter) takeReady() (ready []*attempt, next time.Duration) {
 func (s *starter) recheck(jobID int64) {
 	mine := s.take(func(a *attempt) bool { return a.JobID == jobID })
 	if len(mine) > 0 {
-		s.e.workers.all.Go(func() { s.add(s.stillClaimed(mine)) })
+		s.e.workers.do(func() { s.add(s.stillClaimed(mine)) })
 	}
 }
 
@@ -125,28 +125,40 @@ func (s *starter) start(ready []*attempt) {
 	}
 	s.e.workers.launch(fresh...)
 	if len(stale) > 0 {
-		s.e.workers.all.Go(func() { s.e.workers.launch(s.stillClaimed(stale)...) })
+		s.e.workers.do(func() { s.e.workers.launch(s.stillClaimed(stale)...) })
 	}
 }
 
 // stillClaimed drops the attempts that were withdrawn. It asks until the store
-// answers: an attempt that can't be looked at doesn't start.
-func (s *starter) stillClaimed(attempts []*attempt) []*attempt {
-	claims := make([]store.Claimed, len(attempts))
-	for i, a := range attempts {
-		claims[i] = a.Claimed
-	}
-	for {
-		states, err := s.e.o.Store.StillClaimed(attempts[0].ctx, claims)
-		if err == nil {
-			return s.keep(attempts, states)
+// answers: an attempt that can't be looked at doesn't start. Those that are
+// ended meanwhile come back at once, for launch to end them.
+func (s *starter) stillClaimed(attempts []*attempt) (kept []*attempt) {
+	for len(attempts) > 0 {
+		claims := make([]store.Claimed, len(attempts))
+		for i, a := range attempts {
+			claims[i] = a.Claimed
 		}
-		if attempts[0].ctx.Err() != nil {
-			return attempts // abandoned or cancelled: launch tells which
+		states, err := s.e.o.Store.StillClaimed(s.e.ctx, claims)
+		if err == nil {
+			return append(kept, s.keep(attempts, states)...)
+		}
+		if s.e.ctx.Err() != nil {
+			s.e.free(attempts...)
+			return kept
 		}
 		s.e.o.Log.Warn("can't look at claims before their start; trying again", "executions", len(claims), "error", err)
-		pause(attempts[0].ctx, 100*time.Millisecond)
+		pause(s.e.ctx, 100*time.Millisecond)
+		left := attempts[:0]
+		for _, a := range attempts {
+			if a.ctx.Err() != nil {
+				kept = append(kept, a)
+			} else {
+				left = append(left, a)
+			}
+		}
+		attempts = left
 	}
+	return kept
 }
 
 func (s *starter) keep(attempts []*attempt, states map[int64]job.State) []*attempt {

@@ -1,6 +1,9 @@
 package executor
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // workers run attempts, each worker one at a time. As long as attempts wait,
 // one more worker is on its way. So where tasks end at once, a few workers run
@@ -8,11 +11,63 @@ import "sync"
 // where tasks block, each has a worker of its own.
 type workers struct {
 	run func(*attempt)
-	all sync.WaitGroup
 
 	mu     sync.Mutex
 	ready  []*attempt
 	coming bool
+	// busy counts goroutines; idle, when somebody waits, is closed when there
+	// are none. A WaitGroup would not do: work comes while others wait.
+	busy int
+	idle chan struct{}
+}
+
+// do runs other work that belongs to attempts.
+func (w *workers) do(work func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spawn(work)
+}
+
+// spawn starts a goroutine that counts; w.mu is held.
+func (w *workers) spawn(work func()) {
+	w.busy++
+	go func() {
+		defer w.leave()
+		work()
+	}()
+}
+
+func (w *workers) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.busy--; w.busy == 0 && w.idle != nil {
+		close(w.idle)
+		w.idle = nil
+	}
+}
+
+// wait returns when nothing runs, or when done is closed or the limit is over;
+// it answers whether nothing ran.
+func (w *workers) wait(done <-chan struct{}, limit time.Duration) bool {
+	w.mu.Lock()
+	if w.busy == 0 {
+		w.mu.Unlock()
+		return true
+	}
+	if w.idle == nil {
+		w.idle = make(chan struct{})
+	}
+	idle := w.idle
+	w.mu.Unlock()
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-idle:
+		return true
+	case <-done:
+	case <-late.C:
+	}
+	return false
 }
 
 // launch runs attempts beside the others.
@@ -27,7 +82,7 @@ func (w *workers) launch(attempts ...*attempt) {
 func (w *workers) call() {
 	if len(w.ready) > 0 && !w.coming {
 		w.coming = true
-		w.all.Go(w.work)
+		w.spawn(w.work)
 	}
 }
 

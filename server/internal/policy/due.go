@@ -21,7 +21,7 @@ const SkipInvalid = "SCHEDULE_INVALID"
 // be a moment before it is due.
 func Due(due store.Due, now time.Time) store.Decision {
 	times, err := schedule.Compile(schedule.ForJob(due.Schedule, due.JobID))
-	if err != nil {
+	if err != nil || due.Damaged {
 		return Invalid(due)
 	}
 	d := decider{Due: due, times: times, now: now, policies: due.Policies.WithDefaults()}

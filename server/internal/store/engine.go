@@ -19,6 +19,8 @@ type Due struct {
 	// NextRun is why the ticker comes by: the slot that is due, the time that
 	// one was moved to, or the end of a pause.
 	NextRun time.Time
+	// Damaged says that what is stored can't be read.
+	Damaged bool
 	// Active is false while the job is paused; PausedAt is since when, and
 	// PausedUntil when it resumes by itself, zero for never.
 	Active                bool
@@ -170,9 +172,11 @@ type Engine interface {
 	// Progress stores what has been running for a while and answers the ids
 	// whose fence is stale and those that somebody asked to cancel.
 	Progress(ctx context.Context, reports []Progress) (stale, cancelled []int64, err error)
-	// CancelledOf lists the executions of a replica that somebody asked to
-	// cancel.
-	CancelledOf(ctx context.Context, owner int64) ([]int64, error)
+	// Owned lists what a replica owns.
+	Owned(ctx context.Context, owner int64) ([]Owned, error)
+	// Reclaim lets go of executions that self owns and does not know: a claim
+	// was committed and its answer lost. It is as Bury for these alone.
+	Reclaim(ctx context.Context, self int64, executions []int64) ([]Lost, error)
 }
 
 // Replica is a process that shares the database.
@@ -182,6 +186,13 @@ type Replica struct {
 	Name       string
 	StartedAt  time.Time
 	LeaseUntil time.Time
+}
+
+// Owned is a claim as the store has it.
+type Owned struct {
+	ExecutionID int64
+	Fence       int64
+	State       job.State
 }
 
 // Lost is an execution of a dead replica, adopted by the one that buried it.
@@ -251,6 +262,7 @@ type Store interface {
 	Backfills
 	Executions
 	Watching
+	Inspection
 	Engine
 	Replicas
 	Signals

@@ -44,14 +44,34 @@ func (s *Store) Release(ctx context.Context, claimed []store.Claimed) error {
 	return s.liteRelease(ctx, claimed)
 }
 
-// CancelledOf implements store.Engine.
-func (s *Store) CancelledOf(ctx context.Context, owner int64) (ids []int64, err error) {
-	err = s.query(ctx, "list cancelled executions", func(ctx context.Context, c *ent.Client) error {
-		ids, err = c.ActiveExecution.Query().
-			Where(activeexecution.Owner(owner), activeexecution.State(string(job.StateCancelling))).IDs(ctx)
+// Owned implements store.Engine.
+func (s *Store) Owned(ctx context.Context, owner int64) (owned []store.Owned, err error) {
+	err = s.query(ctx, "list claims", func(ctx context.Context, c *ent.Client) error {
+		rows, err := c.ActiveExecution.Query().Where(activeexecution.Owner(owner)).
+			Select(activeexecution.FieldID, activeexecution.FieldFence, activeexecution.FieldState).All(ctx)
+		owned = make([]store.Owned, len(rows))
+		for i, row := range rows {
+			owned[i] = store.Owned{ExecutionID: row.ID, Fence: row.Fence, State: job.State(row.State)}
+		}
 		return err
 	})
-	return ids, err
+	return owned, err
+}
+
+// Reclaim implements store.Engine.
+func (s *Store) Reclaim(ctx context.Context, self int64, executions []int64) (lost []store.Lost, err error) {
+	err = s.tx(ctx, "take back claims", func(ctx context.Context, tx *ent.Tx) error {
+		now, _, err := s.clock(ctx, tx)
+		if err != nil {
+			return err
+		}
+		which := "owner = " + idList([]int64{self}) + " AND id IN (" + idList(executions) + ")"
+		if lost, err = s.adopt(ctx, tx, self, which, now); err != nil {
+			return err
+		}
+		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
+	})
+	return lost, err
 }
 
 // Finish implements store.Engine.
@@ -167,16 +187,14 @@ func (r *dueReader) read(scan func(...any) error) (*dueRow, error) {
 	d := r.dueRow
 	d.NextRun, d.Schedule.Anchor = timeOf(r.next), timeOf(r.anchor)
 	d.PausedAt, d.PausedUntil, d.HeldAt = timeOf(r.pausedAt), timeOf(r.pausedUntil), timeOf(r.heldAt)
+	var damaged, worse error
 	if r.extras != "" {
-		options, err := decode[job.ScheduleOptions](r.extras)
-		if err != nil {
-			return nil, err
-		}
-		d.Schedule.ScheduleOptions = options
+		d.Schedule.ScheduleOptions, damaged = decode[job.ScheduleOptions](r.extras)
 	}
-	var err error
-	d.Policies, err = policiesOf(r.policies)
-	return &d, err
+	d.Policies, worse = policiesOf(r.policies)
+	// One row that can't be read stops its own job, not all the others.
+	d.Damaged = damaged != nil || worse != nil
+	return &d, nil
 }
 
 // startRow is an execution to insert.
@@ -403,11 +421,13 @@ func scanQueued(scan func(...any) error) (queuedRow, error) {
 	q.ScheduledFor, q.NotBefore, q.CreatedAt = timeOf(scheduled), timeOf(notBefore), timeOf(created)
 	q.FirstStartedAt, q.Schedule.Anchor = timeOf(first), timeOf(anchor)
 	q.Workflow = json.RawMessage(workflow)
-	if q.Schedule.ScheduleOptions, err = optionsOf(extras); err != nil {
-		return q, err
+	var damaged, worse error
+	q.Schedule.ScheduleOptions, damaged = optionsOf(extras)
+	q.Policies, worse = policiesOf(policies)
+	if damaged != nil || worse != nil {
+		q.Workflow = nil // it ends FAILED instead of keeping the others waiting
 	}
-	q.Policies, err = policiesOf(policies)
-	return q, err
+	return q, nil
 }
 
 // activeGroup says that a job has an execution with an owner: of a backfill,

@@ -344,7 +344,7 @@ func pgTakeQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, ro
 
 const pgStillClaimed = `
 SELECT a.id, a.state FROM unnest($1::bigint[], $2::bigint[]) AS u(id, fence)
-CROSS JOIN LATERAL (SELECT id, state FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence OFFSET 0) a`
+CROSS JOIN LATERAL (SELECT id, state FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence AND x.owner <> 0 OFFSET 0) a`
 
 func (s *Store) pgStillClaimed(ctx context.Context, claimed []store.Claimed) (map[int64]job.State, error) {
 	ids, fences := make([]int64, len(claimed)), make([]int64, len(claimed))
@@ -367,7 +367,7 @@ func (s *Store) pgStillClaimed(ctx context.Context, claimed []store.Claimed) (ma
 const pgRelease = `
 WITH locked AS MATERIALIZED (
   SELECT a.row FROM unnest($1::bigint[], $2::bigint[]) AS u(id, fence)
-  CROSS JOIN LATERAL (SELECT x.ctid AS row FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence FOR UPDATE) a
+  CROSS JOIN LATERAL (SELECT x.ctid AS row FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence AND x.owner <> 0 AND x.state = 'QUEUED' FOR UPDATE) a
 )
 UPDATE active_executions a SET owner = 0, attempt = a.attempt - 1, fence = 0 FROM locked l WHERE a.ctid = l.row
 RETURNING a.id`
@@ -394,7 +394,7 @@ WITH input AS (
     AS u(id, fence, state, error, tasks, started_at, finished_at, log_bytes)
 ), locked AS MATERIALIZED (
   SELECT a.row, i.* FROM input i CROSS JOIN LATERAL (
-    SELECT x.ctid AS row FROM active_executions x WHERE x.id = i.id AND x.fence = i.fence FOR UPDATE) a
+    SELECT x.ctid AS row FROM active_executions x WHERE x.id = i.id AND x.fence = i.fence AND x.owner <> 0 FOR UPDATE) a
 ), gone AS (
   DELETE FROM active_executions a USING locked l WHERE a.ctid = l.row
   RETURNING a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.created_at, l.started_at, l.finished_at,
@@ -414,7 +414,7 @@ WITH input AS (
 ), locked AS MATERIALIZED (
   SELECT a.row, i.* FROM input i CROSS JOIN LATERAL (
     SELECT x.ctid AS row FROM active_executions x
-    WHERE x.id = i.id AND x.fence = i.fence AND x.state <> 'CANCELLING' FOR UPDATE) a
+    WHERE x.id = i.id AND x.fence = i.fence AND x.owner <> 0 AND x.state <> 'CANCELLING' FOR UPDATE) a
 )
 UPDATE active_executions a SET owner = 0, state = 'QUEUED', not_before = l.not_before, error = l.error, tasks = l.tasks,
   log_bytes = l.log_bytes, started_at = l.started_at,
@@ -533,7 +533,7 @@ const pgProgress = `
 WITH locked AS MATERIALIZED (
   SELECT a.row, u.started_at, u.tasks, u.log_bytes
   FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) AS u(id, fence, started_at, tasks, log_bytes)
-  CROSS JOIN LATERAL (SELECT x.ctid AS row FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence FOR UPDATE) a
+  CROSS JOIN LATERAL (SELECT x.ctid AS row FROM active_executions x WHERE x.id = u.id AND x.fence = u.fence AND x.owner <> 0 FOR UPDATE) a
 )
 UPDATE active_executions a SET started_at = l.started_at, tasks = l.tasks, log_bytes = l.log_bytes,
   first_started_at = CASE WHEN a.first_started_at = 0 THEN l.started_at ELSE a.first_started_at END,

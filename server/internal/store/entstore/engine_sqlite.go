@@ -276,7 +276,7 @@ func (s *Store) liteStillClaimed(ctx context.Context, claimed []store.Claimed) (
 	states := make(map[int64]job.State, len(claimed))
 	for _, c := range claimed {
 		var state job.State
-		err := s.read.QueryRowContext(ctx, `SELECT state FROM active_executions WHERE id = ? AND fence = ?`, c.ExecutionID, c.Fence).Scan(&state)
+		err := s.read.QueryRowContext(ctx, `SELECT state FROM active_executions WHERE id = ? AND fence = ? AND owner <> 0`, c.ExecutionID, c.Fence).Scan(&state)
 		switch {
 		case err == nil:
 			states[c.ExecutionID] = state
@@ -290,7 +290,7 @@ func (s *Store) liteStillClaimed(ctx context.Context, claimed []store.Claimed) (
 func (s *Store) liteRelease(ctx context.Context, claimed []store.Claimed) error {
 	return convert("release executions", s.liteTx(ctx, func(tx *liteTx) error {
 		for _, c := range claimed {
-			if _, err := tx.exec(`UPDATE active_executions SET owner = 0, attempt = attempt - 1, fence = 0 WHERE id = ? AND fence = ?`, c.ExecutionID, c.Fence); err != nil {
+			if _, err := tx.exec(`UPDATE active_executions SET owner = 0, attempt = attempt - 1, fence = 0 WHERE id = ? AND fence = ? AND state = 'QUEUED'`, c.ExecutionID, c.Fence); err != nil {
 				return err
 			}
 		}
@@ -304,17 +304,17 @@ INSERT INTO executions (id, job_id, instance_id, "trigger", trigger_id, schedule
   state, attempt, fence, error, tasks, log_bytes)
 SELECT id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, ?1, ?2, ?3, attempt, fence,
   CASE WHEN ?3 = 'CANCELLED' AND state = 'CANCELLING' AND error <> '' THEN error ELSE ?4 END, ?5, ?6
-FROM active_executions WHERE id = ?7 AND fence = ?8`
+FROM active_executions WHERE id = ?7 AND fence = ?8 AND owner <> 0`
 	liteGone  = `DELETE FROM active_executions WHERE id = ? AND fence = ?`
 	liteRetry = `
 UPDATE active_executions SET owner = 0, state = 'QUEUED', not_before = ?, error = ?, tasks = ?, log_bytes = ?, started_at = ?,
   first_started_at = CASE WHEN first_started_at = 0 THEN ? ELSE first_started_at END
-WHERE id = ? AND fence = ? AND state <> 'CANCELLING'`
+WHERE id = ? AND fence = ? AND owner <> 0 AND state <> 'CANCELLING'`
 	liteProgress = `
 UPDATE active_executions SET started_at = ?, tasks = ?, log_bytes = ?,
   first_started_at = CASE WHEN first_started_at = 0 THEN ? ELSE first_started_at END,
   state = CASE WHEN state = 'QUEUED' THEN 'RUNNING' ELSE state END
-WHERE id = ? AND fence = ? RETURNING state`
+WHERE id = ? AND fence = ? AND owner <> 0 RETURNING state`
 )
 
 func (s *Store) liteFinish(ctx context.Context, ends []store.Finish) (stale []int64, err error) {

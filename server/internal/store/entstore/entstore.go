@@ -73,6 +73,8 @@ type Store struct {
 	local *localSignals
 	// turn is the instance after which the next round of turns begins.
 	turn atomic.Int64
+	// silent are the replicas that the last look found without connections.
+	silent atomic.Pointer[map[int64]bool]
 	// session is the application_name of this process's connections, by which
 	// other replicas see that it lives; PostgreSQL only.
 	session string
@@ -115,8 +117,9 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	if o.ReadOnly {
 		params["default_transaction_read_only"] = "on"
 	}
-	// A transaction that this process forgot must not hold locks for ever.
-	params["idle_in_transaction_session_timeout"] = "30000"
+	// What a process that stands still has locked must be free again before its
+	// lease ends: others pass over the executions that it was about to claim.
+	params["idle_in_transaction_session_timeout"] = fmt.Sprint((o.Timeout + time.Second).Milliseconds())
 	params["statement_timeout"] = fmt.Sprint(o.Timeout.Milliseconds())
 	config.ConnConfig.ConnectTimeout = o.Timeout
 	pool, err := pgxpool.NewWithConfig(ctx, config)

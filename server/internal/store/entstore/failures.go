@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
@@ -20,6 +21,8 @@ type runner interface {
 // failures in a row, and pauses those that have had enough. Only these jobs
 // pay for it.
 func countFailures(ends []store.Finish, written map[int64]bool, r runner) error {
+	ends = slices.Clone(ends)
+	slices.SortStableFunc(ends, func(a, b store.Finish) int { return a.FinishedAt.Compare(b.FinishedAt) })
 	for _, end := range ends {
 		if end.PauseAfter == 0 || !written[end.ExecutionID] || end.State == job.StateCancelled {
 			continue

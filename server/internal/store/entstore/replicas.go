@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/pointscene/carillon/ent"
 	"github.com/pointscene/carillon/ent/activeexecution"
 	"github.com/pointscene/carillon/ent/replica"
@@ -59,7 +61,7 @@ func (s *Store) answerTime(ctx context.Context) (now time.Time, err error) {
 	if !s.postgres() {
 		return job.Time(time.Now()), nil
 	}
-	err = s.db.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&now)
+	err = s.engine.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
 	return job.Time(now), err
 }
 
@@ -69,7 +71,7 @@ func (s *Store) Renew(ctx context.Context, id int64, lease time.Duration) (now t
 		return job.Time(time.Now()), nil
 	}
 	err = s.run(ctx, "renew lease", func(ctx context.Context) error {
-		err := s.db.QueryRowContext(ctx, `
+		err := s.engine.QueryRow(ctx, `
 UPDATE replicas SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $2 WHERE id = $1
 RETURNING id`, id, lease.Microseconds()).Scan(&id)
 		if err == nil {
@@ -106,38 +108,97 @@ func (s *Store) clock(ctx context.Context, tx *ent.Tx) (now time.Time, role stri
 	return job.Time(now), role, err
 }
 
-const pgBury = `
-DELETE FROM replicas r
+// ownerless are executions whose owner is no replica any more: it left, or was
+// buried while it claimed them.
+const ownerless = `owner <> 0 AND owner NOT IN (SELECT id FROM replicas)`
+
+// pgSuspects lists replicas that look dead, and tells of which the lease has
+// ended; the others have no connection left.
+const pgSuspects = `
+SELECT r.id, r.lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+FROM replicas r
 WHERE r.id <> $1 AND (
   r.lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
   OR (pg_postmaster_start_time() < clock_timestamp() - interval '` + aliveAfterRestart + `'
       AND r.role = current_user
-      AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session)))
-RETURNING r.id`
+      AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session)))`
 
-// Bury implements store.Replicas.
+// Bury implements store.Replicas. A replica without connections is buried only
+// when the look before found it so too: a living one connects again at once.
 func (s *Store) Bury(ctx context.Context, self int64) (lost []store.Lost, err error) {
-	if s.postgres() {
-		// Most looks find nobody: they take no transaction.
-		if any, err := s.anyToBury(ctx, self); err != nil || !any {
-			return nil, err
-		}
+	dead, any, err := s.toBury(ctx, self)
+	if err != nil || !any {
+		return nil, err
 	}
 	err = s.tx(ctx, "bury replicas", func(ctx context.Context, tx *ent.Tx) error {
 		now, _, err := s.clock(ctx, tx)
 		if err != nil {
 			return err
 		}
-		dead, err := s.takeDead(ctx, tx, self)
-		if err != nil || len(dead) == 0 {
+		if _, err := tx.Replica.Delete().Where(replica.IDIn(dead...), replica.IDNEQ(self)).Exec(ctx); err != nil {
 			return err
 		}
-		if lost, err = adopt(ctx, tx, self, dead, now); err != nil {
+		if lost, err = s.adopt(ctx, tx, self, ownerless, now); err != nil {
 			return err
 		}
 		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
 	})
 	return lost, err
+}
+
+// toBury looks for dead replicas and for ownerless; most looks find none, and
+// take no transaction.
+func (s *Store) toBury(ctx context.Context, self int64) (dead []int64, any bool, err error) {
+	if s.postgres() {
+		dead, err = s.suspects(ctx, self)
+	} else {
+		err = s.query(ctx, "look for dead replicas", func(ctx context.Context, c *ent.Client) error {
+			dead, err = c.Replica.Query().Where(replica.IDNEQ(self)).IDs(ctx)
+			return err
+		})
+	}
+	if err != nil || len(dead) > 0 {
+		return dead, true, err
+	}
+	err = s.run(ctx, "look for orphaned executions", func(ctx context.Context) error {
+		return s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM active_executions WHERE `+ownerless+`)`).Scan(&any)
+	})
+	return nil, any, err
+}
+
+// suspects answers the replicas that are surely dead.
+func (s *Store) suspects(ctx context.Context, self int64) (dead []int64, err error) {
+	silent := make(map[int64]bool)
+	err = s.run(ctx, "look for dead replicas", func(ctx context.Context) error {
+		dead = nil
+		clear(silent)
+		found, err := s.engine.Query(ctx, pgSuspects, self)
+		if err != nil {
+			return err
+		}
+		var id int64
+		var expired bool
+		_, err = pgx.ForEachRow(found, []any{&id, &expired}, func() error {
+			if expired {
+				dead = append(dead, id)
+			} else {
+				silent[id] = true
+			}
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if before := s.silent.Swap(&silent); before != nil {
+		for id := range silent {
+			if (*before)[id] {
+				dead = append(dead, id)
+			}
+		}
+	}
+	return dead, nil
 }
 
 // Leave implements store.Replicas.
@@ -148,14 +209,20 @@ func (s *Store) Leave(ctx context.Context, self int64) error {
 	})
 }
 
-// adopt lets go of what the dead own: executions whose time has not come wait
-// again, the others become self's under a new fence. The schedule rows are
-// locked first, as everywhere.
-func adopt(ctx context.Context, tx *ent.Tx, self int64, dead []int64, now time.Time) ([]store.Lost, error) {
-	owners := idList(dead)
+// adopt lets go of executions (a condition on active_executions): those whose
+// time has not come wait again, the others become self's under a new fence. The
+// schedule rows are locked first and in order, as everywhere.
+func (s *Store) adopt(ctx context.Context, tx *ent.Tx, self int64, which string, now time.Time) ([]store.Lost, error) {
+	inOrder := `SELECT id FROM schedules WHERE id IN (SELECT job_id FROM active_executions WHERE ` + which + `) ORDER BY id`
+	if s.postgres() {
+		inOrder += " FOR UPDATE"
+	}
+	if _, err := queryIDs(ctx, tx, inOrder); err != nil {
+		return nil, err
+	}
 	steps := []string{
-		`UPDATE schedules SET fence = fence + 1 WHERE id IN (SELECT job_id FROM active_executions WHERE owner IN (` + owners + `))`,
-		`UPDATE active_executions SET owner = 0, attempt = attempt - 1, fence = 0 WHERE owner IN (` + owners + `)
+		`UPDATE schedules SET fence = fence + 1 WHERE id IN (SELECT job_id FROM active_executions WHERE ` + which + `)`,
+		`UPDATE active_executions SET owner = 0, attempt = attempt - 1, fence = 0 WHERE ` + which + `
 		   AND started_at = 0 AND state = 'QUEUED' AND not_before > ` + strconv.FormatInt(micros(now), 10),
 	}
 	for _, step := range steps {
@@ -166,7 +233,7 @@ func adopt(ctx context.Context, tx *ent.Tx, self int64, dead []int64, now time.T
 	ids, err := queryIDs(ctx, tx, `
 UPDATE active_executions SET owner = `+strconv.FormatInt(self, 10)+`,
   fence = coalesce((SELECT s.fence FROM schedules s WHERE s.id = active_executions.job_id), fence + 1)
-WHERE owner IN (`+owners+`) RETURNING id`)
+WHERE `+which+` RETURNING id`)
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -196,12 +263,9 @@ func readLost(ctx context.Context, tx *ent.Tx, ids []int64) (lost []store.Lost, 
 		}
 		if sched, ok := schedules[row.JobID]; ok {
 			l.JobVersion = sched.Version
-			if l.Schedule, err = scheduleOf(sched); err != nil {
-				return nil, err
-			}
-			if l.Policies, err = policiesOf(sched.Policies); err != nil {
-				return nil, err
-			}
+			// What can't be read has no policy: it ends WORKER_LOST.
+			l.Schedule, _ = scheduleOf(sched)
+			l.Policies, _ = policiesOf(sched.Policies)
 		}
 		lost = append(lost, l)
 	}
@@ -227,23 +291,6 @@ func idList(ids []int64) string {
 		text[i] = strconv.FormatInt(id, 10)
 	}
 	return strings.Join(text, ",")
-}
-
-func (s *Store) anyToBury(ctx context.Context, self int64) (found bool, err error) {
-	err = s.run(ctx, "look for dead replicas", func(ctx context.Context) error {
-		return s.db.QueryRowContext(ctx, `
-SELECT EXISTS (SELECT 1 FROM replicas r WHERE r.id <> $1 AND (
-  r.lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-  OR (r.role = current_user AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session))))`, self).Scan(&found)
-	})
-	return found, err
-}
-
-func (s *Store) takeDead(ctx context.Context, tx *ent.Tx, self int64) ([]int64, error) {
-	if s.postgres() {
-		return queryIDs(ctx, tx, pgBury, self)
-	}
-	return queryIDs(ctx, tx, "DELETE FROM replicas WHERE id <> ? RETURNING id", self)
 }
 
 // queryRow scans one row of a raw query.

@@ -47,7 +47,7 @@ var cancelTests = tests{
 		same(t, "state", e.State, job.StateCancelling)
 		same(t, "reason", e.Error, &byUser)
 		expect(t, signals, store.Signal{Kind: store.SignalCancel, ID: c.ExecutionID})
-		same(t, "asked", must(s.CancelledOf(t.Context(), owner))(t), []int64{c.ExecutionID})
+		same(t, "asked", must(s.Owned(t.Context(), owner))(t), []store.Owned{{ExecutionID: c.ExecutionID, Fence: c.Fence, State: job.StateCancelling}})
 		_, cancelled, err := s.Progress(t.Context(), []store.Progress{{ExecutionID: c.ExecutionID, Fence: c.Fence, StartedAt: noon}})
 		ok(t, err)
 		same(t, "told with the progress", cancelled, []int64{c.ExecutionID})

@@ -354,10 +354,10 @@ func testCancelledRetry(t *testing.T, b *engineBench) {
 	_, err := b.CancelExecution(t.Context(), c.ExecutionID, b.start, job.Failure{Code: "CANCELLED", Reason: job.ReasonCancelled})
 	ok(t, err)
 	b.wantState(t, c.ExecutionID, job.StateCancelling)
-	ids, err := b.CancelledOf(t.Context(), b.self)
+	owned, err := b.Owned(t.Context(), b.self)
 	ok(t, err)
-	if len(ids) != 1 || ids[0] != c.ExecutionID {
-		t.Errorf("cancelled: %v", ids)
+	if len(owned) != 1 || owned[0] != (store.Owned{ExecutionID: c.ExecutionID, Fence: c.Fence, State: job.StateCancelling}) {
+		t.Errorf("owned: %+v", owned)
 	}
 	b.retry(t, c, 10*time.Second)
 	b.wantState(t, c.ExecutionID, job.StateCancelled)
