@@ -183,6 +183,15 @@ func TestPauses(t *testing.T) {
 				Skips: []job.Skip{skip(job.SkipPaused, -9*m, 0, 10, 0)}, Unhold: true, Consumed: slots(-m), Next: at(m),
 			},
 		},
+		"moved from before a pause into it, and past it": {
+			held(func(d *store.Due) {
+				d.Changes = []job.OccurrenceChange{movedTo(-16*m, 30*time.Second), movedTo(-15*m, -5*m)}
+			}), at(time.Second),
+			store.Decision{
+				Skips:  []job.Skip{skip(job.SkipPaused, -15*m, -15*m, 1, 0), skip(job.SkipPaused, -9*m, 0, 10, 0)},
+				Unhold: true, Consumed: slots(-15 * m), Next: at(30 * time.Second),
+			},
+		},
 		"moves around a pause": {
 			held(func(d *store.Due) {
 				d.Changes = []job.OccurrenceChange{done(-8 * m), movedTo(-5*m, 30*time.Second), movedTo(5*m, -m)}

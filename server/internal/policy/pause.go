@@ -46,6 +46,7 @@ func (d *decider) paused(since time.Time) {
 			d.out.Skips = append(d.out.Skips, d.row(job.SkipPaused, c.Slot, c.Slot, 1, 0))
 			d.out.Done = append(d.out.Done, c.Slot)
 		case c.Slot.After(d.now):
+		case moves && c.Slot.Before(first): // still to come
 		case moves || c.Done:
 			d.skip(job.SkipPaused, first, c.Slot.Add(-1), 0)
 			first = c.Slot.Add(1)
@@ -53,6 +54,9 @@ func (d *decider) paused(since time.Time) {
 				d.out.Consumed = append(d.out.Consumed, c.Slot)
 			}
 		default:
+			if c.Slot.Before(first) && !c.MoveTo.IsZero() { // moved from before into the pause
+				d.out.Skips = append(d.out.Skips, d.row(job.SkipPaused, c.Slot, c.Slot, 1, 0))
+			}
 			d.out.Consumed = append(d.out.Consumed, c.Slot)
 		}
 	}

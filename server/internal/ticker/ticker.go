@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -81,6 +82,11 @@ func (t *Ticker) Wake() {
 // Run looks for work until ctx ends. Errors are logged and the loop goes on:
 // whatever was not claimed is due at the next look.
 func (t *Ticker) Run(ctx context.Context) {
+	if t.o.Schedules {
+		var backfills sync.WaitGroup
+		defer backfills.Wait()
+		backfills.Go(func() { t.advanceBackfills(ctx) })
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -147,11 +153,27 @@ func (t *Ticker) look(ctx context.Context) (more, blocked bool) {
 	if t.o.Schedules {
 		due := t.claimSchedules(ctx)
 		more, t.behind = more || due, due || blocked
+	}
+	return more, blocked
+}
+
+// advanceBackfills runs beside the claims, which must not wait for it.
+func (t *Ticker) advanceBackfills(ctx context.Context) {
+	tick := time.NewTicker(t.o.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if t.o.Lease.ID() == 0 {
+			continue
+		}
 		if _, err := t.o.Store.AdvanceBackfills(ctx, t.o.Lease.Now(), policy.BackfillSlots); err != nil && ctx.Err() == nil {
 			t.o.Log.WarnContext(ctx, "can't advance backfills; trying again", "error", err)
 		}
 	}
-	return more, blocked
 }
 
 // turn is how many jobs of each instance go first when there is a backlog.

@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/pointscene/carillon/ent"
@@ -23,17 +24,31 @@ type nextSlots func(s job.Schedule, jobID int64, after, before time.Time, limit 
 func (s *Store) AdvanceBackfills(ctx context.Context, now time.Time, next func(job.Schedule, int64, time.Time, time.Time, int) []time.Time) (made int, err error) {
 	var open []*ent.Backfill
 	err = s.query(ctx, "look for backfills", func(ctx context.Context, c *ent.Client) error {
-		open, err = c.Backfill.Query().Where(backfill.FinishedAt(0)).Order(backfill.ByID()).Limit(maxBackfillsALook).All(ctx)
+		open, err = c.Backfill.Query().Where(backfill.FinishedAt(0), backfill.IDGT(s.backfillTurn.Load())).
+			Order(backfill.ByID()).Limit(maxBackfillsALook).All(ctx)
 		return err
 	})
-	for i := 0; i < len(open) && err == nil; i++ {
-		err = s.tx(ctx, "advance a backfill", func(ctx context.Context, tx *ent.Tx) error {
-			n, err := s.advance(ctx, tx, open[i], now, next)
+	if err != nil {
+		return 0, err
+	}
+	// The next look goes on behind these, and begins anew after the last.
+	if len(open) == maxBackfillsALook {
+		s.backfillTurn.Store(open[len(open)-1].ID)
+	} else {
+		s.backfillTurn.Store(0)
+	}
+	var problems []error
+	for _, b := range open {
+		err := s.tx(ctx, "advance a backfill", func(ctx context.Context, tx *ent.Tx) error {
+			n, err := s.advance(ctx, tx, b, now, next)
 			made += n
 			return err
 		})
+		if err != nil {
+			problems = append(problems, err) // the others go on
+		}
 	}
-	return made, err
+	return made, errors.Join(problems...)
 }
 
 func (s *Store) advance(ctx context.Context, tx *ent.Tx, seen *ent.Backfill, now time.Time, next nextSlots) (made int, err error) {

@@ -73,6 +73,8 @@ type Store struct {
 	local *localSignals
 	// turn is the instance after which the next round of turns begins.
 	turn atomic.Int64
+	// backfillTurn is the same for backfills.
+	backfillTurn atomic.Int64
 	// silent are the replicas that the last look found without connections.
 	silent atomic.Pointer[map[int64]bool]
 	// session is the application_name of this process's connections, by which

@@ -14,18 +14,20 @@ import (
 // rareEngineTests are about what few jobs have: pauses that end by themselves,
 // limits, and failures that count.
 var rareEngineTests = map[string]func(*testing.T, *engineBench){
-	"PauseEndsByItself":        testPauseEnds,
-	"MaxExecutionsExhaust":     testMaxExecutions,
-	"FailuresInARowPause":      testFailuresPause,
-	"SuccessForgetsFailures":   testSuccessForgets,
-	"InstancesTakeTurns":       testTurns,
-	"TurnsAndRest":             testTurnsAndRest,
-	"AheadLeavesRoom":          testAheadLeavesRoom,
-	"PriorityGoesFirst":        testPriority,
-	"CancelOtherEndsRetries":   testCancelOtherEndsRetries,
-	"CancelKeepsItsReason":     testCancelKeepsReason,
-	"ASlotThatRanTwiceIsKept":  testRanTwice,
-	"DecisionsOfTheWholeBatch": testMixedBatch,
+	"PauseEndsByItself":         testPauseEnds,
+	"MaxExecutionsExhaust":      testMaxExecutions,
+	"FailuresInARowPause":       testFailuresPause,
+	"SuccessForgetsFailures":    testSuccessForgets,
+	"InstancesTakeTurns":        testTurns,
+	"TurnsAndRest":              testTurnsAndRest,
+	"AheadLeavesRoom":           testAheadLeavesRoom,
+	"LateProgressLeavesRetries": testLateProgress,
+	"OwnerlessAreAdopted":       testOwnerless,
+	"PriorityGoesFirst":         testPriority,
+	"CancelOtherEndsRetries":    testCancelOtherEndsRetries,
+	"CancelKeepsItsReason":      testCancelKeepsReason,
+	"ASlotThatRanTwiceIsKept":   testRanTwice,
+	"DecisionsOfTheWholeBatch":  testMixedBatch,
 }
 
 func testPauseEnds(t *testing.T, b *engineBench) {
@@ -259,5 +261,46 @@ func testTurns(t *testing.T, b *engineBench) {
 	}
 	if got := take(100, 0); got[herd] != 15 {
 		t.Errorf("by time: %v", got)
+	}
+}
+
+// A report that is written after the attempt was put back must not hide it.
+func testLateProgress(t *testing.T, b *engineBench) {
+	b.job(t, job.Policies{})
+	c := only(t, b.claim(t, 0, 0))
+	b.retry(t, c, 10*time.Second)
+	stale, _, err := b.Progress(t.Context(), []store.Progress{{ExecutionID: c.ExecutionID, Fence: c.Fence, StartedAt: b.start}})
+	ok(t, err)
+	if len(stale) != 1 {
+		t.Errorf("stale: %v", stale)
+	}
+	ended, err := b.Finish(t.Context(), []store.Finish{end(c, job.StateSucceeded)})
+	ok(t, err)
+	if len(ended) != 1 {
+		t.Errorf("an end after the retry was stored; stale: %v", ended)
+	}
+	only(t, b.claimQueued(t, 10*time.Second))
+}
+
+// A replica that was buried while it claimed, or that left something behind,
+// owns executions without being a replica.
+func testOwnerless(t *testing.T, b *engineBench) {
+	gone := b.replica(t, time.Minute)
+	b.job(t, job.Policies{})
+	c := only(t, b.claimAs(t, gone, 0, 0))
+	ok(t, b.Leave(t.Context(), gone))
+	lost, err := b.Bury(t.Context(), b.self)
+	ok(t, err)
+	if len(lost) != 1 || lost[0].ExecutionID != c.ExecutionID || lost[0].Fence <= c.Fence {
+		t.Fatalf("lost: %+v", lost)
+	}
+	b.finish(t, lost[0].Claimed, job.StateWorkerLost)
+	// And a claim of one's own whose answer was lost.
+	b.job(t, job.Policies{})
+	own := only(t, b.claim(t, 0, 0))
+	lost, err = b.Reclaim(t.Context(), b.self, []int64{own.ExecutionID})
+	ok(t, err)
+	if len(lost) != 1 || lost[0].Fence <= own.Fence {
+		t.Errorf("taken back: %+v", lost)
 	}
 }
