@@ -36,6 +36,8 @@ type Config struct {
 	Places int
 	// Replica is the command that runs a replica in a process of its own.
 	Replica []string
+	// River is the program in the folder river; empty leaves River out.
+	River string
 	// Out takes the tables.
 	Out io.Writer
 }
@@ -54,6 +56,7 @@ func scenarios() []scenario {
 		{"scale", false, Config.scale},
 		{"replicas", true, Config.replicas},
 		{"kill", true, Config.kill},
+		{"river", true, Config.river},
 	}
 }
 

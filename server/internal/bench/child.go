@@ -42,7 +42,7 @@ func Replica(ctx context.Context, places int, in io.Reader, out io.Writer) error
 	return errors.Join(err, printed)
 }
 
-// child is a replica in a process of its own.
+// child is a replica, or another program, in a process of its own.
 type child struct {
 	cmd *exec.Cmd
 	in  io.Writer
@@ -50,9 +50,23 @@ type child struct {
 	id  int64
 }
 
-func (c Config) startChild(ctx context.Context, d *database) (r *child, err error) {
-	cmd := exec.CommandContext(ctx, c.Replica[0], c.Replica[1:]...)
-	cmd.Env = append(os.Environ(), envDatabase+"="+d.url)
+func (c Config) startChild(ctx context.Context, d *database) (*child, error) {
+	r, err := startProgram(ctx, d, c.Replica...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fscanln(r.out, &r.id); err != nil {
+		r.kill()
+		return nil, fmt.Errorf("wait for a replica: %w", err)
+	}
+	return r, nil
+}
+
+// startProgram starts a program for a database; the same garbage collection is
+// for all.
+func startProgram(ctx context.Context, d *database, command ...string) (r *child, err error) {
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), envDatabase+"="+d.url, "GOGC=400")
 	cmd.Stderr = os.Stderr
 	r = &child{cmd: cmd}
 	if r.in, err = cmd.StdinPipe(); err != nil {
@@ -62,11 +76,7 @@ func (c Config) startChild(ctx context.Context, d *database) (r *child, err erro
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start a replica: %w", err)
-	}
-	if _, err := fmt.Fscanln(r.out, &r.id); err != nil {
-		r.kill()
-		return nil, fmt.Errorf("wait for a replica: %w", err)
+		return nil, fmt.Errorf("start %s: %w", command[0], err)
 	}
 	return r, nil
 }

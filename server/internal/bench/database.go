@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
+	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
 )
 
@@ -118,12 +120,22 @@ func (d *database) durable(ctx context.Context) error {
 type herd struct {
 	instance int64
 	jobs     int
-	// first is when the first of them is due, to the second; gap is the time
-	// between one and the next.
-	first time.Time
-	gap   time.Duration
+	// first is when the first of them is due, to the second; perSecond is how
+	// many are due at each second from then on, 0 for all at once.
+	first     time.Time
+	perSecond int
+	// jitter spreads the starts over the time after the slot.
+	jitter time.Duration
 	// policies is as the store keeps them.
 	policies string
+}
+
+// last is when the last job is due.
+func (h herd) last() time.Time {
+	if h.perSecond == 0 {
+		return h.first
+	}
+	return h.first.Add(time.Duration((h.jobs-1)/h.perSecond) * time.Second)
 }
 
 const workflowText = `{"name":"bench","tasks":[{"name":"only","type":"util.noop"}]}`
@@ -135,11 +147,11 @@ func (d *database) insert(ctx context.Context, h herd) error {
 	if err := d.db.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM jobs").Scan(&ids); err != nil {
 		return fmt.Errorf("insert jobs: %w", err)
 	}
-	zone, err := time.LoadLocation("Europe/Berlin")
+	schedules, err := h.schedules()
 	if err != nil {
 		return fmt.Errorf("insert jobs: %w", err)
 	}
-	local, due := h.first.In(zone), h.first.UnixMicro()
+	due := h.first.UnixMicro()
 	numbers := fmt.Sprintf("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) ", h.jobs-1)
 	statements := []string{
 		fmt.Sprintf("INSERT INTO instances (id, title, description, created_at) VALUES (%d, 'bench', '', %d)", h.instance, due),
@@ -147,11 +159,8 @@ func (d *database) insert(ctx context.Context, h herd) error {
 INSERT INTO jobs (id, instance_id, name, description, workflow, version, created_at, updated_at)
 SELECT %d + i, %d, 'bench', '', '%s', 1, %d, %d FROM n`, ids+1, h.instance, workflowText, due, due),
 		numbers + fmt.Sprintf(`
-INSERT INTO schedules (id, instance_id, active, next_run, type, cron, minutes, time_zone, anchor, policies, version, fence, paused_at, skip_id)
-SELECT %d + i, %d, true, %d + i * %d, CASE WHEN i %% 2 = 0 THEN 'CRON_BASED' ELSE 'INTERVAL_BASED' END,
-  CASE WHEN i %% 2 = 0 THEN '%d %d * * *' ELSE '' END, CASE WHEN i %% 2 = 0 THEN 0 ELSE 1440 END, 'Europe/Berlin',
-  CASE WHEN i %% 2 = 0 THEN 0 ELSE %d END, '%s', 1, 0, 0, 0 FROM n`,
-			ids+1, h.instance, due, h.gap.Microseconds(), local.Minute(), local.Hour(), h.first.Add(-24*time.Hour).UnixMicro(), h.policies),
+INSERT INTO schedules (id, instance_id, active, policies, version, fence, paused_at, skip_id, time_zone, next_run, anchor, type, cron, minutes, extras)
+SELECT %d + i, %d, true, '%s', 1, 0, 0, 0, 'Europe/Berlin', %s FROM n`, ids+1, h.instance, h.policies, schedules),
 	}
 	if d.postgres {
 		statements = append(statements, "VACUUM ANALYZE", "CHECKPOINT")
@@ -164,6 +173,25 @@ SELECT %d + i, %d, true, %d + i * %d, CASE WHEN i %% 2 = 0 THEN 'CRON_BASED' ELS
 		}
 	}
 	return nil
+}
+
+// schedules are the columns next_run, anchor, type, cron, minutes and extras of
+// job i. Half of those that are due at once are cron jobs; every job is due
+// again a day later.
+func (h herd) schedules() (string, error) {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		return "", err
+	}
+	first, local := h.first.UnixMicro(), h.first.In(zone)
+	if h.perSecond == 0 {
+		return fmt.Sprintf(`%d, CASE WHEN i %% 2 = 0 THEN 0 ELSE %d END, CASE WHEN i %% 2 = 0 THEN 'CRON_BASED' ELSE 'INTERVAL_BASED' END,
+			CASE WHEN i %% 2 = 0 THEN '%d %d * * *' ELSE '' END, CASE WHEN i %% 2 = 0 THEN 0 ELSE 1440 END, ''`,
+			first, first-day, local.Minute(), local.Hour()), nil
+	}
+	extras, err := json.Marshal(job.ScheduleOptions{Jitter: h.jitter})
+	return fmt.Sprintf("%d + i / %d * 1000000, %d + i / %d * 1000000, 'INTERVAL_BASED', '', 1440, '%s'",
+		first, h.perSecond, first-day, h.perSecond, extras), err
 }
 
 // verify is an error unless each job of the instance ran exactly once, with
@@ -186,6 +214,3 @@ func (d *database) verify(ctx context.Context, h herd) error {
 	}
 	return nil
 }
-
-// last is when the last job is due.
-func (h herd) last() time.Time { return h.first.Add(time.Duration(h.jobs-1) * h.gap) }

@@ -69,7 +69,7 @@ func openEngine(ctx context.Context, url string, places int) (e *engine, err err
 		Store: e.store, Types: task.NewRegistry(util.Noop{}), Logs: e.logs,
 		Configs:        func(int64, func(...string)) task.Configs { return nil },
 		CheckResources: func(context.Context, int64, []task.ResourceRef) error { return nil },
-		Now:            e.lease.Now, Places: places, PerInstance: max(1, places*9/10), ReportAfter: reportAfter, Metrics: e.counts, Log: log,
+		Now:            e.lease.Now, Owner: e.lease.ID, Places: places, PerInstance: max(1, places*9/10), ReportAfter: reportAfter, Metrics: e.counts, Log: log,
 	})
 	e.ticker = ticker.New(ticker.Options{
 		Store: timedStore{e.store, e.counts}, Lease: e.lease, Places: e.executor, Schedules: true,

@@ -45,29 +45,36 @@ func (c Config) herd(ctx context.Context, server string, jobs int) error {
 		}
 		raws.runs, engines.runs = append(raws.runs, raw), append(engines.runs, engine)
 	}
-	per := 100_000 / float64(jobs)
-	for _, s := range []struct {
-		name string
-		series
-	}{{"engine", engines}, {"raw SQL", raws}} {
-		t.add(s.name,
-			median(s.values(func(f figure) float64 { return float64(jobs) / f.took.Seconds() }), "%.0f"),
-			median(s.values(func(f figure) float64 { return f.total().Seconds() * per }), "%.2f"),
-			median(s.values(func(f figure) float64 { return f.program.Seconds() * per }), "%.2f"),
-			median(s.values(func(f figure) float64 { return f.database.Seconds() * per }), "%.2f"))
-	}
-	ratio := func(of func(figure) float64) string {
-		values := engines.values(of)
-		for i, raw := range raws.values(of) {
-			values[i] /= raw
-		}
-		return median(values, "%.2f")
-	}
-	t.add("engine ÷ raw SQL", ratio(func(f figure) float64 { return 1 / f.took.Seconds() }),
-		ratio(func(f figure) float64 { return f.total().Seconds() }),
-		ratio(func(f figure) float64 { return f.program.Seconds() }),
-		ratio(func(f figure) float64 { return f.database.Seconds() }))
+	t.compare(jobs, "engine", engines, "raw SQL", raws)
 	return t.write(c.Out)
+}
+
+// compare adds a row of one series, one of another, and one of their ratio.
+func (t *table) compare(jobs int, name string, s series, otherName string, other series) {
+	per := 100_000 / float64(jobs)
+	columns := []struct {
+		of     func(figure) float64
+		format string
+	}{
+		{func(f figure) float64 { return float64(jobs) / f.took.Seconds() }, "%.0f"},
+		{func(f figure) float64 { return f.total().Seconds() * per }, "%.2f"},
+		{func(f figure) float64 { return f.program.Seconds() * per }, "%.2f"},
+		{func(f figure) float64 { return f.database.Seconds() * per }, "%.2f"},
+	}
+	rows := [3][]any{{name}, {otherName}, {name + " ÷ " + otherName}}
+	for _, column := range columns {
+		mine, others := s.values(column.of), other.values(column.of)
+		ratios := make([]float64, len(mine))
+		for i := range mine {
+			ratios[i] = mine[i] / others[i]
+		}
+		rows[0] = append(rows[0], median(mine, column.format))
+		rows[1] = append(rows[1], median(others, column.format))
+		rows[2] = append(rows[2], median(ratios, "%.2f"))
+	}
+	for _, row := range rows {
+		t.add(row...)
+	}
 }
 
 // herdOnce makes a database with jobs that are due, lets run do them all, and

@@ -21,7 +21,7 @@ func (c Config) steady(ctx context.Context, server string) error {
 // steady load beside them.
 func (c Config) scale(ctx context.Context, server string) error {
 	return c.with(ctx, server, func(ctx context.Context, d *database) error {
-		others := herd{instance: 1, jobs: c.Others, first: time.Now().Truncate(time.Minute).Add(12 * time.Hour), gap: 10 * time.Millisecond}
+		others := herd{instance: 1, jobs: c.Others, first: time.Now().Truncate(time.Minute).Add(12 * time.Hour), perSecond: 100}
 		if err := d.insert(ctx, others); err != nil {
 			return err
 		}
@@ -57,16 +57,19 @@ func newSteadyTable(c Config, server string, others int) *table {
 	}
 	return &table{
 		title: title,
-		note:  "Lateness is from the due time to the start of the task.",
-		head:  []string{"lateness p50", "p99", "max", "CPU of one core", "of it program", "of it database"},
+		note: "Due at random moments. Lateness is from the due time to the start of the task. " +
+			"A bare timer is a goroutine that sleeps beside the load: what it is late is the machine's.",
+		head: []string{"", "lateness p50", "p99", "max", "CPU of one core", "of it program", "of it database"},
 	}
 }
 
-// steadyLoad has one job after the other due at even distances, for an
+// steadyLoad has so many jobs due each second, spread over it by jitter, for an
 // instance of its own.
 func (c Config) steadyLoad(ctx context.Context, d *database, instance int64, t *table) error {
-	gap := time.Second / time.Duration(c.Rate)
-	h := herd{instance: instance, jobs: int(c.For / gap), first: time.Now().Truncate(time.Second).Add(15 * time.Second), gap: gap}
+	h := herd{
+		instance: instance, jobs: c.Rate * int(c.For/time.Second), perSecond: c.Rate, jitter: time.Second,
+		first: time.Now().Truncate(time.Second).Add(15 * time.Second),
+	}
 	if err := d.insert(ctx, h); err != nil {
 		return err
 	}
@@ -79,6 +82,9 @@ func (c Config) steadyLoad(ctx context.Context, d *database, instance int64, t *
 		return errors.Join(errors.New("the first jobs were due before the replica was ready"), e.close())
 	}
 	pause(ctx, time.Until(h.first)-time.Second)
+	ctx, cancel := context.WithTimeout(ctx, c.For+time.Minute)
+	defer cancel()
+	timers := bareTimers(ctx, h.last().Add(h.jitter))
 	f, err := measure(ctx, d, func() error { return e.await(ctx, h.jobs) })
 	if closed := e.close(); err == nil {
 		err = closed
@@ -86,9 +92,26 @@ func (c Config) steadyLoad(ctx context.Context, d *database, instance int64, t *
 	if err != nil {
 		return err
 	}
-	t.add(ms(quantile(e.late, .5)), ms(quantile(e.late, .99)), ms(quantile(e.late, 1)),
+	t.add("engine", ms(quantile(e.late, .5)), ms(quantile(e.late, .99)), ms(quantile(e.late, 1)),
 		core(f.total(), f.took), core(f.program, f.took), core(f.database, f.took))
+	late := <-timers
+	t.add("bare timer", ms(quantile(late, .5)), ms(quantile(late, .99)), ms(quantile(late, 1)), "", "", "")
 	return d.verify(ctx, h)
+}
+
+// bareTimers sleeps 10 ms at a time until then, and tells how late it awoke.
+func bareTimers(ctx context.Context, until time.Time) <-chan []time.Duration {
+	result := make(chan []time.Duration, 1)
+	go func() {
+		var late []time.Duration
+		for due := time.Now(); due.Before(until) && ctx.Err() == nil; {
+			due = due.Add(10 * time.Millisecond)
+			pause(ctx, time.Until(due))
+			late = append(late, time.Since(due))
+		}
+		result <- late
+	}()
+	return result
 }
 
 // idle measures a replica that finds nothing due.

@@ -90,10 +90,10 @@ type claimKey struct{ id, fence int64 }
 // attempt is one claimed execution on its way.
 type attempt struct {
 	store.Claimed
-	// claimedAt is when it was submitted.
-	claimedAt time.Time
-	ctx       context.Context
-	cancel    context.CancelCauseFunc
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	// wait is the starter's.
+	wait wait
 
 	mu sync.Mutex
 	// startedAt is zero until it runs.
@@ -195,10 +195,9 @@ func (e *Executor) Submit(claimed []store.Claimed) {
 		return
 	}
 	attempts := make([]*attempt, len(claimed))
-	now := e.o.Now()
 	e.mu.Lock()
 	for i, c := range claimed {
-		a := &attempt{Claimed: c, claimedAt: now}
+		a := &attempt{Claimed: c}
 		a.ctx, a.cancel = context.WithCancelCause(context.Background())
 		attempts[i] = a
 		if old := e.attempts[c.ExecutionID]; old != nil {
@@ -242,7 +241,7 @@ func (e *Executor) Cancel(executionID int64) {
 }
 
 // Withdraw looks again at a job's executions that have not started.
-func (e *Executor) Withdraw(jobID int64) { e.starts.recheck(jobID) }
+func (e *Executor) Withdraw(jobID int64) { e.starts.doubt(jobID) }
 
 // abandonFor is how long AbandonAll waits for tasks to let go.
 const abandonFor = time.Second

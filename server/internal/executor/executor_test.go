@@ -73,6 +73,8 @@ type notes struct {
 	failures int
 	stale    []int64
 	owned    []store.Owned
+	// look is called before claims are looked at, when it is set.
+	look func()
 }
 
 func (n *notes) Finish(_ context.Context, ends []store.Finish) ([]int64, error) {
@@ -118,6 +120,9 @@ func (n *notes) Release(_ context.Context, claimed []store.Claimed) error {
 }
 
 func (n *notes) StillClaimed(_ context.Context, claimed []store.Claimed) (map[int64]job.State, error) {
+	if n.look != nil {
+		n.look()
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	states := make(map[int64]job.State)
@@ -424,7 +429,9 @@ func TestAdoptedEnd(t *testing.T) {
 func TestLostClaimsAreTakenBack(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bench) {
+		b.store.mu.Lock()
 		b.store.owned = []store.Owned{{ExecutionID: 4, Fence: 9, State: job.StateQueued}}
+		b.store.mu.Unlock()
 		if f := <-b.store.ends; f.ExecutionID != 4 || f.Fence != 77 || f.State != job.StateWorkerLost {
 			t.Errorf("%+v", f)
 		}
@@ -435,7 +442,9 @@ func TestLostClaimsAreTakenBack(t *testing.T) {
 func TestLostCancelsAreFound(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bench) {
+		b.store.mu.Lock()
 		b.store.owned = []store.Owned{{ExecutionID: 1, Fence: 5, State: job.StateCancelling}}
+		b.store.mu.Unlock()
 		b.Submit([]store.Claimed{claim(1, longTask)})
 		if f := <-b.store.ends; f.State != job.StateCancelled {
 			t.Errorf("%s", f.State)

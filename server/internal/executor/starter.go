@@ -1,8 +1,8 @@
 package executor
 
 import (
-	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,36 +10,67 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-// freshFor is how long a claim needs no second look: an edit that commits so
-// soon after it is as good as one at the same time.
-const freshFor = 20 * time.Millisecond
+const (
+	// freshFor is how long before its start an attempt is looked at for the
+	// last time, at most: an edit that commits so shortly before is as good as
+	// one at the same time. Its signal, which is faster, still counts.
+	freshFor = 40 * time.Millisecond
+	// lookAhead is how long before the start that look begins, so that the
+	// database's answer is there in time. What needs a look until freshFor
+	// goes with it.
+	lookAhead = 25 * time.Millisecond
+)
 
 // starter holds attempts until their time.
 type starter struct {
 	e *Executor
 
-	mu      sync.Mutex
-	waiting byTime
-	// poke makes the loop look again.
+	// mu guards also the field wait of the attempts.
+	mu sync.Mutex
+	// waiting is in the order of the starts.
+	waiting []*attempt
+	// doubts says that an attempt is in doubt.
+	doubts bool
+	// poke makes the loop go round.
 	poke chan struct{}
+}
+
+// wait is what the starter knows of an attempt.
+type wait struct {
+	// seenAt is when it was last known that the attempt may start.
+	seenAt time.Time
+	// doubt asks for a look at once, also while one is going on.
+	doubt bool
+	// looking is while the store is asked.
+	looking bool
+	// withdrawn is once the store no longer knows the claim.
+	withdrawn bool
+	// gone is once it waits no longer.
+	gone bool
 }
 
 func newStarter(e *Executor) *starter { return &starter{e: e, poke: make(chan struct{}, 1)} }
 
-// add takes attempts; those whose time has come start at once.
+// add takes attempts that were claimed just now; those whose time has come
+// start at once.
 func (s *starter) add(attempts []*attempt) {
 	now := s.e.o.Now()
 	var ready []*attempt
 	s.mu.Lock()
 	for _, a := range attempts {
+		a.wait.seenAt = now
 		if a.NotBefore.After(now) {
-			heap.Push(&s.waiting, a)
+			s.waiting = append(s.waiting, a)
 		} else {
+			a.wait.gone = true
 			ready = append(ready, a)
 		}
 	}
+	if len(ready) < len(attempts) {
+		slices.SortStableFunc(s.waiting, func(a, b *attempt) int { return a.NotBefore.Compare(b.NotBefore) })
+	}
 	s.mu.Unlock()
-	s.start(ready)
+	s.e.workers.launch(ready...)
 	s.wake()
 }
 
@@ -54,8 +85,11 @@ func (s *starter) loop(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		ready, next := s.takeReady()
-		s.start(ready)
+		ready, unsure, next := s.pick()
+		s.e.workers.launch(ready...)
+		if len(unsure) > 0 {
+			s.e.workers.do(func() { s.look(unsure) })
+		}
 		timer.Reset(next)
 		select {
 		case <-ctx.Done():
@@ -66,26 +100,61 @@ func (s *starter) loop(ctx context.Context) {
 	}
 }
 
-// takeReady takes what is due, and tells how long until the next.
-func (s *starter) takeReady() (ready []*attempt, next time.Duration) {
+// pick takes the attempts that start now, tells those that the store must be
+// asked about now, and how long until there is anything to do again.
+func (s *starter) pick() (ready, unsure []*attempt, next time.Duration) {
 	now := s.e.o.Now()
+	window := now.Add(freshFor)
+	next = time.Hour
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.waiting) > 0 && !s.waiting[0].NotBefore.After(now) {
-		ready = append(ready, heap.Pop(&s.waiting).(*attempt))
+	begin, look := false, next
+	kept := s.waiting[:0]
+	for i, a := range s.waiting {
+		if a.NotBefore.After(window) && !s.doubts {
+			next = min(next, a.NotBefore.Add(-lookAhead).Sub(now))
+			kept = append(kept, s.waiting[i:]...)
+			break
+		}
+		switch due := a.NotBefore.Sub(now); {
+		case a.wait.looking:
+		case !a.wait.doubt && max(due, 0) <= freshFor-now.Sub(a.wait.seenAt):
+			if due <= 0 {
+				a.wait.gone = true
+				ready = append(ready, a)
+				continue
+			}
+			next = min(next, due)
+		case due <= freshFor || a.wait.doubt:
+			unsure = append(unsure, a)
+			begin, look = begin || due <= lookAhead || a.wait.doubt, min(look, due-lookAhead)
+		default:
+			next = min(next, due-lookAhead)
+		}
+		kept = append(kept, a)
 	}
-	if len(s.waiting) == 0 {
-		return ready, time.Hour
+	clear(s.waiting[len(kept):])
+	s.waiting = kept
+	if !begin {
+		return ready, nil, min(next, look)
 	}
-	return ready, s.waiting[0].NotBefore.Sub(now)
+	s.doubts = false
+	for _, a := range unsure {
+		a.wait.looking, a.wait.doubt = true, false
+	}
+	return ready, unsure, next
 }
 
-// recheck looks again at a job's waiting attempts and lets the withdrawn go.
-func (s *starter) recheck(jobID int64) {
-	mine := s.take(func(a *attempt) bool { return a.JobID == jobID })
-	if len(mine) > 0 {
-		s.e.workers.do(func() { s.add(s.stillClaimed(mine)) })
+// doubt looks again at a job's waiting attempts, and lets the withdrawn go.
+func (s *starter) doubt(jobID int64) {
+	s.mu.Lock()
+	for _, a := range s.waiting {
+		if a.JobID == jobID {
+			a.wait.doubt, s.doubts = true, true
+		}
 	}
+	s.mu.Unlock()
+	s.wake()
 }
 
 // launchCancelled takes the waiting attempts that were cancelled: launch ends
@@ -98,87 +167,69 @@ func (s *starter) launchCancelled() {
 func (s *starter) take(want func(*attempt) bool) (taken []*attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	kept := s.waiting[:0]
-	for _, a := range s.waiting {
+	s.waiting = slices.DeleteFunc(s.waiting, func(a *attempt) bool {
 		if want(a) {
+			a.wait.gone = true
 			taken = append(taken, a)
-		} else {
-			kept = append(kept, a)
 		}
-	}
-	clear(s.waiting[len(kept):])
-	s.waiting = kept
-	heap.Init(&s.waiting)
+		return a.wait.gone
+	})
 	return taken
 }
 
-// start runs attempts, after a second look at those claimed a while ago.
-func (s *starter) start(ready []*attempt) {
-	now := s.e.o.Now()
-	fresh, stale := ready[:0], []*attempt(nil)
-	for _, a := range ready {
-		if now.Sub(a.claimedAt) > freshFor {
-			stale = append(stale, a)
-		} else {
-			fresh = append(fresh, a)
+// look asks the store which attempts may still start. It asks until the store
+// answers: an attempt that can't be looked at doesn't start. What is taken
+// meanwhile, as by a cancel or a drain, is somebody else's.
+func (s *starter) look(attempts []*attempt) {
+	for {
+		attempts = s.stillWaiting(attempts)
+		if len(attempts) == 0 {
+			return
 		}
-	}
-	s.e.workers.launch(fresh...)
-	if len(stale) > 0 {
-		s.e.workers.do(func() { s.e.workers.launch(s.stillClaimed(stale)...) })
-	}
-}
-
-// stillClaimed drops the attempts that were withdrawn. It asks until the store
-// answers: an attempt that can't be looked at doesn't start. Those that are
-// ended meanwhile come back at once, for launch to end them.
-func (s *starter) stillClaimed(attempts []*attempt) (kept []*attempt) {
-	for len(attempts) > 0 {
 		claims := make([]store.Claimed, len(attempts))
 		for i, a := range attempts {
 			claims[i] = a.Claimed
 		}
 		states, err := s.e.o.Store.StillClaimed(s.e.ctx, claims)
 		if err == nil {
-			return append(kept, s.keep(attempts, states)...)
+			s.seen(attempts, states)
+			return
 		}
 		if s.e.ctx.Err() != nil {
-			s.e.free(attempts...)
-			return kept
+			return // the drain has given back what waited
 		}
 		s.e.o.Log.Warn("can't look at claims before their start; trying again", "executions", len(claims), "error", err)
 		pause(s.e.ctx, 100*time.Millisecond)
-		left := attempts[:0]
-		for _, a := range attempts {
-			if a.ctx.Err() != nil {
-				kept = append(kept, a)
-			} else {
-				left = append(left, a)
-			}
-		}
-		attempts = left
 	}
-	return kept
 }
 
-func (s *starter) keep(attempts []*attempt, states map[int64]job.State) []*attempt {
-	kept := attempts[:0]
-	var withdrawn []*attempt
+// stillWaiting leaves out the attempts that were taken, and takes those that
+// were cancelled.
+func (s *starter) stillWaiting(attempts []*attempt) []*attempt {
+	s.launchCancelled()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(attempts, func(a *attempt) bool { return a.wait.gone })
+}
+
+// seen notes what the store said of attempts.
+func (s *starter) seen(attempts []*attempt, states map[int64]job.State) {
+	now := s.e.o.Now()
+	s.mu.Lock()
 	for _, a := range attempts {
-		state, ok := states[a.ExecutionID]
-		if !ok {
-			withdrawn = append(withdrawn, a)
-			continue
-		}
+		state, claimed := states[a.ExecutionID]
+		a.wait.looking, a.wait.seenAt, a.wait.withdrawn = false, now, !claimed
+		s.doubts = s.doubts || a.wait.doubt
 		if state == job.StateCancelling {
 			a.cancel(errCancelled)
 		}
-		kept = append(kept, a)
 	}
-	if len(withdrawn) > 0 {
+	s.mu.Unlock()
+	if withdrawn := s.take(func(a *attempt) bool { return a.wait.withdrawn }); len(withdrawn) > 0 {
 		s.e.free(withdrawn...)
 	}
-	return kept
+	s.launchCancelled()
+	s.wake()
 }
 
 // pause waits for d or until ctx ends.
@@ -189,23 +240,4 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-}
-
-// byTime is a heap of attempts, the earliest first.
-type byTime []*attempt
-
-func (h byTime) Len() int           { return len(h) }
-func (h byTime) Less(i, j int) bool { return h[i].NotBefore.Before(h[j].NotBefore) }
-func (h byTime) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *byTime) Push(x any) { *h = append(*h, x.(*attempt)) }
-
-// Pop implements heap.Interface.
-func (h *byTime) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return last
 }

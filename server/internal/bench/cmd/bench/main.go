@@ -41,6 +41,7 @@ func run() (err error) {
 	flag.DurationVar(&c.For, "for", 20*time.Second, "how long the steady load and the idle time last, up to 5m")
 	flag.IntVar(&c.Others, "others", 1_000_000, "jobs stored beside, in the scenario scale")
 	flag.IntVar(&c.Places, "places", 2000, "executions that a replica holds at once")
+	flag.StringVar(&c.River, "river", "", "the program of ../../river, for the scenario river")
 	flag.StringVar(&c.Folder, "folder", "", "where SQLite's files go (default the temporary folder)")
 	profile := flag.String("profile", "", "write a CPU profile of this process to a file")
 	replica := flag.Bool("replica", false, "be a replica of another bench; for its own use")
