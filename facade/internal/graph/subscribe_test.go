@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -50,7 +51,7 @@ func (b *bench) watches(n int, end error) (gone <-chan struct{}) {
 				return err
 			}
 		}
-		if end == errStays {
+		if errors.Is(end, errStays) {
 			<-ctx.Done()
 			left <- struct{}{}
 			return ctx.Err()

@@ -83,18 +83,6 @@ func (w *world) outage(err error) {
 	defer w.mu.Unlock()
 	w.fail = err
 }
-
-// now is an execution as it can be seen.
-func (w *world) now(id int64) (job.Execution, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if e, ok := w.active[id]; ok {
-		return e, true
-	}
-	e, ok := w.ended[id]
-	return e, ok
-}
-
 func (w *world) InstanceOf(_ context.Context, _ job.Kind, id int64) (int64, error) {
 	if id > 1000 {
 		return 0, store.ErrNotFound
