@@ -206,6 +206,9 @@ func TestKillOnSQLite(t *testing.T) {
 	for range rounds {
 		door := server.As(l.tenant.Operator.Token).GRPCDoor()
 		running := harness.Text(harness.Must(t, door, "RunJob", object{"jobId": sleeper}), "id")
+		harness.Wait(t, 20*time.Second, running+" runs", func() bool {
+			return slices.ContainsFunc(l.sink.Of("/sleeper"), func(e harness.Effect) bool { return e.Execution == running })
+		})
 		ctx, stop := context.WithCancel(t.Context())
 		working := l.drive(ctx, server)
 		until(t, time.Now().Add(moment(50*time.Millisecond, 700*time.Millisecond)))
