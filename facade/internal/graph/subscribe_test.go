@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -245,7 +246,7 @@ func TestEventsEndWithTheClient(t *testing.T) {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	got := make([]byte, len(event(told(0))))
-	if _, err := answer.Body.Read(got); err != nil || string(got) != event(told(0)) {
+	if _, err := io.ReadFull(answer.Body, got); err != nil || string(got) != event(told(0)) {
 		t.Fatalf("first %q, %v", got, err)
 	}
 	leave()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,7 +118,7 @@ type bench struct {
 	causes  []error
 	adopted []store.Lost
 	// jump is how far the local wall clock was set forward.
-	jump time.Duration
+	jump atomic.Int64
 }
 
 // inBubble runs a test with a keeper that is running and registered.
@@ -136,7 +137,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, db: &database{until: make(map[int64]time.Time)}}
 	o := lease.DefaultOptions()
 	o.Name, o.Log = "test", slog.New(slog.DiscardHandler)
-	o.Now = func() time.Time { return wallJump(time.Now(), b.jump) }
+	o.Now = func() time.Time { return wallJump(time.Now(), time.Duration(b.jump.Load())) }
 	o.Adopt = func(lost []store.Lost) { b.mu.Lock(); b.adopted = append(b.adopted, lost...); b.mu.Unlock() }
 	o.Lost = func(cause error) {
 		if b.ID() != 0 {
@@ -370,7 +371,7 @@ func TestTimeFollowsTheDatabase(t *testing.T) {
 			want("at first", -90*time.Minute)
 			b.after(time.Second)
 			want("between renewals", -90*time.Minute)
-			b.jump = 24 * time.Hour
+			b.jump.Store(int64(24 * time.Hour))
 			want("after a step of the local clock", -90*time.Minute)
 			b.after(10 * time.Second)
 			want("after renewals on the local clock that was set", -90*time.Minute)
