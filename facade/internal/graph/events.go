@@ -11,7 +11,7 @@ import (
 const (
 	// patience is how long the first response may take before the answer
 	// begins without it: until then a missing token gets its status.
-	patience = 250 * time.Millisecond
+	patience = 2 * time.Second
 	// heartbeat keeps proxies from ending a stream that has nothing to tell.
 	heartbeat = 15 * time.Second
 )

@@ -21,7 +21,7 @@ import (
 const (
 	// patience is how long a stream's first message may take before the answer
 	// begins without it: an error until then gets a status of its own.
-	patience = 250 * time.Millisecond
+	patience = 2 * time.Second
 	// heartbeat keeps proxies from ending an event stream that has nothing to
 	// tell.
 	heartbeat = 15 * time.Second
