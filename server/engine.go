@@ -117,6 +117,10 @@ func (s *Server) startEngine(ctx context.Context, failed chan<- error) {
 	}
 	s.engine.Go(func() { s.lease.Run(ctx) })
 	s.engine.Go(func() { _ = s.store.Listen(ctx, s.handle) }) // it ends with ctx
+	if s.c.has(RoleTicker) {
+		inspector := s.inspector()
+		s.engine.Go(func() { inspector.Run(ctx) })
+	}
 	claiming, stopClaims := context.WithCancel(ctx)
 	s.stopClaims = stopClaims
 	s.claims.Go(func() { s.ticker.Run(claiming) })

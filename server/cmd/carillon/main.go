@@ -31,10 +31,15 @@ func main() {
 	}
 	fmt.Fprintln(os.Stderr, "carillon:", err)
 	var usage usageError
-	if errors.As(err, &usage) {
+	var blind unseen
+	switch {
+	case errors.As(err, &usage):
 		os.Exit(2)
+	case errors.As(err, &blind):
+		os.Exit(unseenCode)
+	default:
+		os.Exit(1)
 	}
-	os.Exit(1)
 }
 
 func root() *cobra.Command {
@@ -53,7 +58,7 @@ the flags), which beats the default.`,
 	}
 	cmd.SetOut(os.Stdout) // cobra's own Println would go to the standard error
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.AddCommand(serveCommand(), migrateCommand(), tokenCommand(), versionCommand())
+	cmd.AddCommand(serveCommand(), migrateCommand(), tokenCommand(), doctorCommand(), versionCommand())
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -27,7 +28,7 @@ func (r *Report) ledgers(ctx context.Context, s store.Inspection, o Options, pag
 			return 0, fmt.Errorf("read the ledger of job %d: %w", j.ID, err)
 		}
 		for _, f := range found {
-			if r.Count(f.kind) >= o.Limit {
+			if r.Count(f.kind) >= o.Limit || f.kind == Doubled && r.told(j.ID, f.first) {
 				continue
 			}
 			r.add(f.kind, j.InstanceID, j.ID, f.execution, f.first, "%s", f.text)
@@ -40,6 +41,14 @@ func (r *Report) ledgers(ctx context.Context, s store.Inspection, o Options, pag
 		return 0, nil
 	}
 	return last, nil
+}
+
+// told tells whether an instant is known to be doubled already, by its second
+// execution.
+func (r *Report) told(jobID int64, at time.Time) bool {
+	return slices.ContainsFunc(r.Violations, func(v Violation) bool {
+		return v.Kind == Doubled && v.Job == job.KindJob.Format(jobID) && v.From.Equal(at)
+	})
 }
 
 // finding is something wrong with a ledger.
@@ -75,16 +84,26 @@ func examineOnce(ctx context.Context, s store.Inspection, j job.Job, since, now 
 		return nil, err
 	}
 	for _, c := range changes {
-		l.waits[c.Slot.UnixMicro()] = true
+		l.waits[c.Slot.UnixMicro()] = !c.Done // what was moved to before its time is told already
 	}
-	if l.runs, l.backfilled, err = s.Runs(ctx, j.ID, l.from, now.Add(time.Hour)); err != nil {
+	if l.runs, err = s.Runs(ctx, j.ID, l.from, now.Add(time.Hour)); err != nil {
 		return nil, err
 	}
 	if l.rows, err = s.SkipsBetween(ctx, j.ID, l.from, now.Add(time.Hour), math.MaxInt32); err != nil {
 		return nil, err
 	}
 	l.bound(j)
-	return l.check(), nil
+	found := l.check()
+	for _, apart := range l.unfolded() {
+		parted, err := s.TakenUp(ctx, j.ID, apart.since, apart.until)
+		if err != nil {
+			return nil, err
+		}
+		if !parted {
+			found = append(found, apart.finding)
+		}
+	}
+	return found, nil
 }
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
@@ -94,7 +113,6 @@ type ledger struct {
 	times           *schedule.Schedule
 	from, upTo, now time.Time
 	runs            []store.Run
-	backfilled      bool
 	// rows are the skips that touch the range.
 	rows []job.Skip
 	// told counts what tells one instant alone, in microseconds.
@@ -109,26 +127,20 @@ type ledger struct {
 func (l *ledger) bound(j job.Job) {
 	l.upTo = l.now
 	switch {
+	case j.Policies.MaxExecutions > 0 && j.Started >= j.Policies.MaxExecutions:
+		l.upTo = l.lastRun() // beyond the last execution nothing is due
 	case !j.HeldAt.IsZero():
 		l.upTo = j.HeldAt
 	case !j.NextRun.IsZero() && !j.NextRun.After(l.now):
 		l.upTo = j.NextRun.Add(-1)
-	case j.NextRun.IsZero() && j.Policies.MaxExecutions > 0:
-		l.upTo = l.lastTold() // beyond the last execution nothing is due
 	}
 }
 
-func (l *ledger) lastTold() time.Time {
-	last := l.from
-	for _, run := range l.runs {
-		if run.Trigger == job.TriggerSchedule {
-			last = latest(last, run.ScheduledFor)
-		}
+func (l *ledger) lastRun() time.Time {
+	if len(l.runs) == 0 {
+		return l.from
 	}
-	for _, row := range l.rows {
-		last = latest(last, row.Last)
-	}
-	return last
+	return l.runs[len(l.runs)-1].ScheduledFor
 }
 
 // instant is one due instant.
@@ -142,24 +154,27 @@ type instant struct {
 
 func (l *ledger) check() (found []finding) {
 	for _, run := range l.runs {
-		if run.Trigger == job.TriggerSchedule {
-			l.told[run.ScheduledFor.UnixMicro()]++
-		}
+		l.told[run.ScheduledFor.UnixMicro()]++
 	}
-	slices.SortFunc(l.rows, func(a, b job.Skip) int { return int(a.ID - b.ID) })
-	found = l.unfolded()
-	rows := slices.DeleteFunc(slices.Clone(l.rows), func(row job.Skip) bool { return row.Reason == job.SkipExcluded })
 	until := l.upTo
-	for _, row := range rows {
-		if row.First.Equal(row.Last) {
-			l.told[row.First.UnixMicro()]++
+	var several []*several
+	for _, row := range l.rows {
+		if row.Reason == job.SkipExcluded {
+			continue // no instants of the schedule
 		}
 		until = latest(until, row.Last)
+		l.told[row.First.UnixMicro()]++
+		if row.First.Before(row.Last) {
+			l.told[row.Last.UnixMicro()]++
+			several = append(several, newSeveral(row, l.from))
+		}
 	}
 	instants := l.instants(until)
-	for _, row := range rows {
-		if row.First.Before(row.Last) {
-			found = append(found, l.cover(instants, row)...)
+	l.cover(instants, several)
+	for _, row := range several {
+		if row.left > 0 && !row.older {
+			text := fmt.Sprintf("a row with the reason %s tells %d instants, of which others tell %d too", row.Reason, row.Count, row.left)
+			found = append(found, finding{Doubled, row.First, row.Last, 0, text})
 		}
 	}
 	return append(found, l.untold(instants)...)
@@ -173,25 +188,46 @@ func (l *ledger) instants(until time.Time) (all []instant) {
 	return all
 }
 
-// cover marks what a row of several instants tells: those in its range that
-// nothing else tells. Of one that began before, only the end is known.
-func (l *ledger) cover(instants []instant, row job.Skip) []finding {
-	free := int64(0)
+// several is a row that tells more than one instant: its first, its last, and
+// left of those in between.
+type several struct {
+	job.Skip
+	left int64
+	// older says that it began before what is looked at: how many of its
+	// instants are not is unknown.
+	older bool
+}
+
+func newSeveral(row job.Skip, from time.Time) *several {
+	s := &several{Skip: row, left: row.Count - 2, older: !row.First.After(from)}
+	if s.older {
+		s.left = math.MaxInt64
+	}
+	return s
+}
+
+// cover gives each instant that nothing tells alone to a row around it. Rows
+// may overlap, where occurrences were moved; the one that ends first is the
+// right one to take, unless that is an older one.
+func (l *ledger) cover(instants []instant, rows []*several) {
+	slices.SortStableFunc(rows, func(a, b *several) int {
+		if a.older != b.older {
+			return map[bool]int{false: -1, true: 1}[a.older]
+		}
+		return a.Last.Compare(b.Last)
+	})
 	for i := range instants {
 		one := &instants[i]
-		if one.at.Before(row.First) || one.at.After(row.Last) || one.alone > 0 || one.covered || l.waits[one.at.UnixMicro()] {
+		if one.alone > 0 || l.waits[one.at.UnixMicro()] {
 			continue
 		}
-		one.covered = true
-		free++
-	}
-	switch {
-	case !row.First.After(l.from) || free == row.Count:
-		return nil
-	case free < row.Count:
-		return []finding{{Doubled, row.First, row.Last, 0, fmt.Sprintf("a row with the reason %s tells %d instants, of which other rows or executions tell %d too", row.Reason, row.Count, row.Count-free)}}
-	default:
-		return []finding{{Missing, row.First, row.Last, 0, fmt.Sprintf("a row with the reason %s tells %d of the %d instants in its range, and nothing tells the others", row.Reason, row.Count, free)}}
+		for _, row := range rows {
+			if row.left > 0 && row.First.Before(one.at) && row.Last.After(one.at) {
+				row.left--
+				one.covered = true
+				break
+			}
+		}
 	}
 }
 
@@ -223,39 +259,38 @@ func (l *ledger) untold(instants []instant) (found []finding) {
 // runOf is an execution of an instant, 0 for none.
 func (l *ledger) runOf(at time.Time) int64 {
 	for _, run := range l.runs {
-		if run.Trigger == job.TriggerSchedule && run.ScheduledFor.Equal(at) {
+		if run.ScheduledFor.Equal(at) {
 			return run.ExecutionID
 		}
 	}
 	return 0
 }
 
+// apart are two rows that should be one, unless an execution was taken up
+// between them, which parts them.
+type apart struct {
+	finding
+	since, until time.Time
+}
+
 // unfolded finds rows that the row before should hold: with its reason and its
-// blocker, and no instant and no start of an execution between them.
-func (l *ledger) unfolded() (found []finding) {
+// blocker, and no instant between them.
+func (l *ledger) unfolded() (found []apart) {
+	slices.SortFunc(l.rows, func(a, b job.Skip) int { return cmp.Compare(a.ID, b.ID) })
 	for i := 1; i < len(l.rows); i++ {
 		a, b := l.rows[i-1], l.rows[i]
 		if a.Reason != b.Reason || a.BlockedBy != b.BlockedBy || a.Reason == job.SkipExcluded || !a.First.After(l.from) {
 			continue
 		}
-		next, ok := l.times.Next(a.Last)
-		if ok && next.Equal(b.First) && !l.startedBetween(a.Last, b.Last) {
-			found = append(found, finding{Unfolded, a.First, b.Last, 0, fmt.Sprintf("two rows with the reason %s should be one", a.Reason)})
+		if next, ok := l.times.Next(a.Last); !ok || !next.Equal(b.First) {
+			continue
 		}
+		until := l.now
+		if next, ok := l.times.Next(b.Last); ok && next.Before(until) {
+			until = next
+		}
+		text := fmt.Sprintf("two rows with the reason %s should be one", a.Reason)
+		found = append(found, apart{finding{Unfolded, a.First, b.Last, 0, text}, a.Last, until})
 	}
 	return found
-}
-
-// startedBetween tells whether an execution may have been taken up between two
-// rows, which parts them: by any trigger, or for a further attempt, of whose
-// times only the last is kept.
-func (l *ledger) startedBetween(last, end time.Time) bool {
-	until := l.now
-	if next, ok := l.times.Next(end); ok && next.Before(until) {
-		until = next
-	}
-	return l.backfilled || slices.ContainsFunc(l.runs, func(run store.Run) bool {
-		inside := !run.StartedAt.Before(last) && run.StartedAt.Before(until)
-		return inside || run.Attempt > 1 || run.StartedAt.IsZero() && run.Attempt > 0
-	})
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/store"
@@ -66,7 +67,8 @@ func (s *Scanner) scan(ctx context.Context) error {
 	if err := state.state(ctx, s.Store, o); err != nil {
 		return err
 	}
-	ledgers := Report{CheckedAt: now, Since: state.Since}
+	// What is known to be doubled is not counted again.
+	ledgers := Report{CheckedAt: now, Since: state.Since, Violations: slices.Clone(state.Violations)}
 	next, err := ledgers.ledgers(ctx, s.Store, o, store.Page{Before: s.before, Limit: scanJobs})
 	if err != nil {
 		return err
@@ -82,7 +84,7 @@ func (s *Scanner) count(state, ledgers Report, next int64) {
 	}
 	counts := map[Kind]int{}
 	for _, kind := range Kinds() {
-		s.turn[kind] += ledgers.Count(kind)
+		s.turn[kind] += ledgers.Count(kind) - state.Count(kind)
 		counts[kind] = state.Count(kind) + max(s.turn[kind], s.turned[kind])
 	}
 	if s.before = next; next == 0 {

@@ -33,14 +33,10 @@ type Double struct {
 	ExecutionID int64
 }
 
-// Run is what the ledger knows of an execution.
+// Run is what the ledger knows of an execution by schedule.
 type Run struct {
 	ExecutionID  int64
-	Trigger      job.Trigger
 	ScheduledFor time.Time
-	// StartedAt is when its last attempt started, zero before.
-	StartedAt time.Time
-	Attempt   int
 }
 
 // Inspection is what a look for broken promises reads. It writes nothing and
@@ -63,10 +59,13 @@ type Inspection interface {
 	Doubles(ctx context.Context, newest, limit int) ([]Double, error)
 	// AllJobs lists the jobs of all instances.
 	AllJobs(ctx context.Context, page Page) ([]job.Job, error)
-	// Runs lists the executions of a job with ScheduledFor in [from, to), in that
-	// order, by any trigger. backfilled tells whether a backfill of the job ran
-	// since from: its executions stand for other times.
-	Runs(ctx context.Context, jobID int64, from, to time.Time) (runs []Run, backfilled bool, err error)
+	// Runs lists the executions by schedule of a job with ScheduledFor in
+	// [from, to), in that order.
+	Runs(ctx context.Context, jobID int64, from, to time.Time) ([]Run, error)
+	// TakenUp tells whether any execution of the job was made in [from, to), or
+	// an attempt may have been taken up: only the start of the last one is kept.
+	// It reads the whole history of the job.
+	TakenUp(ctx context.Context, jobID int64, from, to time.Time) (bool, error)
 	OccurrenceChanges(ctx context.Context, jobID int64) ([]job.OccurrenceChange, error)
 	SkipsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Skip, error)
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/pointscene/carillon/ent"
-	"github.com/pointscene/carillon/ent/backfill"
 	entschedule "github.com/pointscene/carillon/ent/schedule"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
@@ -160,25 +159,39 @@ func (s *Store) AllJobs(ctx context.Context, page store.Page) (list []job.Job, e
 }
 
 const runsBetween = `
-SELECT id, "trigger", scheduled_for, started_at, attempt FROM active_executions WHERE job_id = $1 AND scheduled_for >= $2 AND scheduled_for < $3
+SELECT id, scheduled_for FROM active_executions WHERE job_id = $1 AND scheduled_for >= $2 AND scheduled_for < $3 AND "trigger" = 'SCHEDULE'
 UNION ALL
-SELECT id, "trigger", scheduled_for, started_at, attempt FROM executions WHERE job_id = $1 AND scheduled_for >= $2 AND scheduled_for < $3
+SELECT id, scheduled_for FROM executions WHERE job_id = $1 AND scheduled_for >= $2 AND scheduled_for < $3 AND "trigger" = 'SCHEDULE'
 ORDER BY scheduled_for, id`
 
 // Runs implements store.Inspection.
-func (s *Store) Runs(ctx context.Context, jobID int64, from, to time.Time) (runs []store.Run, backfilled bool, err error) {
+func (s *Store) Runs(ctx context.Context, jobID int64, from, to time.Time) (runs []store.Run, err error) {
 	err = s.query(ctx, "read the runs of a job", func(ctx context.Context, c *ent.Client) error {
 		runs, err = collect(ctx, c, func(scan func(...any) error) (r store.Run, err error) {
-			var scheduled, started int64
-			err = scan(&r.ExecutionID, &r.Trigger, &scheduled, &started, &r.Attempt)
-			r.ScheduledFor, r.StartedAt = timeOf(scheduled), timeOf(started)
+			var scheduled int64
+			err = scan(&r.ExecutionID, &scheduled)
+			r.ScheduledFor = timeOf(scheduled)
 			return r, err
 		}, runsBetween, jobID, micros(from), micros(to))
-		if err != nil {
-			return err
-		}
-		backfilled, err = c.Backfill.Query().Where(backfill.JobID(jobID), backfill.Or(backfill.FinishedAt(0), backfill.FinishedAtGTE(micros(from)))).Exist(ctx)
 		return err
 	})
-	return runs, backfilled, err
+	return runs, err
+}
+
+const takenUp = `
+SELECT EXISTS (SELECT 1 FROM executions WHERE job_id = $1 AND (started_at >= $2 AND started_at < $3 OR created_at >= $2 AND created_at < $3
+  OR attempt > 1 AND created_at < $3 AND finished_at >= $2))
+OR EXISTS (SELECT 1 FROM active_executions WHERE job_id = $1 AND created_at < $3 AND (started_at >= $2 AND started_at < $3 OR created_at >= $2
+  OR attempt > 1 OR attempt = 1 AND started_at = 0))`
+
+// TakenUp implements store.Inspection.
+func (s *Store) TakenUp(ctx context.Context, jobID int64, from, to time.Time) (taken bool, err error) {
+	err = s.query(ctx, "look for starts of a job", func(ctx context.Context, c *ent.Client) error {
+		taken, err = single(ctx, c, func(scan func(...any) error) (found bool, err error) {
+			err = scan(&found)
+			return found, err
+		}, takenUp, jobID, micros(from), micros(to))
+		return err
+	})
+	return taken, err
 }
