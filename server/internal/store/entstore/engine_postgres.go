@@ -177,11 +177,12 @@ INSERT INTO executions (id, job_id, instance_id, trigger, trigger_id, scheduled_
 SELECT id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, $2,
   'CANCELLED', attempt, fence, $3, tasks, log_bytes FROM gone`
 
+// A moved occurrence may be told after later ones.
 const pgFoldSkips = `
-UPDATE skips k SET last = l.last, count = k.count + l.count
+UPDATE skips k SET first = least(k.first, l.first), last = greatest(k.last, l.last), count = k.count + l.count
 FROM (
-  SELECT x.row, u.last, u.count
-  FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS u(id, reason, blocked_by, last, count)
+  SELECT x.row, u.first, u.last, u.count
+  FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) AS u(id, reason, blocked_by, first, last, count)
   CROSS JOIN LATERAL (SELECT y.ctid AS row FROM skips y WHERE y.id = u.id AND y.reason = u.reason AND y.blocked_by = u.blocked_by OFFSET 0) x
 ) l
 WHERE k.ctid = l.row
@@ -215,7 +216,7 @@ func pgFold(ctx context.Context, tx pgx.Tx, round []*skipRow) (map[int64]bool, e
 		return folded, nil
 	}
 	c := skipColumns(open)
-	found, err := tx.Query(ctx, pgFoldSkips, c.open, c.reason, c.blockedBy, c.last, c.count)
+	found, err := tx.Query(ctx, pgFoldSkips, c.open, c.reason, c.blockedBy, c.first, c.last, c.count)
 	if err != nil {
 		return nil, err
 	}

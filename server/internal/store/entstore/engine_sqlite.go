@@ -51,7 +51,7 @@ FROM active_executions WHERE job_id = ? AND owner = 0 AND attempt > 0 AND "trigg
 	liteDropWaiting = `
 DELETE FROM active_executions WHERE job_id = ? AND owner = 0 AND attempt > 0 AND "trigger" <> 'BACKFILL'`
 	liteFoldSkip = `
-UPDATE skips SET last = ?, count = count + ? WHERE id = ? AND reason = ? AND blocked_by = ?`
+UPDATE skips SET first = min(first, ?), last = max(last, ?), count = count + ? WHERE id = ? AND reason = ? AND blocked_by = ?`
 	liteInsertSkip = `
 INSERT INTO skips (job_id, instance_id, reason, first, last, count, blocked_by) VALUES (?, ?, ?, ?, ?, ?, ?)`
 )
@@ -174,7 +174,7 @@ func liteStoreClaims(tx *liteTx, req store.ClaimRequest, b *claimBatch) ([]store
 
 func liteAddSkip(tx *liteTx, k *skipRow) error {
 	if k.due.skipID != 0 {
-		done, err := tx.exec(liteFoldSkip, micros(k.skip.Last), k.skip.Count, k.due.skipID, k.skip.Reason, k.skip.BlockedBy)
+		done, err := tx.exec(liteFoldSkip, micros(k.skip.First), micros(k.skip.Last), k.skip.Count, k.due.skipID, k.skip.Reason, k.skip.BlockedBy)
 		if err != nil {
 			return err
 		}

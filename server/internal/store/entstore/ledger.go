@@ -5,7 +5,6 @@ import (
 
 	"github.com/pointscene/carillon/ent"
 	entschedule "github.com/pointscene/carillon/ent/schedule"
-	"github.com/pointscene/carillon/ent/skip"
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
@@ -15,16 +14,11 @@ import (
 func addSkips(ctx context.Context, tx *ent.Tx, row *ent.Schedule, skips []job.Skip) error {
 	open := row.SkipID
 	for _, k := range skips {
-		folded := 0
-		if open != 0 {
-			var err error
-			folded, err = tx.Skip.Update().Where(skip.ID(open), skip.Reason(k.Reason), skip.BlockedBy(k.BlockedBy)).
-				SetLast(micros(k.Last)).AddCount(k.Count).Save(ctx)
-			if err != nil {
-				return err
-			}
+		folded, err := fold(ctx, tx, open, k)
+		if err != nil {
+			return err
 		}
-		if folded > 0 {
+		if folded {
 			continue
 		}
 		added, err := tx.Skip.Create().SetJobID(row.ID).SetInstanceID(row.InstanceID).SetReason(k.Reason).
@@ -38,4 +32,23 @@ func addSkips(ctx context.Context, tx *ent.Tx, row *ent.Schedule, skips []job.Sk
 		return nil
 	}
 	return tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetSkipID(open).Exec(ctx)
+}
+
+// foldSkip widens a row to both sides: a moved occurrence may be told after
+// later ones.
+const foldSkip = `
+UPDATE skips SET first = CASE WHEN first < $2 THEN first ELSE $2 END, last = CASE WHEN last > $3 THEN last ELSE $3 END, count = count + $4
+WHERE id = $1 AND reason = $5 AND blocked_by = $6`
+
+// fold adds a skip to the open row, if that has its reason and blocker.
+func fold(ctx context.Context, tx *ent.Tx, open int64, k job.Skip) (bool, error) {
+	if open == 0 {
+		return false, nil
+	}
+	done, err := tx.ExecContext(ctx, foldSkip, open, micros(k.First), micros(k.Last), k.Count, k.Reason, k.BlockedBy)
+	if err != nil {
+		return false, err
+	}
+	n, err := done.RowsAffected()
+	return n > 0, err
 }
