@@ -14,10 +14,11 @@ import (
 // inspectEvery is the time between two looks for broken promises.
 const inspectEvery = time.Minute
 
-// DoctorOptions bound what Doctor looks at, and DoctorReport is what it finds.
 type (
+	// DoctorOptions bound what Doctor looks at.
 	DoctorOptions = doctor.Options
-	DoctorReport  = doctor.Report
+	// DoctorReport is what Doctor finds.
+	DoctorReport = doctor.Report
 )
 
 // DefaultDoctorOptions are those of `carillon doctor`.

@@ -90,18 +90,18 @@ func printReport(out io.Writer, r server.DoctorReport, output string) error {
 	}
 	if len(r.Violations) > 0 {
 		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "KIND\tINSTANCE\tJOB\tEXECUTION\tWHEN\tWHAT")
+		_, _ = fmt.Fprintln(table, "KIND\tINSTANCE\tJOB\tEXECUTION\tWHEN\tWHAT")
 		for _, v := range r.Violations {
 			when := v.From.Format(time.RFC3339)
 			if !v.Until.IsZero() {
 				when += " to " + v.Until.Format(time.RFC3339)
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", v.Kind, orDash(v.Instance), orDash(v.Job), orDash(v.Execution), when, v.Text)
+			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", v.Kind, orDash(v.Instance), orDash(v.Job), orDash(v.Execution), when, v.Text)
 		}
 		if err := table.Flush(); err != nil {
 			return err
 		}
-		fmt.Fprintln(out)
+		_, _ = fmt.Fprintln(out)
 	}
 	_, err := fmt.Fprintf(out, "%s. Looked at the ledgers of %s since %s.\n", verdict(r), counted(r.Jobs, "job"), r.Since.Format(time.RFC3339))
 	return err
