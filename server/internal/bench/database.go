@@ -190,7 +190,7 @@ func (h herd) schedules() (string, error) {
 			first, first-day, local.Minute(), local.Hour()), nil
 	}
 	extras, err := json.Marshal(job.ScheduleOptions{Jitter: h.jitter})
-	return fmt.Sprintf("%d + i / %d * 1000000, %d + i / %d * 1000000, 'INTERVAL_BASED', '', 1440, '%s'",
+	return fmt.Sprintf("%d + i / %d * CAST(1000000 AS bigint), %d + i / %d * CAST(1000000 AS bigint), 'INTERVAL_BASED', '', 1440, '%s'",
 		first, h.perSecond, first-day, h.perSecond, extras), err
 }
 

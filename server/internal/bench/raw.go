@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
@@ -19,13 +20,13 @@ import (
 type rawRow struct {
 	id, instance, due int64
 	// row is its ctid on PostgreSQL.
-	row   string
+	row   pgtype.TID
 	tasks string
 }
 
 // rawRows reads the jobs in the order in which a claim finds them.
 func (d *database) rawRows(ctx context.Context, h herd) ([]rawRow, error) {
-	query := "SELECT id, instance_id, next_run, '' FROM schedules WHERE next_run > 0 ORDER BY next_run, id"
+	query := "SELECT id, instance_id, next_run FROM schedules WHERE next_run > 0 ORDER BY next_run, id"
 	if d.postgres {
 		query = "SELECT id, instance_id, next_run, ctid::text FROM schedules WHERE next_run > 0 ORDER BY next_run, ctid"
 	}
@@ -38,7 +39,11 @@ func (d *database) rawRows(ctx context.Context, h herd) ([]rawRow, error) {
 	rows := make([]rawRow, 0, h.jobs)
 	for found.Next() {
 		var r rawRow
-		if err := found.Scan(&r.id, &r.instance, &r.due, &r.row); err != nil {
+		places := []any{&r.id, &r.instance, &r.due, &r.row}
+		if !d.postgres {
+			places = places[:3]
+		}
+		if err := found.Scan(places...); err != nil {
 			return nil, err
 		}
 		tasks, err := json.Marshal([]job.TaskRecord{{Name: "only", Type: "util.noop", State: job.TaskSucceeded, StartedAt: now, FinishedAt: now}})
@@ -77,7 +82,7 @@ func rawBatches(rows []rawRow) (batches []rawBatch) {
 		n := len(part)
 		zero, one, times, ids := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 		jobs, instances, due, next := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-		ctids, tasks, empty, states, waits := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]bool, n)
+		tasks, empty, states, waits, ctids := make([]string, n), make([]string, n), make([]string, n), make([]bool, n), make([]pgtype.TID, n)
 		for i, r := range part {
 			one[i], times[i], ids[i] = 1, now, int64(from+i+1)
 			jobs[i], instances[i], due[i], next[i] = r.id, r.instance, r.due, r.due+day
@@ -88,7 +93,7 @@ func rawBatches(rows []rawRow) (batches []rawBatch) {
 			behind: []any{jobs},
 			move:   []any{ctids, next, one, zero},
 			insert: []any{now, int64(1), jobs, instances, due, due, waits, one},
-			finish: []any{ids, one, states, empty, tasks, times, times, zero},
+			finish: []any{make([]pgtype.TID, 0, n), ids, one, states, empty, tasks, times, times, zero},
 		})
 	}
 	return batches
@@ -111,7 +116,7 @@ func (d *database) rawPostgres(ctx context.Context, rows []rawRow) (run, done fu
 		for _, b := range batches {
 			err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 				return errors.Join(execute(ctx, tx, sql.PostgresLock, b.lock), execute(ctx, tx, sql.PostgresBehind, b.behind), execute(ctx, tx, sql.PostgresChanges, b.behind),
-					execute(ctx, tx, sql.PostgresMove, b.move), execute(ctx, tx, sql.PostgresInsert, b.insert))
+					execute(ctx, tx, sql.PostgresMove, b.move), b.insertInto(ctx, tx))
 			})
 			if err != nil {
 				return err
@@ -123,6 +128,19 @@ func (d *database) rawPostgres(ctx context.Context, rows []rawRow) (run, done fu
 		return nil
 	}
 	return run, func() error { return conn.Close(context.WithoutCancel(ctx)) }, nil
+}
+
+// insertInto inserts the executions and notes where they lie, for their end.
+func (b rawBatch) insertInto(ctx context.Context, tx pgx.Tx) error {
+	found, err := tx.Query(ctx, entstore.HotPath.PostgresInsert, b.insert...)
+	if err != nil {
+		return err
+	}
+	var row pgtype.TID
+	rows := b.finish[0].([]pgtype.TID)
+	_, err = pgx.ForEachRow(found, []any{&row, nil, nil, nil}, func() error { rows = append(rows, row); return nil })
+	b.finish[0] = rows
+	return err
 }
 
 func execute(ctx context.Context, tx pgx.Tx, statement string, args []any) error {

@@ -45,7 +45,7 @@ func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
 	state, failure := a.outcome()
 	now := e.o.Now()
 	f := store.Finish{
-		ExecutionID: a.ExecutionID, JobID: a.JobID, Fence: a.Fence, State: state, Error: failure, PauseAfter: pauseAfter(a.Claimed),
+		ExecutionID: a.ExecutionID, JobID: a.JobID, Fence: a.Fence, Mark: a.Mark, State: state, Error: failure, PauseAfter: pauseAfter(a.Claimed),
 		Tasks: a.tasks, StartedAt: a.startedAt, FinishedAt: now, LogBytes: logBytes,
 	}
 	if state == job.StateFailed || state == job.StateWorkerLost {

@@ -106,12 +106,18 @@ type Claimed struct {
 	Attempt int
 	// Fence guards every write of this attempt.
 	Fence int64
+	// Mark goes into the attempt's Finish.
+	Mark Mark
 	// JobVersion is that of the definition below.
 	JobVersion int64
 	Workflow   json.RawMessage
 	Schedule   job.Schedule
 	Policies   job.Policies
 }
+
+// Mark is the store's note of where a claim lies. It saves a search, and may be
+// missing or wrong.
+type Mark uint64
 
 // Finish is the end of one attempt.
 type Finish struct {
@@ -121,6 +127,7 @@ type Finish struct {
 	// PauseAfter is after how many ends in a row that did not succeed the job
 	// is paused; 0 is never. Ends that were cancelled don't count.
 	PauseAfter int
+	Mark       Mark
 	// State is final, or QUEUED when RetryAt is set.
 	State      job.State
 	Error      *job.Failure

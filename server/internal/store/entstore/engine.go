@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/pointscene/carillon/ent"
 	"github.com/pointscene/carillon/ent/activeexecution"
 	"github.com/pointscene/carillon/server/internal/job"
@@ -38,6 +40,8 @@ func (s *Store) StillClaimed(ctx context.Context, claimed []store.Claimed) (map[
 
 // Release implements store.Engine.
 func (s *Store) Release(ctx context.Context, claimed []store.Claimed) error {
+	claimed = slices.Clone(claimed)
+	slices.SortFunc(claimed, func(a, b store.Claimed) int { return cmp.Compare(a.ExecutionID, b.ExecutionID) })
 	if s.postgres() {
 		return s.pgRelease(ctx, claimed)
 	}
@@ -108,6 +112,9 @@ func (s *Store) Progress(ctx context.Context, reports []store.Progress) (stale, 
 	if s.postgres() {
 		write = s.pgProgress
 	}
+	// Rows are locked in the order of their ids, as by Finish.
+	reports = slices.Clone(reports)
+	slices.SortFunc(reports, func(a, b store.Progress) int { return cmp.Compare(a.ExecutionID, b.ExecutionID) })
 	states, err := write(ctx, reports)
 	if err != nil {
 		return nil, nil, err
@@ -127,7 +134,7 @@ func (s *Store) Progress(ctx context.Context, reports []store.Progress) (stale, 
 type dueRow struct {
 	store.Due
 	// row is the ctid on PostgreSQL.
-	row      string
+	row      pgtype.TID
 	workflow json.RawMessage
 	fence    int64
 	// skipID is the ledger row that a further skip may fold into.
@@ -215,6 +222,12 @@ type skipRow struct {
 
 // startKey finds an inserted execution again.
 type startKey struct{ job, scheduled int64 }
+
+// inserted is what the database gave to an execution.
+type inserted struct {
+	id   int64
+	mark store.Mark
+}
 
 // claimBatch is what the decisions about a batch of due rows come to.
 type claimBatch struct {
@@ -309,12 +322,12 @@ type write struct {
 }
 
 type moveColumns struct {
-	rows              []string
+	rows              []pgtype.TID
 	next, fence, skip []int64
 }
 
 func (b *claimBatch) moves() moveColumns {
-	m := moveColumns{make([]string, len(b.moved)), make([]int64, len(b.moved)), make([]int64, len(b.moved)), make([]int64, len(b.moved))}
+	m := moveColumns{make([]pgtype.TID, len(b.moved)), make([]int64, len(b.moved)), make([]int64, len(b.moved)), make([]int64, len(b.moved))}
 	for i, d := range b.moved {
 		m.rows[i], m.next[i], m.fence[i], m.skip[i] = d.row, d.next, d.fence, d.closedSkip()
 	}
@@ -338,15 +351,17 @@ func (b *claimBatch) inserts() insertColumns {
 	return c
 }
 
-// claimed lists the executions that got an owner, given their ids.
-func (b *claimBatch) claimed(ids map[startKey]int64, created int64) []store.Claimed {
+// claimed lists the executions that got an owner, given their rows.
+func (b *claimBatch) claimed(rows map[startKey]inserted, created int64) []store.Claimed {
 	claimed := make([]store.Claimed, 0, len(b.starts))
 	for _, r := range b.starts {
 		if r.owner == 0 {
 			continue
 		}
+		row := rows[startKey{r.due.JobID, micros(r.start.ScheduledFor)}]
 		claimed = append(claimed, store.Claimed{
-			ExecutionID:  ids[startKey{r.due.JobID, micros(r.start.ScheduledFor)}],
+			ExecutionID:  row.id,
+			Mark:         row.mark,
 			JobID:        r.due.JobID,
 			InstanceID:   r.due.InstanceID,
 			Trigger:      job.TriggerSchedule,
@@ -402,20 +417,27 @@ func skipColumns(skips []*skipRow) skipArrays {
 // queuedRow is an execution without an owner, under lock.
 type queuedRow struct {
 	store.Claimed
-	row   string
+	// row is the ctid on PostgreSQL.
+	row   pgtype.TID
 	waits bool
 	// jobFence is the last fence given to the job.
 	jobFence int64
 }
 
-func scanQueued(scan func(...any) error) (queuedRow, error) {
+// scanQueued reads a row, whose ctid, if there is one, comes first.
+func scanQueued(scan func(...any) error, ctid bool) (queuedRow, error) {
 	var q queuedRow
 	var scheduled, notBefore, created, first, anchor int64
 	var policies, extras, workflow string
-	err := scan(&q.row, &q.ExecutionID, &q.JobID, &q.InstanceID, &q.Trigger, &q.TriggerID, &scheduled, &notBefore, &created,
+	places := []any{
+		&q.row, &q.ExecutionID, &q.JobID, &q.InstanceID, &q.Trigger, &q.TriggerID, &scheduled, &notBefore, &created,
 		&first, &q.Attempt, &q.waits, &q.jobFence, &q.JobVersion, &q.Schedule.Type, &q.Schedule.Cron, &q.Schedule.IntervalMinutes,
-		&q.Schedule.TimeZone, &anchor, &policies, &extras, &workflow)
-	if err != nil {
+		&q.Schedule.TimeZone, &anchor, &policies, &extras, &workflow,
+	}
+	if !ctid {
+		places = places[1:]
+	}
+	if err := scan(places...); err != nil {
 		return q, err
 	}
 	q.ScheduledFor, q.NotBefore, q.CreatedAt = timeOf(scheduled), timeOf(notBefore), timeOf(created)
@@ -471,6 +493,8 @@ func takeQueued(rows []queuedRow) []store.Claimed {
 	return claimed
 }
 
+func byID(a, b store.Finish) int { return cmp.Compare(a.ExecutionID, b.ExecutionID) }
+
 // splitFinish parts the attempts that end the execution from those that are
 // followed by another one. Both are in the order of their ids, so that rows
 // are locked in one order.
@@ -483,7 +507,6 @@ func splitFinish(ends []store.Finish) (final, retries []store.Finish) {
 			retries = append(retries, end)
 		}
 	}
-	byID := func(a, b store.Finish) int { return cmp.Compare(a.ExecutionID, b.ExecutionID) }
 	for _, part := range [][]store.Finish{final, retries} {
 		if !slices.IsSortedFunc(part, byID) {
 			slices.SortFunc(part, byID)
@@ -505,6 +528,7 @@ func notKept(retries []store.Finish, kept map[int64]bool) (final []store.Finish)
 }
 
 type finishArrays struct {
+	row                                             []pgtype.TID
 	id, fence, started, finished, retryAt, logBytes []int64
 	state, failure, tasks                           []string
 }
@@ -512,11 +536,13 @@ type finishArrays struct {
 func finishColumns(ends []store.Finish) finishArrays {
 	n := len(ends)
 	c := finishArrays{
+		make([]pgtype.TID, n),
 		make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n),
 		make([]string, n), make([]string, n), make([]string, n),
 	}
 	for i := range ends {
 		end := &ends[i]
+		c.row[i] = tidOf(end.Mark)
 		c.id[i], c.fence[i], c.logBytes[i] = end.ExecutionID, end.Fence, end.LogBytes
 		c.started[i], c.finished[i], c.retryAt[i] = micros(end.StartedAt), micros(end.FinishedAt), micros(end.RetryAt)
 		c.state[i], c.failure[i], c.tasks[i] = string(end.State), failureText(end.Error), tasksText(end.Tasks)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
@@ -20,7 +21,7 @@ import (
 // from becoming a join; and no table is read from end to end (openEngine).
 
 var pgLockDue = `
-SELECT s.ctid::text, ` + dueColumns + `
+SELECT s.ctid, ` + dueColumns + `
 FROM schedules s
 WHERE s.next_run > 0 AND s.next_run <= $1 AND ` + strings.Replace(aheadOnlyFree, "$", "$3", 1) + `
 ORDER BY s.next_run
@@ -43,7 +44,7 @@ SELECT job_id, slot, move_to FROM occurrence_changes WHERE job_id = ANY($1::bigi
 
 const pgMoveSchedules = `
 UPDATE schedules s SET next_run = u.next_run, fence = u.fence, skip_id = u.skip_id
-FROM unnest($1::text[]::tid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(row, next_run, fence, skip_id)
+FROM unnest($1::tid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(row, next_run, fence, skip_id)
 WHERE s.ctid = u.row`
 
 const pgInsertActive = `
@@ -53,7 +54,7 @@ SELECT u.job_id, u.instance_id, 'SCHEDULE', '', u.scheduled_for, u.not_before, u
   CASE WHEN u.fence > 0 THEN $2::bigint ELSE 0 END, 'QUEUED', CASE WHEN u.fence > 0 THEN 1 ELSE 0 END, u.fence, 0, 0, '', '', 0
 FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[], $8::bigint[])
   AS u(job_id, instance_id, scheduled_for, not_before, waits, fence)
-RETURNING id, job_id, scheduled_for`
+RETURNING ctid, id, job_id, scheduled_for`
 
 func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) (claimed []store.Claimed, more bool, err error) {
 	err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -137,15 +138,16 @@ func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *cl
 	for _, w := range b.rare {
 		work.Queue(w.sql, w.args...)
 	}
-	ids := make(map[startKey]int64, len(b.starts))
+	rows := make(map[startKey]inserted, len(b.starts))
 	if len(b.starts) > 0 {
 		a := b.inserts()
 		work.Queue(pgInsertActive, micros(req.Now), req.Owner, a.job, a.instance, a.scheduled, a.notBefore, a.waits, a.fence).
 			Query(func(found pgx.Rows) error {
+				var row pgtype.TID
 				var id int64
 				var key startKey
-				_, err := pgx.ForEachRow(found, []any{&id, &key.job, &key.scheduled}, func() error {
-					ids[key] = id
+				_, err := pgx.ForEachRow(found, []any{&row, &id, &key.job, &key.scheduled}, func() error {
+					rows[key] = inserted{id, markOf(row)}
 					return nil
 				})
 				return err
@@ -154,7 +156,7 @@ func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *cl
 	if err := tx.SendBatch(ctx, &work).Close(); err != nil {
 		return nil, err
 	}
-	return b.claimed(ids, micros(req.Now)), nil
+	return b.claimed(rows, micros(req.Now)), nil
 }
 
 // pgCancelRunning asks the running executions of jobs to end and tells their
@@ -247,7 +249,7 @@ func pgInsertFresh(ctx context.Context, tx pgx.Tx, fresh []*skipRow) error {
 // those of one job that wait for each other, only the oldest is eligible, and
 // only while none has an owner.
 const pgLockQueued = `
-SELECT a.ctid::text, a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
+SELECT a.ctid, a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
        a.first_started_at, a.attempt, a.waits, s.fence, s.version, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, s.extras, j.workflow
 FROM active_executions a
 JOIN schedules s ON s.id = a.job_id
@@ -268,7 +270,7 @@ FROM active_executions WHERE job_id = ANY($1::bigint[]) AND owner <> 0`
 
 const pgTakeQueued = `
 UPDATE active_executions a SET owner = $1, attempt = u.attempt, fence = u.fence, state = 'QUEUED', started_at = 0, error = '', tasks = '', waits = false
-FROM unnest($2::text[]::tid[], $3::bigint[], $4::bigint[]) AS u(row, attempt, fence)
+FROM unnest($2::tid[], $3::bigint[], $4::bigint[]) AS u(row, attempt, fence)
 WHERE a.ctid = u.row`
 
 const pgRaiseFences = `
@@ -302,7 +304,7 @@ func pgLockQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(found, func(r pgx.CollectableRow) (queuedRow, error) { return scanQueued(r.Scan) })
+	return pgx.CollectRows(found, func(r pgx.CollectableRow) (queuedRow, error) { return scanQueued(r.Scan, true) })
 }
 
 func pgDropBlocked(ctx context.Context, tx pgx.Tx, rows []queuedRow) ([]queuedRow, error) {
@@ -332,7 +334,7 @@ func pgDropBlocked(ctx context.Context, tx pgx.Tx, rows []queuedRow) ([]queuedRo
 
 func pgTakeQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, rows []queuedRow) ([]store.Claimed, error) {
 	claimed := takeQueued(rows)
-	refs, jobs := make([]string, len(rows)), make([]int64, len(rows))
+	refs, jobs := make([]pgtype.TID, len(rows)), make([]int64, len(rows))
 	attempts, fences := make([]int64, len(rows)), make([]int64, len(rows))
 	for i, c := range claimed {
 		refs[i], jobs[i], attempts[i], fences[i] = rows[i].row, c.JobID, int64(c.Attempt), c.Fence
@@ -389,7 +391,18 @@ func (s *Store) pgRelease(ctx context.Context, claimed []store.Claimed) error {
 	}))
 }
 
+// pgFinish finds the rows where their marks say, without a search or a lock
+// beforehand. It leaves out what has moved since.
 const pgFinish = `
+WITH gone AS (
+  DELETE FROM active_executions a
+  USING unnest($1::tid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[])
+    AS l(row, id, fence, state, error, tasks, started_at, finished_at, log_bytes)
+  WHERE a.ctid = l.row AND a.id = l.id AND a.fence = l.fence AND a.owner <> 0` + pgGone + `
+)` + pgHistory
+
+// pgFinishSearched is pgFinish for those, and tells which it found.
+const pgFinishSearched = `
 WITH input AS (
   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[])
     AS u(id, fence, state, error, tasks, started_at, finished_at, log_bytes)
@@ -397,16 +410,25 @@ WITH input AS (
   SELECT a.row, i.* FROM input i CROSS JOIN LATERAL (
     SELECT x.ctid AS row FROM active_executions x WHERE x.id = i.id AND x.fence = i.fence AND x.owner <> 0 FOR UPDATE) a
 ), gone AS (
-  DELETE FROM active_executions a USING locked l WHERE a.ctid = l.row
+  DELETE FROM active_executions a USING locked l WHERE a.ctid = l.row` + pgGone + `
+)` + pgHistory + `
+RETURNING id`
+
+const (
+	pgGone = `
   RETURNING a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.created_at, l.started_at, l.finished_at,
     l.state, a.attempt, a.fence, l.tasks, l.log_bytes,
-    CASE WHEN l.state = 'CANCELLED' AND a.state = 'CANCELLING' AND a.error <> '' THEN a.error ELSE l.error END AS error
-)
+    CASE WHEN l.state = 'CANCELLED' AND a.state = 'CANCELLING' AND a.error <> '' THEN a.error ELSE l.error END AS error`
+	pgHistory = `
 INSERT INTO executions (id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, finished_at,
   state, attempt, fence, error, tasks, log_bytes)
 SELECT id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, finished_at,
-  state, attempt, fence, error, tasks, log_bytes FROM gone
-RETURNING id`
+  state, attempt, fence, error, tasks, log_bytes FROM gone`
+	// pgFinished are those that this transaction wrote.
+	pgFinished = `
+SELECT e.id FROM unnest($1::bigint[]) AS u(id)
+CROSS JOIN LATERAL (SELECT id FROM executions WHERE executions.id = u.id AND xmin = pg_current_xact_id()::xid OFFSET 0) e`
+)
 
 const pgRetry = `
 WITH input AS (
@@ -439,25 +461,54 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 				return err
 			}
 			final = append(final, notKept(retries, kept)...)
+			slices.SortFunc(final, byID)
 		}
 		if len(final) == 0 {
 			return nil
 		}
-		written, err := pgTwice(final, finishID, func(part []store.Finish) (map[int64]bool, error) {
-			f := finishColumns(part)
-			return pgIDs(ctx, tx, len(part), pgFinish, f.id, f.fence, f.state, f.failure, f.tasks, f.started, f.finished, f.logBytes)
-		})
+		missing, err := pgWriteEnds(ctx, tx, final)
 		if err != nil {
 			return err
 		}
-		for _, end := range final {
-			if !written[end.ExecutionID] {
-				stale = append(stale, end.ExecutionID)
-			}
-		}
-		return countFailures(final, written, pgRunner{ctx, tx})
+		stale = slices.Sorted(maps.Keys(missing))
+		return countFailures(final, missing, pgRunner{ctx, tx})
 	})
 	return stale, convert("finish executions", err)
+}
+
+// pgWriteEnds writes ends to the history and answers the ids of those whose
+// fence is stale.
+func pgWriteEnds(ctx context.Context, tx pgx.Tx, ends []store.Finish) (missing map[int64]bool, err error) {
+	f := finishColumns(ends)
+	done, err := tx.Exec(ctx, pgFinish, f.row, f.id, f.fence, f.state, f.failure, f.tasks, f.started, f.finished, f.logBytes)
+	if err != nil || int(done.RowsAffected()) == len(ends) {
+		return nil, err
+	}
+	written, err := pgIDs(ctx, tx, len(ends), pgFinished, f.id)
+	if err != nil {
+		return nil, err
+	}
+	searched := slices.DeleteFunc(slices.Clone(ends), func(end store.Finish) bool { return written[end.ExecutionID] })
+	found, err := pgTwice(searched, finishID, func(part []store.Finish) (map[int64]bool, error) {
+		f := finishColumns(part)
+		return pgIDs(ctx, tx, len(part), pgFinishSearched, f.id, f.fence, f.state, f.failure, f.tasks, f.started, f.finished, f.logBytes)
+	})
+	missing = make(map[int64]bool)
+	for _, end := range searched {
+		if !found[end.ExecutionID] {
+			missing[end.ExecutionID] = true
+		}
+	}
+	return missing, err
+}
+
+// markOf and tidOf turn a row's place into a mark and back.
+func markOf(row pgtype.TID) store.Mark {
+	return store.Mark(row.BlockNumber)<<16 | store.Mark(row.OffsetNumber)
+}
+
+func tidOf(mark store.Mark) pgtype.TID {
+	return pgtype.TID{BlockNumber: uint32(mark >> 16), OffsetNumber: uint16(mark), Valid: true}
 }
 
 // pgLockCounted locks the schedule rows that countFailures will write, before

@@ -157,7 +157,7 @@ func liteStoreClaims(tx *liteTx, req store.ClaimRequest, b *claimBatch) ([]store
 			return nil, err
 		}
 	}
-	ids := make(map[startKey]int64, len(b.starts))
+	rows := make(map[startKey]inserted, len(b.starts))
 	for _, r := range b.starts {
 		scheduled := micros(r.start.ScheduledFor)
 		done, err := tx.exec(liteInsertActive, r.due.JobID, r.due.InstanceID, scheduled, micros(r.start.NotBefore), r.start.Waits,
@@ -165,11 +165,13 @@ func liteStoreClaims(tx *liteTx, req store.ClaimRequest, b *claimBatch) ([]store
 		if err != nil {
 			return nil, err
 		}
-		if ids[startKey{r.due.JobID, scheduled}], err = done.LastInsertId(); err != nil {
+		id, err := done.LastInsertId()
+		if err != nil {
 			return nil, err
 		}
+		rows[startKey{r.due.JobID, scheduled}] = inserted{id: id}
 	}
-	return b.claimed(ids, micros(req.Now)), nil
+	return b.claimed(rows, micros(req.Now)), nil
 }
 
 func liteAddSkip(tx *liteTx, k *skipRow) error {
@@ -213,7 +215,7 @@ func liteCancel(tx *liteTx, jobs []int64, now int64) (signals []store.Signal, er
 
 const (
 	liteQueued = `
-SELECT '', a.id, a.job_id, a.instance_id, a."trigger", a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
+SELECT a.id, a.job_id, a.instance_id, a."trigger", a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
        a.first_started_at, a.attempt, a.waits, s.fence, s.version, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, s.extras, j.workflow
 FROM active_executions a
 JOIN schedules s ON s.id = a.job_id
@@ -238,7 +240,7 @@ func (s *Store) liteClaimQueued(ctx context.Context, req store.ClaimRequest) (cl
 	err = s.liteTx(ctx, func(tx *liteTx) error {
 		var rows []queuedRow
 		err := tx.query(liteQueued, func(scan func(...any) error) error {
-			q, err := scanQueued(scan)
+			q, err := scanQueued(scan, false)
 			rows = append(rows, q)
 			return err
 		}, micros(req.Ahead), encode(append([]int64{}, req.Full...)), req.Limit)
@@ -320,7 +322,7 @@ WHERE id = ? AND fence = ? AND owner <> 0 RETURNING state`
 func (s *Store) liteFinish(ctx context.Context, ends []store.Finish) (stale []int64, err error) {
 	var signals []store.Signal
 	err = s.liteTx(ctx, func(tx *liteTx) error {
-		written := make(map[int64]bool, len(ends))
+		missing := make(map[int64]bool)
 		final, retries := splitFinish(ends)
 		kept, err := liteRetries(tx, retries)
 		if err != nil {
@@ -336,15 +338,14 @@ func (s *Store) liteFinish(ctx context.Context, ends []store.Finish) (stale []in
 			if n, err := done.RowsAffected(); err != nil {
 				return err
 			} else if n == 0 {
-				stale = append(stale, id)
+				stale, missing[id] = append(stale, id), true
 				continue
 			}
 			if _, err := tx.exec(liteGone, id, c.fence[i]); err != nil {
 				return err
 			}
-			written[id] = true
 		}
-		return countFailures(final, written, liteRunner{tx, &signals})
+		return countFailures(final, missing, liteRunner{tx, &signals})
 	})
 	if err != nil {
 		return nil, convert("finish executions", err)

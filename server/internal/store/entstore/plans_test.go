@@ -29,7 +29,7 @@ func TestPlansOfEmptyTables(t *testing.T) {
 		"pgLockDue": pgLockDue, "pgLockTurns": pgLockTurns, "pgBehindDue": pgBehindDue, "pgChanges": pgChanges,
 		"pgMoveSchedules": pgMoveSchedules, "pgFoldSkips": pgFoldSkips, "pgCancelRunning": pgCancelRunning,
 		"pgLockQueued": pgLockQueued, "pgOthersActive": pgOthersActive, "pgTakeQueued": pgTakeQueued, "pgRaiseFences": pgRaiseFences,
-		"pgStillClaimed": pgStillClaimed, "pgRelease": pgRelease, "pgFinish": pgFinish, "pgRetry": pgRetry, "pgProgress": pgProgress,
+		"pgStillClaimed": pgStillClaimed, "pgRelease": pgRelease, "pgFinish": pgFinish, "pgFinishSearched": pgFinishSearched, "pgFinished": pgFinished, "pgRetry": pgRetry, "pgProgress": pgProgress,
 	} {
 		plan := explain(t, conn.Conn(), statement)
 		for line := range strings.Lines(plan) {

@@ -31,6 +31,18 @@ func TestBatchesSeeWhatTheyWaitedFor(t *testing.T) {
 				}
 			},
 		},
+		"finish by its mark": {
+			write: func(ctx context.Context, s *Store, c store.Claimed) error {
+				_, err := s.Finish(ctx, []store.Finish{{ExecutionID: c.ExecutionID, Mark: c.Mark, Fence: c.Fence, State: job.StateSucceeded, StartedAt: now, FinishedAt: now}})
+				return err
+			},
+			check: func(t *testing.T, s *Store, c store.Claimed) {
+				list, err := s.ExecutionsOfJob(t.Context(), c.JobID, store.Page{Limit: 10})
+				if err != nil || len(list) != 1 || list[0].State != job.StateSucceeded {
+					t.Errorf("executions %+v, error %v; want one that succeeded", list, err)
+				}
+			},
+		},
 		"progress": {
 			write: func(ctx context.Context, s *Store, c store.Claimed) error {
 				_, _, err := s.Progress(ctx, []store.Progress{{ExecutionID: c.ExecutionID, Fence: c.Fence, StartedAt: now, LogBytes: 9}})

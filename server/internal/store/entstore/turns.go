@@ -68,7 +68,7 @@ func withRest(rows, rest []*dueRow, limit int) []*dueRow {
 var pgLockTurns = `
 SELECT d.*
 FROM unnest($1::bigint[]) WITH ORDINALITY AS t(instance, n) CROSS JOIN LATERAL (
-  SELECT s.ctid::text, ` + dueColumns + `
+  SELECT s.ctid, ` + dueColumns + `
   FROM schedules s
   WHERE s.next_run > 0 AND s.next_run <= $2 AND s.instance_id = t.instance AND ` + strings.Replace(aheadOnlyFree, "$", "$5", 1) + `
   ORDER BY s.next_run

@@ -119,7 +119,7 @@ func (b *engineBench) finish(t *testing.T, c store.Claimed, state job.State) {
 }
 
 func end(c store.Claimed, state job.State) store.Finish {
-	return store.Finish{ExecutionID: c.ExecutionID, Fence: c.Fence, State: state, StartedAt: c.NotBefore, FinishedAt: c.NotBefore.Add(time.Second)}
+	return store.Finish{ExecutionID: c.ExecutionID, Mark: c.Mark, Fence: c.Fence, State: state, StartedAt: c.NotBefore, FinishedAt: c.NotBefore.Add(time.Second)}
 }
 
 func only(t *testing.T, claimed []store.Claimed) store.Claimed {
@@ -156,7 +156,7 @@ func testClaim(t *testing.T, b *engineBench) {
 	none(t, b.claim(t, -time.Second, 0))
 	c := only(t, b.claim(t, 0, 0))
 	want := store.Claimed{
-		ExecutionID: c.ExecutionID, JobID: j.ID, InstanceID: b.instance.ID, Trigger: job.TriggerSchedule,
+		ExecutionID: c.ExecutionID, Mark: c.Mark, JobID: j.ID, InstanceID: b.instance.ID, Trigger: job.TriggerSchedule,
 		ScheduledFor: b.start, NotBefore: b.start, CreatedAt: b.start, Attempt: 1, Fence: 1, JobVersion: j.Version,
 		Workflow: j.Workflow, Schedule: j.Schedule, Policies: j.Policies,
 	}

@@ -21,6 +21,8 @@ var rareEngineTests = map[string]func(*testing.T, *engineBench){
 	"InstancesTakeTurns":        testTurns,
 	"TurnsAndRest":              testTurnsAndRest,
 	"AheadLeavesRoom":           testAheadLeavesRoom,
+	"MarksMayBeWrong":           testMarks,
+	"ReportsAndEndsTogether":    testReportsAndEnds,
 	"LateProgressLeavesRetries": testLateProgress,
 	"OwnerlessAreAdopted":       testOwnerless,
 	"PriorityGoesFirst":         testPriority,
