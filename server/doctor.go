@@ -19,6 +19,8 @@ type (
 	DoctorOptions = doctor.Options
 	// DoctorReport is what Doctor finds.
 	DoctorReport = doctor.Report
+	// DoctorViolation is one thing that it found.
+	DoctorViolation = doctor.Violation
 )
 
 // DefaultDoctorOptions are those of `carillon doctor`.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -14,12 +15,9 @@ import (
 	"github.com/pointscene/carillon/server"
 )
 
-// unhealthy says that the look succeeded and found something, and unseen that
-// it did not succeed: scripts tell the two by the exit code.
-type (
-	unhealthy struct{ error }
-	unseen    struct{ error }
-)
+// unseen says that the look did not succeed: scripts must not take that for
+// violations.
+type unseen struct{ error }
 
 const unseenCode = 3
 
@@ -52,7 +50,7 @@ for a mistake in the call, and 3 when the database could not be read.`,
 				return unseen{err}
 			}
 			if n := len(report.Violations); n > 0 {
-				return unhealthy{fmt.Errorf("%s", counted(n, "violation"))}
+				return errors.New("found " + counted(n, "violation"))
 			}
 			return nil
 		},

@@ -44,6 +44,7 @@ func Run(t *testing.T, open Open) {
 		"cancel":      cancelTests,
 		"ledger":      ledgerTests,
 		"watching":    watchTests,
+		"inspection":  inspectionTests,
 		"idempotency": idempotencyTests,
 		"deletes":     deleteTests,
 		"retention":   retentionTests,
