@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
+
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
 
 const (
@@ -18,9 +20,18 @@ const (
 
 // serveEvents answers an operation as server-sent events: the protocol of
 // graphql-sse with a connection for each operation. Responses are events named
-// next, and one named complete comes last.
+// next, and one named complete comes last. Without a valid token a subscription
+// does not begin, so that it has the status of that.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, o *operation) {
 	defer o.close()
+	out := events{w: w, r: r}
+	if o.subscription() {
+		if err := h.access.Verdict(o.ctx, carillonv1.AccessObject_KIND_UNSPECIFIED, ""); err != nil {
+			refuse(w, r, jsonMedia, err)
+			return
+		}
+		out.write(":\n\n") // the client learns that it has begun
+	}
 	frames := make(chan frame)
 	go func() {
 		defer close(frames)
@@ -36,8 +47,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, o *operati
 			}
 		}
 	}()
-	out := events{w: w, r: r}
-	wait := time.NewTimer(patience)
+	wait := time.NewTimer(heartbeat)
 	defer wait.Stop()
 	for {
 		going := true

@@ -156,7 +156,7 @@ func TestEvents(t *testing.T) {
 			if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "text/event-stream" || !w.Flushed {
 				t.Fatalf("status %d, %v: %s", w.Code, w.Header(), w.Body)
 			}
-			got := w.Body.String()
+			got := strings.TrimPrefix(w.Body.String(), ":\n\n")
 			if test.want == "" { // one event with an error
 				if strings.Count(got, "event: next") != 1 || !strings.Contains(got, `data: {"errors":[`) || !strings.Contains(got, `"fieldViolations":`) || !strings.HasSuffix(got, completed) {
 					t.Errorf("events %s", got)
@@ -245,8 +245,9 @@ func TestEventsEndWithTheClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = answer.Body.Close() }()
-	got := make([]byte, len(event(told(0))))
-	if _, err := io.ReadFull(answer.Body, got); err != nil || string(got) != event(told(0)) {
+	want := ":\n\n" + event(told(0))
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(answer.Body, got); err != nil || string(got) != want {
 		t.Fatalf("first %q, %v", got, err)
 	}
 	leave()

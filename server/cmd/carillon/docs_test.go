@@ -21,7 +21,7 @@ func TestConfigurationDocTellsEveryFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, cmd := range map[string]*cobra.Command{"serve": serveCommand(), "token": tokenCommand()} {
+	for name, cmd := range map[string]*cobra.Command{"serve": serveCommand(), "token": tokenCommand(), "doctor": doctorCommand()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rows := flagTable(t, string(text), "## carillon "+name)
