@@ -10,13 +10,8 @@ import (
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
 
-const (
-	// patience is how long the first response may take before the answer
-	// begins without it: until then a missing token gets its status.
-	patience = 2 * time.Second
-	// heartbeat keeps proxies from ending a stream that has nothing to tell.
-	heartbeat = 15 * time.Second
-)
+// heartbeat keeps proxies from ending a stream that has nothing to tell.
+const heartbeat = 15 * time.Second
 
 // serveEvents answers an operation as server-sent events: the protocol of
 // graphql-sse with a connection for each operation. Responses are events named
