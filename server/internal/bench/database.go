@@ -175,6 +175,19 @@ SELECT %d + i, %d, true, '%s', 1, 0, 0, 0, 'Europe/Berlin', %s FROM n`, ids+1, h
 	return nil
 }
 
+// example tells of an execution that did not succeed, if there is one.
+func (d *database) example(ctx context.Context, h herd) string {
+	var id, started, finished, attempt int64
+	var state, failure, tasks string
+	err := d.db.QueryRowContext(ctx, fmt.Sprintf(`SELECT id, state, started_at, finished_at, attempt, error, tasks FROM executions
+		WHERE instance_id = %d AND (state <> 'SUCCEEDED' OR started_at = 0 OR finished_at < started_at OR tasks = '') LIMIT 1`, h.instance)).
+		Scan(&id, &state, &started, &finished, &attempt, &failure, &tasks)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("; execution %d is %s in attempt %d, started at %d and finished at %d: %s %s", id, state, attempt, started, finished, failure, tasks)
+}
+
 // schedules are the columns next_run, anchor, type, cron, minutes and extras of
 // job i. Half of those that are due at once are cron jobs; every job is due
 // again a day later.
@@ -209,8 +222,8 @@ func (d *database) verify(ctx context.Context, h herd) error {
 		}
 	}
 	if rows != h.jobs || jobs != h.jobs || succeeded != h.jobs || active != 0 || due != 0 {
-		return fmt.Errorf("verify: of %d jobs, %d have an execution, %d executions are in the history, %d of them succeeded, %d are active, %d jobs are still due",
-			h.jobs, jobs, rows, succeeded, active, due)
+		return fmt.Errorf("verify: of %d jobs, %d have an execution, %d executions are in the history, %d of them succeeded, %d are active, %d jobs are still due%s",
+			h.jobs, jobs, rows, succeeded, active, due, d.example(ctx, h))
 	}
 	return nil
 }

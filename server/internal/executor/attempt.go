@@ -46,7 +46,7 @@ func (a *attempt) endTask(i int, state job.TaskState, now time.Time, f *job.Fail
 	defer a.mu.Unlock()
 	t := &a.tasks[i]
 	if !t.StartedAt.IsZero() {
-		t.FinishedAt = now
+		t.FinishedAt = notBefore(now, t.StartedAt)
 	}
 	t.State, t.Error, a.changed = state, f, true
 	if state == job.TaskFailed && a.failure == nil {

@@ -43,7 +43,7 @@ func (e *Executor) end(a *attempt) {
 
 func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
 	state, failure := a.outcome()
-	now := e.o.Now()
+	now := notBefore(e.o.Now(), a.startedAt)
 	f := store.Finish{
 		ExecutionID: a.ExecutionID, JobID: a.JobID, Fence: a.Fence, Mark: a.Mark, State: state, Error: failure, PauseAfter: pauseAfter(a.Claimed),
 		Tasks: a.tasks, StartedAt: a.startedAt, FinishedAt: now, LogBytes: logBytes,
@@ -67,8 +67,18 @@ func pauseAfter(c store.Claimed) int {
 	return c.Policies.PauseAfterFailures
 }
 
+// notBefore is now, or the start of what ends now: the database's clock may have
+// stepped back, and another replica's idea of it may be a little ahead.
+func notBefore(now, start time.Time) time.Time {
+	if now.Before(start) {
+		return start
+	}
+	return now
+}
+
 // lostEnd is the end of an execution whose replica died.
 func lostEnd(l store.Lost, now time.Time) store.Finish {
+	now = notBefore(now, l.StartedAt)
 	failure := &job.Failure{
 		Code: "UNAVAILABLE", Reason: job.ReasonWorkerLost,
 		Message: "The server that ran the execution died or lost its connection to the database. It may have done part of its work.",

@@ -5,7 +5,8 @@
 // Rules:
 //   - The database's clock is the authority. [Keeper.Now] is its time as of the
 //     last renewal, carried on by the local monotonic clock, so a step of the
-//     local wall clock changes nothing.
+//     local wall clock changes nothing. It steps back only when the database's
+//     clock does.
 //   - One renewal a heartbeat, however many executions run. A renewal that was
 //     asked for counts from before it was asked, so a slow answer shortens the
 //     lease instead of stretching it.
@@ -110,7 +111,22 @@ func (k *Keeper) hold(id int64, asked, databaseNow time.Time) {
 	defer k.mu.Unlock()
 	k.id = id
 	k.until = asked.Add(k.o.Lease - k.o.Margin)
-	k.clock.Store(&clock{base: databaseNow, at: k.o.Now()})
+	k.setClock(asked, databaseNow)
+}
+
+// setClock follows the database's time, which was read at some moment between
+// the question and now. Where that leaves the present idea of it possible, it
+// stays: what ends must not seem to end before its start.
+func (k *Keeper) setClock(asked, databaseNow time.Time) {
+	at, before := k.o.Now(), k.clock.Load()
+	now := before.base.Add(at.Sub(before.at))
+	if earliest := databaseNow; now.Before(earliest) {
+		now = earliest
+	}
+	if latest := databaseNow.Add(at.Sub(asked)); now.After(latest) {
+		now = latest
+	}
+	k.clock.Store(&clock{base: now, at: at})
 }
 
 // Run renews and buries until ctx ends. Register must have succeeded.

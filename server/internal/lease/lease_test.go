@@ -383,6 +383,33 @@ func TestTimeFollowsTheDatabase(t *testing.T) {
 	})
 }
 
+// TestTimeDoesNotTremble: that answers take now longer, now shorter, moves the
+// time neither back nor beyond what the database can have meant.
+func TestTimeDoesNotTremble(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(b *bench) {
+		delays := 0
+		b.db.set(func() {
+			b.db.before = func(_ context.Context, call string) error {
+				if call == "renew" {
+					delays++
+					time.Sleep(time.Duration(delays%5) * 100 * time.Millisecond)
+				}
+				return nil
+			}
+		})
+		last := b.Now()
+		for range 600 {
+			b.after(100 * time.Millisecond)
+			now := b.Now()
+			if step := now.Sub(last); step != 100*time.Millisecond {
+				t.Fatalf("the time made a step of %s in 100 ms", step)
+			}
+			last = now
+		}
+	})
+}
+
 func TestRegistersLater(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -22,6 +22,13 @@ type nextSlots func(s job.Schedule, jobID int64, after, before time.Time, limit 
 // AdvanceBackfills implements store.Engine. Each backfill is advanced in a
 // transaction of its own, under the locks of its job and then its row.
 func (s *Store) AdvanceBackfills(ctx context.Context, now time.Time, next func(job.Schedule, int64, time.Time, time.Time, int) []time.Time) (made int, err error) {
+	any := false
+	err = s.run(ctx, "look for backfills", func(ctx context.Context) error {
+		return s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM backfills WHERE finished_at = 0)").Scan(&any)
+	})
+	if err != nil || !any {
+		return 0, err
+	}
 	var open []*ent.Backfill
 	err = s.query(ctx, "look for backfills", func(ctx context.Context, c *ent.Client) error {
 		open, err = c.Backfill.Query().Where(backfill.FinishedAt(0), backfill.IDGT(s.backfillTurn.Load())).

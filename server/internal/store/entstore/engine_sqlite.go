@@ -97,7 +97,7 @@ func (s *Store) liteClaimDue(ctx context.Context, req store.ClaimRequest, decide
 func (s *Store) liteAnyDue(ctx context.Context, req store.ClaimRequest) (due bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM schedules WHERE next_run > 0 AND next_run <= ?)`, micros(req.Ahead)).Scan(&due)
+	err = s.read.QueryRowContext(ctx, anyDue, micros(req.Ahead)).Scan(&due)
 	return due, err
 }
 
@@ -268,7 +268,7 @@ func (s *Store) liteClaimQueued(ctx context.Context, req store.ClaimRequest) (cl
 func (s *Store) liteAnyQueued(ctx context.Context, req store.ClaimRequest) (queued bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM active_executions WHERE owner = 0 AND not_before <= ?)`, micros(req.Ahead)).Scan(&queued)
+	err = s.read.QueryRowContext(ctx, anyQueued, micros(req.Ahead)).Scan(&queued)
 	return queued, err
 }
 
