@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -275,5 +276,17 @@ func wantCall(t *testing.T, b *bench, method, request string) {
 	}
 	if !proto.Equal(calls[0].Request, want) {
 		t.Errorf("request\n%s, want\n%s", protojson.Format(calls[0].Request), protojson.Format(want))
+	}
+}
+
+// A client that goes away before its operation runs is no fault of ours.
+func TestClientGoesAway(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	w, _ := b.post(t, `{ getScheduledJob(jobId: 19) { id } }`, "", func(r *http.Request) { *r = *r.WithContext(ctx) })
+	if w.Code == http.StatusInternalServerError || strings.Contains(b.log.String(), "panic") {
+		t.Errorf("status %d, log:\n%s", w.Code, b.log.String())
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	"github.com/pointscene/carillon/facade/internal/door"
 )
@@ -60,9 +61,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.serveEvents(w, r, o)
 	default:
 		defer o.close()
-		answer(w, r, accept.media, http.StatusOK, h.execute(o)())
+		response := h.execute(o)()
+		if response == nil { // gqlgen's way to say that the client is gone
+			refuse(w, r, accept.media, errGone)
+			return
+		}
+		answer(w, r, accept.media, http.StatusOK, response)
 	}
 }
+
+var errGone = door.Refuse(codes.Canceled, "CANCELLED", "the caller has gone")
 
 // fits refuses an operation that the request's method or its answer's media
 // type is not for.
