@@ -22,10 +22,11 @@ run: build ## build and serve everything on loopback, with a demo, in ./data
 
 .PHONY: build
 build: ## bin/carillon
-	go build -ldflags '-X main.version=$(VERSION)' -o bin/carillon ./server/cmd/carillon
+	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/carillon ./server/cmd/carillon
 
 .PHONY: generate
 generate: $(THIRD_PARTY) ## generated code, from proto/, ent/schema and the GraphQL schema
+	rm -rf gen/carillon gen/openapi
 	go tool buf generate
 	@mkdir -p gen/openapi
 	go tool openapiv3-merge proto/openapi.json .build/openapi/carillon/v1/*.json > gen/openapi/openapi.json
@@ -41,10 +42,13 @@ test: $(TOOLS)/withpg ## every test; starts a PostgreSQL of its own unless CARIL
 
 .PHONY: race
 race: $(TOOLS)/withpg ## every test under the race detector; needs a C compiler
-	CGO_ENABLED=1 $(TOOLS)/withpg go test -race ./...
+	CGO_ENABLED=1 $(TOOLS)/withpg go test -race -timeout 30m ./...
 
 .PHONY: bench
-bench: $(TOOLS)/withpg ## benchmarks, with a durable PostgreSQL
+bench: build $(TOOLS)/withpg ## benchmarks, with a durable PostgreSQL; a quarter of an hour on a quiet machine
+	go build -o $(TOOLS)/bench ./server/internal/bench/cmd/bench
+	cd server/internal/bench/river && go build -o $(abspath $(TOOLS))/river .
+	$(TOOLS)/withpg -durable $(TOOLS)/bench -server bin/carillon -river $(TOOLS)/river $(BENCH)
 	$(TOOLS)/withpg -durable go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: lint
@@ -76,6 +80,29 @@ baseline: $(THIRD_PARTY) ## accept the API as the one to break nothing of; needs
 
 .PHONY: tools
 tools: $(GOLANGCI) $(GRPCURL) ## install the linter and grpcurl into .build/bin
+
+.PHONY: console
+console: facade/console/node_modules/.package-lock.json ## facade/console/dist, from its sources; needs node and npm
+	cd facade/console && npx tsc --noEmit && node build.mjs
+
+.PHONY: browser
+browser: build facade/console/node_modules/.package-lock.json ## the console's tests; needs node, npm and Chromium
+	cd facade/console && CARILLON=$(abspath bin/carillon) node --test --test-concurrency=1 test/
+
+facade/console/node_modules/.package-lock.json: facade/console/package.json facade/console/package-lock.json
+	cd facade/console && npm ci --no-audit --no-fund --ignore-scripts
+
+.PHONY: clients
+clients: $(THIRD_PARTY) tests/clients/node_modules/.package-lock.json ## gen/ts, the TypeScript client, from proto/; needs node and npm
+	rm -rf gen/ts
+	go tool buf generate --include-imports --template '{"version": "v2", "plugins": [{"local": "tests/clients/node_modules/.bin/protoc-gen-es", "out": "gen/ts", "opt": "target=ts"}]}'
+
+.PHONY: clients-test
+clients-test: build tests/clients/node_modules/.package-lock.json $(GRPCURL) ## every example of docs/clients.md; needs node, npm and python3
+	cd tests/clients && npx tsc --noEmit && PATH=$(abspath $(TOOLS)):$$PATH CARILLON=$(abspath bin/carillon) node --test run.test.mjs
+
+tests/clients/node_modules/.package-lock.json: tests/clients/package.json tests/clients/package-lock.json
+	cd tests/clients && npm ci --no-audit --no-fund --ignore-scripts
 
 .PHONY: clean
 clean: ## remove what was built; ./data stays

@@ -49,7 +49,11 @@ type ActiveExecution struct {
 	// Tasks holds the value of the "tasks" field.
 	Tasks string `json:"tasks,omitempty"`
 	// LogBytes holds the value of the "log_bytes" field.
-	LogBytes     int64 `json:"log_bytes,omitempty"`
+	LogBytes int64 `json:"log_bytes,omitempty"`
+	// Trees holds the value of the "trees" field.
+	Trees string `json:"trees,omitempty"`
+	// WaitingFor holds the value of the "waiting_for" field.
+	WaitingFor   int64 `json:"waiting_for,omitempty"`
 	selectValues sql.SelectValues
 }
 
@@ -60,9 +64,9 @@ func (*ActiveExecution) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case activeexecution.FieldWaits:
 			values[i] = new(sql.NullBool)
-		case activeexecution.FieldID, activeexecution.FieldJobID, activeexecution.FieldInstanceID, activeexecution.FieldScheduledFor, activeexecution.FieldNotBefore, activeexecution.FieldCreatedAt, activeexecution.FieldOwner, activeexecution.FieldAttempt, activeexecution.FieldFence, activeexecution.FieldFirstStartedAt, activeexecution.FieldStartedAt, activeexecution.FieldLogBytes:
+		case activeexecution.FieldID, activeexecution.FieldJobID, activeexecution.FieldInstanceID, activeexecution.FieldScheduledFor, activeexecution.FieldNotBefore, activeexecution.FieldCreatedAt, activeexecution.FieldOwner, activeexecution.FieldAttempt, activeexecution.FieldFence, activeexecution.FieldFirstStartedAt, activeexecution.FieldStartedAt, activeexecution.FieldLogBytes, activeexecution.FieldWaitingFor:
 			values[i] = new(sql.NullInt64)
-		case activeexecution.FieldTrigger, activeexecution.FieldTriggerID, activeexecution.FieldState, activeexecution.FieldError, activeexecution.FieldTasks:
+		case activeexecution.FieldTrigger, activeexecution.FieldTriggerID, activeexecution.FieldState, activeexecution.FieldError, activeexecution.FieldTasks, activeexecution.FieldTrees:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -187,6 +191,18 @@ func (_m *ActiveExecution) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.LogBytes = value.Int64
 			}
+		case activeexecution.FieldTrees:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field trees", values[i])
+			} else if value.Valid {
+				_m.Trees = value.String
+			}
+		case activeexecution.FieldWaitingFor:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field waiting_for", values[i])
+			} else if value.Valid {
+				_m.WaitingFor = value.Int64
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -273,6 +289,12 @@ func (_m *ActiveExecution) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("log_bytes=")
 	builder.WriteString(fmt.Sprintf("%v", _m.LogBytes))
+	builder.WriteString(", ")
+	builder.WriteString("trees=")
+	builder.WriteString(_m.Trees)
+	builder.WriteString(", ")
+	builder.WriteString("waiting_for=")
+	builder.WriteString(fmt.Sprintf("%v", _m.WaitingFor))
 	builder.WriteByte(')')
 	return builder.String()
 }

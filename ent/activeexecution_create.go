@@ -123,6 +123,34 @@ func (_c *ActiveExecutionCreate) SetLogBytes(v int64) *ActiveExecutionCreate {
 	return _c
 }
 
+// SetTrees sets the "trees" field.
+func (_c *ActiveExecutionCreate) SetTrees(v string) *ActiveExecutionCreate {
+	_c.mutation.SetTrees(v)
+	return _c
+}
+
+// SetNillableTrees sets the "trees" field if the given value is not nil.
+func (_c *ActiveExecutionCreate) SetNillableTrees(v *string) *ActiveExecutionCreate {
+	if v != nil {
+		_c.SetTrees(*v)
+	}
+	return _c
+}
+
+// SetWaitingFor sets the "waiting_for" field.
+func (_c *ActiveExecutionCreate) SetWaitingFor(v int64) *ActiveExecutionCreate {
+	_c.mutation.SetWaitingFor(v)
+	return _c
+}
+
+// SetNillableWaitingFor sets the "waiting_for" field if the given value is not nil.
+func (_c *ActiveExecutionCreate) SetNillableWaitingFor(v *int64) *ActiveExecutionCreate {
+	if v != nil {
+		_c.SetWaitingFor(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *ActiveExecutionCreate) SetID(v int64) *ActiveExecutionCreate {
 	_c.mutation.SetID(v)
@@ -136,6 +164,7 @@ func (_c *ActiveExecutionCreate) Mutation() *ActiveExecutionMutation {
 
 // Save creates the ActiveExecution in the database.
 func (_c *ActiveExecutionCreate) Save(ctx context.Context) (*ActiveExecution, error) {
+	_c.defaults()
 	return withHooks(ctx, _c.sqlSave, _c.mutation, _c.hooks)
 }
 
@@ -158,6 +187,18 @@ func (_c *ActiveExecutionCreate) Exec(ctx context.Context) error {
 func (_c *ActiveExecutionCreate) ExecX(ctx context.Context) {
 	if err := _c.Exec(ctx); err != nil {
 		panic(err)
+	}
+}
+
+// defaults sets the default values of the builder before save.
+func (_c *ActiveExecutionCreate) defaults() {
+	if _, ok := _c.mutation.Trees(); !ok {
+		v := activeexecution.DefaultTrees
+		_c.mutation.SetTrees(v)
+	}
+	if _, ok := _c.mutation.WaitingFor(); !ok {
+		v := activeexecution.DefaultWaitingFor
+		_c.mutation.SetWaitingFor(v)
 	}
 }
 
@@ -213,6 +254,12 @@ func (_c *ActiveExecutionCreate) check() error {
 	}
 	if _, ok := _c.mutation.LogBytes(); !ok {
 		return &ValidationError{Name: "log_bytes", err: errors.New(`ent: missing required field "ActiveExecution.log_bytes"`)}
+	}
+	if _, ok := _c.mutation.Trees(); !ok {
+		return &ValidationError{Name: "trees", err: errors.New(`ent: missing required field "ActiveExecution.trees"`)}
+	}
+	if _, ok := _c.mutation.WaitingFor(); !ok {
+		return &ValidationError{Name: "waiting_for", err: errors.New(`ent: missing required field "ActiveExecution.waiting_for"`)}
 	}
 	return nil
 }
@@ -314,6 +361,14 @@ func (_c *ActiveExecutionCreate) createSpec() (*ActiveExecution, *sqlgraph.Creat
 	if value, ok := _c.mutation.LogBytes(); ok {
 		_spec.SetField(activeexecution.FieldLogBytes, field.TypeInt64, value)
 		_node.LogBytes = value
+	}
+	if value, ok := _c.mutation.Trees(); ok {
+		_spec.SetField(activeexecution.FieldTrees, field.TypeString, value)
+		_node.Trees = value
+	}
+	if value, ok := _c.mutation.WaitingFor(); ok {
+		_spec.SetField(activeexecution.FieldWaitingFor, field.TypeInt64, value)
+		_node.WaitingFor = value
 	}
 	return _node, _spec
 }
@@ -538,6 +593,36 @@ func (u *ActiveExecutionUpsert) UpdateLogBytes() *ActiveExecutionUpsert {
 // AddLogBytes adds v to the "log_bytes" field.
 func (u *ActiveExecutionUpsert) AddLogBytes(v int64) *ActiveExecutionUpsert {
 	u.Add(activeexecution.FieldLogBytes, v)
+	return u
+}
+
+// SetTrees sets the "trees" field.
+func (u *ActiveExecutionUpsert) SetTrees(v string) *ActiveExecutionUpsert {
+	u.Set(activeexecution.FieldTrees, v)
+	return u
+}
+
+// UpdateTrees sets the "trees" field to the value that was provided on create.
+func (u *ActiveExecutionUpsert) UpdateTrees() *ActiveExecutionUpsert {
+	u.SetExcluded(activeexecution.FieldTrees)
+	return u
+}
+
+// SetWaitingFor sets the "waiting_for" field.
+func (u *ActiveExecutionUpsert) SetWaitingFor(v int64) *ActiveExecutionUpsert {
+	u.Set(activeexecution.FieldWaitingFor, v)
+	return u
+}
+
+// UpdateWaitingFor sets the "waiting_for" field to the value that was provided on create.
+func (u *ActiveExecutionUpsert) UpdateWaitingFor() *ActiveExecutionUpsert {
+	u.SetExcluded(activeexecution.FieldWaitingFor)
+	return u
+}
+
+// AddWaitingFor adds v to the "waiting_for" field.
+func (u *ActiveExecutionUpsert) AddWaitingFor(v int64) *ActiveExecutionUpsert {
+	u.Add(activeexecution.FieldWaitingFor, v)
 	return u
 }
 
@@ -810,6 +895,41 @@ func (u *ActiveExecutionUpsertOne) UpdateLogBytes() *ActiveExecutionUpsertOne {
 	})
 }
 
+// SetTrees sets the "trees" field.
+func (u *ActiveExecutionUpsertOne) SetTrees(v string) *ActiveExecutionUpsertOne {
+	return u.Update(func(s *ActiveExecutionUpsert) {
+		s.SetTrees(v)
+	})
+}
+
+// UpdateTrees sets the "trees" field to the value that was provided on create.
+func (u *ActiveExecutionUpsertOne) UpdateTrees() *ActiveExecutionUpsertOne {
+	return u.Update(func(s *ActiveExecutionUpsert) {
+		s.UpdateTrees()
+	})
+}
+
+// SetWaitingFor sets the "waiting_for" field.
+func (u *ActiveExecutionUpsertOne) SetWaitingFor(v int64) *ActiveExecutionUpsertOne {
+	return u.Update(func(s *ActiveExecutionUpsert) {
+		s.SetWaitingFor(v)
+	})
+}
+
+// AddWaitingFor adds v to the "waiting_for" field.
+func (u *ActiveExecutionUpsertOne) AddWaitingFor(v int64) *ActiveExecutionUpsertOne {
+	return u.Update(func(s *ActiveExecutionUpsert) {
+		s.AddWaitingFor(v)
+	})
+}
+
+// UpdateWaitingFor sets the "waiting_for" field to the value that was provided on create.
+func (u *ActiveExecutionUpsertOne) UpdateWaitingFor() *ActiveExecutionUpsertOne {
+	return u.Update(func(s *ActiveExecutionUpsert) {
+		s.UpdateWaitingFor()
+	})
+}
+
 // Exec executes the query.
 func (u *ActiveExecutionUpsertOne) Exec(ctx context.Context) error {
 	if len(u.create.conflict) == 0 {
@@ -862,6 +982,7 @@ func (_c *ActiveExecutionCreateBulk) Save(ctx context.Context) ([]*ActiveExecuti
 	for i := range _c.builders {
 		func(i int, root context.Context) {
 			builder := _c.builders[i]
+			builder.defaults()
 			var mut Mutator = MutateFunc(func(ctx context.Context, m Mutation) (Value, error) {
 				mutation, ok := m.(*ActiveExecutionMutation)
 				if !ok {
@@ -1241,6 +1362,41 @@ func (u *ActiveExecutionUpsertBulk) AddLogBytes(v int64) *ActiveExecutionUpsertB
 func (u *ActiveExecutionUpsertBulk) UpdateLogBytes() *ActiveExecutionUpsertBulk {
 	return u.Update(func(s *ActiveExecutionUpsert) {
 		s.UpdateLogBytes()
+	})
+}
+
+// SetTrees sets the "trees" field.
+func (u *ActiveExecutionUpsertBulk) SetTrees(v string) *ActiveExecutionUpsertBulk {
+	return u.Update(func(s *ActiveExecutionUpsert) {
+		s.SetTrees(v)
+	})
+}
+
+// UpdateTrees sets the "trees" field to the value that was provided on create.
+func (u *ActiveExecutionUpsertBulk) UpdateTrees() *ActiveExecutionUpsertBulk {
+	return u.Update(func(s *ActiveExecutionUpsert) {
+		s.UpdateTrees()
+	})
+}
+
+// SetWaitingFor sets the "waiting_for" field.
+func (u *ActiveExecutionUpsertBulk) SetWaitingFor(v int64) *ActiveExecutionUpsertBulk {
+	return u.Update(func(s *ActiveExecutionUpsert) {
+		s.SetWaitingFor(v)
+	})
+}
+
+// AddWaitingFor adds v to the "waiting_for" field.
+func (u *ActiveExecutionUpsertBulk) AddWaitingFor(v int64) *ActiveExecutionUpsertBulk {
+	return u.Update(func(s *ActiveExecutionUpsert) {
+		s.AddWaitingFor(v)
+	})
+}
+
+// UpdateWaitingFor sets the "waiting_for" field to the value that was provided on create.
+func (u *ActiveExecutionUpsertBulk) UpdateWaitingFor() *ActiveExecutionUpsertBulk {
+	return u.Update(func(s *ActiveExecutionUpsert) {
+		s.UpdateWaitingFor()
 	})
 }
 

@@ -231,6 +231,41 @@ func (_u *ActiveExecutionUpdate) AddLogBytes(v int64) *ActiveExecutionUpdate {
 	return _u
 }
 
+// SetTrees sets the "trees" field.
+func (_u *ActiveExecutionUpdate) SetTrees(v string) *ActiveExecutionUpdate {
+	_u.mutation.SetTrees(v)
+	return _u
+}
+
+// SetNillableTrees sets the "trees" field if the given value is not nil.
+func (_u *ActiveExecutionUpdate) SetNillableTrees(v *string) *ActiveExecutionUpdate {
+	if v != nil {
+		_u.SetTrees(*v)
+	}
+	return _u
+}
+
+// SetWaitingFor sets the "waiting_for" field.
+func (_u *ActiveExecutionUpdate) SetWaitingFor(v int64) *ActiveExecutionUpdate {
+	_u.mutation.ResetWaitingFor()
+	_u.mutation.SetWaitingFor(v)
+	return _u
+}
+
+// SetNillableWaitingFor sets the "waiting_for" field if the given value is not nil.
+func (_u *ActiveExecutionUpdate) SetNillableWaitingFor(v *int64) *ActiveExecutionUpdate {
+	if v != nil {
+		_u.SetWaitingFor(*v)
+	}
+	return _u
+}
+
+// AddWaitingFor adds value to the "waiting_for" field.
+func (_u *ActiveExecutionUpdate) AddWaitingFor(v int64) *ActiveExecutionUpdate {
+	_u.mutation.AddWaitingFor(v)
+	return _u
+}
+
 // Mutation returns the ActiveExecutionMutation object of the builder.
 func (_u *ActiveExecutionUpdate) Mutation() *ActiveExecutionMutation {
 	return _u.mutation
@@ -331,6 +366,15 @@ func (_u *ActiveExecutionUpdate) sqlSave(ctx context.Context) (_node int, err er
 	}
 	if value, ok := _u.mutation.AddedLogBytes(); ok {
 		_spec.AddField(activeexecution.FieldLogBytes, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Trees(); ok {
+		_spec.SetField(activeexecution.FieldTrees, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.WaitingFor(); ok {
+		_spec.SetField(activeexecution.FieldWaitingFor, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedWaitingFor(); ok {
+		_spec.AddField(activeexecution.FieldWaitingFor, field.TypeInt64, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
@@ -557,6 +601,41 @@ func (_u *ActiveExecutionUpdateOne) AddLogBytes(v int64) *ActiveExecutionUpdateO
 	return _u
 }
 
+// SetTrees sets the "trees" field.
+func (_u *ActiveExecutionUpdateOne) SetTrees(v string) *ActiveExecutionUpdateOne {
+	_u.mutation.SetTrees(v)
+	return _u
+}
+
+// SetNillableTrees sets the "trees" field if the given value is not nil.
+func (_u *ActiveExecutionUpdateOne) SetNillableTrees(v *string) *ActiveExecutionUpdateOne {
+	if v != nil {
+		_u.SetTrees(*v)
+	}
+	return _u
+}
+
+// SetWaitingFor sets the "waiting_for" field.
+func (_u *ActiveExecutionUpdateOne) SetWaitingFor(v int64) *ActiveExecutionUpdateOne {
+	_u.mutation.ResetWaitingFor()
+	_u.mutation.SetWaitingFor(v)
+	return _u
+}
+
+// SetNillableWaitingFor sets the "waiting_for" field if the given value is not nil.
+func (_u *ActiveExecutionUpdateOne) SetNillableWaitingFor(v *int64) *ActiveExecutionUpdateOne {
+	if v != nil {
+		_u.SetWaitingFor(*v)
+	}
+	return _u
+}
+
+// AddWaitingFor adds value to the "waiting_for" field.
+func (_u *ActiveExecutionUpdateOne) AddWaitingFor(v int64) *ActiveExecutionUpdateOne {
+	_u.mutation.AddWaitingFor(v)
+	return _u
+}
+
 // Mutation returns the ActiveExecutionMutation object of the builder.
 func (_u *ActiveExecutionUpdateOne) Mutation() *ActiveExecutionMutation {
 	return _u.mutation
@@ -687,6 +766,15 @@ func (_u *ActiveExecutionUpdateOne) sqlSave(ctx context.Context) (_node *ActiveE
 	}
 	if value, ok := _u.mutation.AddedLogBytes(); ok {
 		_spec.AddField(activeexecution.FieldLogBytes, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Trees(); ok {
+		_spec.SetField(activeexecution.FieldTrees, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.WaitingFor(); ok {
+		_spec.SetField(activeexecution.FieldWaitingFor, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedWaitingFor(); ok {
+		_spec.AddField(activeexecution.FieldWaitingFor, field.TypeInt64, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &ActiveExecution{config: _u.config}

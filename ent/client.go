@@ -16,18 +16,26 @@ import (
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"github.com/pointscene/carillon/ent/activeexecution"
+	"github.com/pointscene/carillon/ent/approval"
+	"github.com/pointscene/carillon/ent/auditevent"
 	"github.com/pointscene/carillon/ent/backfill"
 	"github.com/pointscene/carillon/ent/clientinstance"
 	"github.com/pointscene/carillon/ent/execution"
+	"github.com/pointscene/carillon/ent/executionfile"
+	"github.com/pointscene/carillon/ent/fileannouncement"
 	"github.com/pointscene/carillon/ent/instance"
+	"github.com/pointscene/carillon/ent/instancehour"
 	"github.com/pointscene/carillon/ent/job"
+	"github.com/pointscene/carillon/ent/jobmemory"
 	"github.com/pointscene/carillon/ent/jobresource"
+	"github.com/pointscene/carillon/ent/keyholder"
 	"github.com/pointscene/carillon/ent/occurrencechange"
 	"github.com/pointscene/carillon/ent/replica"
 	"github.com/pointscene/carillon/ent/requestkey"
 	"github.com/pointscene/carillon/ent/resource"
 	"github.com/pointscene/carillon/ent/resourceconfig"
 	"github.com/pointscene/carillon/ent/schedule"
+	"github.com/pointscene/carillon/ent/sealingkey"
 	"github.com/pointscene/carillon/ent/serviceclient"
 	"github.com/pointscene/carillon/ent/signingkey"
 	"github.com/pointscene/carillon/ent/skip"
@@ -42,18 +50,32 @@ type Client struct {
 	Schema *migrate.Schema
 	// ActiveExecution is the client for interacting with the ActiveExecution builders.
 	ActiveExecution *ActiveExecutionClient
+	// Approval is the client for interacting with the Approval builders.
+	Approval *ApprovalClient
+	// AuditEvent is the client for interacting with the AuditEvent builders.
+	AuditEvent *AuditEventClient
 	// Backfill is the client for interacting with the Backfill builders.
 	Backfill *BackfillClient
 	// ClientInstance is the client for interacting with the ClientInstance builders.
 	ClientInstance *ClientInstanceClient
 	// Execution is the client for interacting with the Execution builders.
 	Execution *ExecutionClient
+	// ExecutionFile is the client for interacting with the ExecutionFile builders.
+	ExecutionFile *ExecutionFileClient
+	// FileAnnouncement is the client for interacting with the FileAnnouncement builders.
+	FileAnnouncement *FileAnnouncementClient
 	// Instance is the client for interacting with the Instance builders.
 	Instance *InstanceClient
+	// InstanceHour is the client for interacting with the InstanceHour builders.
+	InstanceHour *InstanceHourClient
 	// Job is the client for interacting with the Job builders.
 	Job *JobClient
+	// JobMemory is the client for interacting with the JobMemory builders.
+	JobMemory *JobMemoryClient
 	// JobResource is the client for interacting with the JobResource builders.
 	JobResource *JobResourceClient
+	// KeyHolder is the client for interacting with the KeyHolder builders.
+	KeyHolder *KeyHolderClient
 	// OccurrenceChange is the client for interacting with the OccurrenceChange builders.
 	OccurrenceChange *OccurrenceChangeClient
 	// Replica is the client for interacting with the Replica builders.
@@ -66,6 +88,8 @@ type Client struct {
 	ResourceConfig *ResourceConfigClient
 	// Schedule is the client for interacting with the Schedule builders.
 	Schedule *ScheduleClient
+	// SealingKey is the client for interacting with the SealingKey builders.
+	SealingKey *SealingKeyClient
 	// ServiceClient is the client for interacting with the ServiceClient builders.
 	ServiceClient *ServiceClientClient
 	// SigningKey is the client for interacting with the SigningKey builders.
@@ -84,18 +108,26 @@ func NewClient(opts ...Option) *Client {
 func (c *Client) init() {
 	c.Schema = migrate.NewSchema(c.driver)
 	c.ActiveExecution = NewActiveExecutionClient(c.config)
+	c.Approval = NewApprovalClient(c.config)
+	c.AuditEvent = NewAuditEventClient(c.config)
 	c.Backfill = NewBackfillClient(c.config)
 	c.ClientInstance = NewClientInstanceClient(c.config)
 	c.Execution = NewExecutionClient(c.config)
+	c.ExecutionFile = NewExecutionFileClient(c.config)
+	c.FileAnnouncement = NewFileAnnouncementClient(c.config)
 	c.Instance = NewInstanceClient(c.config)
+	c.InstanceHour = NewInstanceHourClient(c.config)
 	c.Job = NewJobClient(c.config)
+	c.JobMemory = NewJobMemoryClient(c.config)
 	c.JobResource = NewJobResourceClient(c.config)
+	c.KeyHolder = NewKeyHolderClient(c.config)
 	c.OccurrenceChange = NewOccurrenceChangeClient(c.config)
 	c.Replica = NewReplicaClient(c.config)
 	c.RequestKey = NewRequestKeyClient(c.config)
 	c.Resource = NewResourceClient(c.config)
 	c.ResourceConfig = NewResourceConfigClient(c.config)
 	c.Schedule = NewScheduleClient(c.config)
+	c.SealingKey = NewSealingKeyClient(c.config)
 	c.ServiceClient = NewServiceClientClient(c.config)
 	c.SigningKey = NewSigningKeyClient(c.config)
 	c.Skip = NewSkipClient(c.config)
@@ -192,18 +224,26 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		ctx:              ctx,
 		config:           cfg,
 		ActiveExecution:  NewActiveExecutionClient(cfg),
+		Approval:         NewApprovalClient(cfg),
+		AuditEvent:       NewAuditEventClient(cfg),
 		Backfill:         NewBackfillClient(cfg),
 		ClientInstance:   NewClientInstanceClient(cfg),
 		Execution:        NewExecutionClient(cfg),
+		ExecutionFile:    NewExecutionFileClient(cfg),
+		FileAnnouncement: NewFileAnnouncementClient(cfg),
 		Instance:         NewInstanceClient(cfg),
+		InstanceHour:     NewInstanceHourClient(cfg),
 		Job:              NewJobClient(cfg),
+		JobMemory:        NewJobMemoryClient(cfg),
 		JobResource:      NewJobResourceClient(cfg),
+		KeyHolder:        NewKeyHolderClient(cfg),
 		OccurrenceChange: NewOccurrenceChangeClient(cfg),
 		Replica:          NewReplicaClient(cfg),
 		RequestKey:       NewRequestKeyClient(cfg),
 		Resource:         NewResourceClient(cfg),
 		ResourceConfig:   NewResourceConfigClient(cfg),
 		Schedule:         NewScheduleClient(cfg),
+		SealingKey:       NewSealingKeyClient(cfg),
 		ServiceClient:    NewServiceClientClient(cfg),
 		SigningKey:       NewSigningKeyClient(cfg),
 		Skip:             NewSkipClient(cfg),
@@ -227,18 +267,26 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		ctx:              ctx,
 		config:           cfg,
 		ActiveExecution:  NewActiveExecutionClient(cfg),
+		Approval:         NewApprovalClient(cfg),
+		AuditEvent:       NewAuditEventClient(cfg),
 		Backfill:         NewBackfillClient(cfg),
 		ClientInstance:   NewClientInstanceClient(cfg),
 		Execution:        NewExecutionClient(cfg),
+		ExecutionFile:    NewExecutionFileClient(cfg),
+		FileAnnouncement: NewFileAnnouncementClient(cfg),
 		Instance:         NewInstanceClient(cfg),
+		InstanceHour:     NewInstanceHourClient(cfg),
 		Job:              NewJobClient(cfg),
+		JobMemory:        NewJobMemoryClient(cfg),
 		JobResource:      NewJobResourceClient(cfg),
+		KeyHolder:        NewKeyHolderClient(cfg),
 		OccurrenceChange: NewOccurrenceChangeClient(cfg),
 		Replica:          NewReplicaClient(cfg),
 		RequestKey:       NewRequestKeyClient(cfg),
 		Resource:         NewResourceClient(cfg),
 		ResourceConfig:   NewResourceConfigClient(cfg),
 		Schedule:         NewScheduleClient(cfg),
+		SealingKey:       NewSealingKeyClient(cfg),
 		ServiceClient:    NewServiceClientClient(cfg),
 		SigningKey:       NewSigningKeyClient(cfg),
 		Skip:             NewSkipClient(cfg),
@@ -271,9 +319,11 @@ func (c *Client) Close() error {
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
-		c.ActiveExecution, c.Backfill, c.ClientInstance, c.Execution, c.Instance, c.Job,
-		c.JobResource, c.OccurrenceChange, c.Replica, c.RequestKey, c.Resource,
-		c.ResourceConfig, c.Schedule, c.ServiceClient, c.SigningKey, c.Skip,
+		c.ActiveExecution, c.Approval, c.AuditEvent, c.Backfill, c.ClientInstance,
+		c.Execution, c.ExecutionFile, c.FileAnnouncement, c.Instance, c.InstanceHour,
+		c.Job, c.JobMemory, c.JobResource, c.KeyHolder, c.OccurrenceChange, c.Replica,
+		c.RequestKey, c.Resource, c.ResourceConfig, c.Schedule, c.SealingKey,
+		c.ServiceClient, c.SigningKey, c.Skip,
 	} {
 		n.Use(hooks...)
 	}
@@ -283,9 +333,11 @@ func (c *Client) Use(hooks ...Hook) {
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
-		c.ActiveExecution, c.Backfill, c.ClientInstance, c.Execution, c.Instance, c.Job,
-		c.JobResource, c.OccurrenceChange, c.Replica, c.RequestKey, c.Resource,
-		c.ResourceConfig, c.Schedule, c.ServiceClient, c.SigningKey, c.Skip,
+		c.ActiveExecution, c.Approval, c.AuditEvent, c.Backfill, c.ClientInstance,
+		c.Execution, c.ExecutionFile, c.FileAnnouncement, c.Instance, c.InstanceHour,
+		c.Job, c.JobMemory, c.JobResource, c.KeyHolder, c.OccurrenceChange, c.Replica,
+		c.RequestKey, c.Resource, c.ResourceConfig, c.Schedule, c.SealingKey,
+		c.ServiceClient, c.SigningKey, c.Skip,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -296,18 +348,32 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 	switch m := m.(type) {
 	case *ActiveExecutionMutation:
 		return c.ActiveExecution.mutate(ctx, m)
+	case *ApprovalMutation:
+		return c.Approval.mutate(ctx, m)
+	case *AuditEventMutation:
+		return c.AuditEvent.mutate(ctx, m)
 	case *BackfillMutation:
 		return c.Backfill.mutate(ctx, m)
 	case *ClientInstanceMutation:
 		return c.ClientInstance.mutate(ctx, m)
 	case *ExecutionMutation:
 		return c.Execution.mutate(ctx, m)
+	case *ExecutionFileMutation:
+		return c.ExecutionFile.mutate(ctx, m)
+	case *FileAnnouncementMutation:
+		return c.FileAnnouncement.mutate(ctx, m)
 	case *InstanceMutation:
 		return c.Instance.mutate(ctx, m)
+	case *InstanceHourMutation:
+		return c.InstanceHour.mutate(ctx, m)
 	case *JobMutation:
 		return c.Job.mutate(ctx, m)
+	case *JobMemoryMutation:
+		return c.JobMemory.mutate(ctx, m)
 	case *JobResourceMutation:
 		return c.JobResource.mutate(ctx, m)
+	case *KeyHolderMutation:
+		return c.KeyHolder.mutate(ctx, m)
 	case *OccurrenceChangeMutation:
 		return c.OccurrenceChange.mutate(ctx, m)
 	case *ReplicaMutation:
@@ -320,6 +386,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.ResourceConfig.mutate(ctx, m)
 	case *ScheduleMutation:
 		return c.Schedule.mutate(ctx, m)
+	case *SealingKeyMutation:
+		return c.SealingKey.mutate(ctx, m)
 	case *ServiceClientMutation:
 		return c.ServiceClient.mutate(ctx, m)
 	case *SigningKeyMutation:
@@ -461,6 +529,272 @@ func (c *ActiveExecutionClient) mutate(ctx context.Context, m *ActiveExecutionMu
 		return (&ActiveExecutionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown ActiveExecution mutation op: %q", m.Op())
+	}
+}
+
+// ApprovalClient is a client for the Approval schema.
+type ApprovalClient struct {
+	config
+}
+
+// NewApprovalClient returns a client for the Approval from the given config.
+func NewApprovalClient(c config) *ApprovalClient {
+	return &ApprovalClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `approval.Hooks(f(g(h())))`.
+func (c *ApprovalClient) Use(hooks ...Hook) {
+	c.hooks.Approval = append(c.hooks.Approval, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `approval.Intercept(f(g(h())))`.
+func (c *ApprovalClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Approval = append(c.inters.Approval, interceptors...)
+}
+
+// Create returns a builder for creating a Approval entity.
+func (c *ApprovalClient) Create() *ApprovalCreate {
+	mutation := newApprovalMutation(c.config, OpCreate)
+	return &ApprovalCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Approval entities.
+func (c *ApprovalClient) CreateBulk(builders ...*ApprovalCreate) *ApprovalCreateBulk {
+	return &ApprovalCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ApprovalClient) MapCreateBulk(slice any, setFunc func(*ApprovalCreate, int)) *ApprovalCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ApprovalCreateBulk{err: fmt.Errorf("calling to ApprovalClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ApprovalCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ApprovalCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Approval.
+func (c *ApprovalClient) Update() *ApprovalUpdate {
+	mutation := newApprovalMutation(c.config, OpUpdate)
+	return &ApprovalUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ApprovalClient) UpdateOne(_m *Approval) *ApprovalUpdateOne {
+	mutation := newApprovalMutation(c.config, OpUpdateOne, withApproval(_m))
+	return &ApprovalUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ApprovalClient) UpdateOneID(id int64) *ApprovalUpdateOne {
+	mutation := newApprovalMutation(c.config, OpUpdateOne, withApprovalID(id))
+	return &ApprovalUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Approval.
+func (c *ApprovalClient) Delete() *ApprovalDelete {
+	mutation := newApprovalMutation(c.config, OpDelete)
+	return &ApprovalDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ApprovalClient) DeleteOne(_m *Approval) *ApprovalDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ApprovalClient) DeleteOneID(id int64) *ApprovalDeleteOne {
+	builder := c.Delete().Where(approval.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ApprovalDeleteOne{builder}
+}
+
+// Query returns a query builder for Approval.
+func (c *ApprovalClient) Query() *ApprovalQuery {
+	return &ApprovalQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeApproval},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Approval entity by its id.
+func (c *ApprovalClient) Get(ctx context.Context, id int64) (*Approval, error) {
+	return c.Query().Where(approval.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ApprovalClient) GetX(ctx context.Context, id int64) *Approval {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *ApprovalClient) Hooks() []Hook {
+	return c.hooks.Approval
+}
+
+// Interceptors returns the client interceptors.
+func (c *ApprovalClient) Interceptors() []Interceptor {
+	return c.inters.Approval
+}
+
+func (c *ApprovalClient) mutate(ctx context.Context, m *ApprovalMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ApprovalCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ApprovalUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ApprovalUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ApprovalDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Approval mutation op: %q", m.Op())
+	}
+}
+
+// AuditEventClient is a client for the AuditEvent schema.
+type AuditEventClient struct {
+	config
+}
+
+// NewAuditEventClient returns a client for the AuditEvent from the given config.
+func NewAuditEventClient(c config) *AuditEventClient {
+	return &AuditEventClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `auditevent.Hooks(f(g(h())))`.
+func (c *AuditEventClient) Use(hooks ...Hook) {
+	c.hooks.AuditEvent = append(c.hooks.AuditEvent, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `auditevent.Intercept(f(g(h())))`.
+func (c *AuditEventClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AuditEvent = append(c.inters.AuditEvent, interceptors...)
+}
+
+// Create returns a builder for creating a AuditEvent entity.
+func (c *AuditEventClient) Create() *AuditEventCreate {
+	mutation := newAuditEventMutation(c.config, OpCreate)
+	return &AuditEventCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AuditEvent entities.
+func (c *AuditEventClient) CreateBulk(builders ...*AuditEventCreate) *AuditEventCreateBulk {
+	return &AuditEventCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AuditEventClient) MapCreateBulk(slice any, setFunc func(*AuditEventCreate, int)) *AuditEventCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AuditEventCreateBulk{err: fmt.Errorf("calling to AuditEventClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AuditEventCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AuditEventCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AuditEvent.
+func (c *AuditEventClient) Update() *AuditEventUpdate {
+	mutation := newAuditEventMutation(c.config, OpUpdate)
+	return &AuditEventUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AuditEventClient) UpdateOne(_m *AuditEvent) *AuditEventUpdateOne {
+	mutation := newAuditEventMutation(c.config, OpUpdateOne, withAuditEvent(_m))
+	return &AuditEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AuditEventClient) UpdateOneID(id int64) *AuditEventUpdateOne {
+	mutation := newAuditEventMutation(c.config, OpUpdateOne, withAuditEventID(id))
+	return &AuditEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AuditEvent.
+func (c *AuditEventClient) Delete() *AuditEventDelete {
+	mutation := newAuditEventMutation(c.config, OpDelete)
+	return &AuditEventDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AuditEventClient) DeleteOne(_m *AuditEvent) *AuditEventDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AuditEventClient) DeleteOneID(id int64) *AuditEventDeleteOne {
+	builder := c.Delete().Where(auditevent.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AuditEventDeleteOne{builder}
+}
+
+// Query returns a query builder for AuditEvent.
+func (c *AuditEventClient) Query() *AuditEventQuery {
+	return &AuditEventQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAuditEvent},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AuditEvent entity by its id.
+func (c *AuditEventClient) Get(ctx context.Context, id int64) (*AuditEvent, error) {
+	return c.Query().Where(auditevent.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AuditEventClient) GetX(ctx context.Context, id int64) *AuditEvent {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *AuditEventClient) Hooks() []Hook {
+	return c.hooks.AuditEvent
+}
+
+// Interceptors returns the client interceptors.
+func (c *AuditEventClient) Interceptors() []Interceptor {
+	return c.inters.AuditEvent
+}
+
+func (c *AuditEventClient) mutate(ctx context.Context, m *AuditEventMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AuditEventCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AuditEventUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AuditEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AuditEventDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AuditEvent mutation op: %q", m.Op())
 	}
 }
 
@@ -895,6 +1229,272 @@ func (c *ExecutionClient) mutate(ctx context.Context, m *ExecutionMutation) (Val
 	}
 }
 
+// ExecutionFileClient is a client for the ExecutionFile schema.
+type ExecutionFileClient struct {
+	config
+}
+
+// NewExecutionFileClient returns a client for the ExecutionFile from the given config.
+func NewExecutionFileClient(c config) *ExecutionFileClient {
+	return &ExecutionFileClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `executionfile.Hooks(f(g(h())))`.
+func (c *ExecutionFileClient) Use(hooks ...Hook) {
+	c.hooks.ExecutionFile = append(c.hooks.ExecutionFile, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `executionfile.Intercept(f(g(h())))`.
+func (c *ExecutionFileClient) Intercept(interceptors ...Interceptor) {
+	c.inters.ExecutionFile = append(c.inters.ExecutionFile, interceptors...)
+}
+
+// Create returns a builder for creating a ExecutionFile entity.
+func (c *ExecutionFileClient) Create() *ExecutionFileCreate {
+	mutation := newExecutionFileMutation(c.config, OpCreate)
+	return &ExecutionFileCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of ExecutionFile entities.
+func (c *ExecutionFileClient) CreateBulk(builders ...*ExecutionFileCreate) *ExecutionFileCreateBulk {
+	return &ExecutionFileCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ExecutionFileClient) MapCreateBulk(slice any, setFunc func(*ExecutionFileCreate, int)) *ExecutionFileCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ExecutionFileCreateBulk{err: fmt.Errorf("calling to ExecutionFileClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ExecutionFileCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ExecutionFileCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for ExecutionFile.
+func (c *ExecutionFileClient) Update() *ExecutionFileUpdate {
+	mutation := newExecutionFileMutation(c.config, OpUpdate)
+	return &ExecutionFileUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ExecutionFileClient) UpdateOne(_m *ExecutionFile) *ExecutionFileUpdateOne {
+	mutation := newExecutionFileMutation(c.config, OpUpdateOne, withExecutionFile(_m))
+	return &ExecutionFileUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ExecutionFileClient) UpdateOneID(id int64) *ExecutionFileUpdateOne {
+	mutation := newExecutionFileMutation(c.config, OpUpdateOne, withExecutionFileID(id))
+	return &ExecutionFileUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for ExecutionFile.
+func (c *ExecutionFileClient) Delete() *ExecutionFileDelete {
+	mutation := newExecutionFileMutation(c.config, OpDelete)
+	return &ExecutionFileDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ExecutionFileClient) DeleteOne(_m *ExecutionFile) *ExecutionFileDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ExecutionFileClient) DeleteOneID(id int64) *ExecutionFileDeleteOne {
+	builder := c.Delete().Where(executionfile.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ExecutionFileDeleteOne{builder}
+}
+
+// Query returns a query builder for ExecutionFile.
+func (c *ExecutionFileClient) Query() *ExecutionFileQuery {
+	return &ExecutionFileQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeExecutionFile},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a ExecutionFile entity by its id.
+func (c *ExecutionFileClient) Get(ctx context.Context, id int64) (*ExecutionFile, error) {
+	return c.Query().Where(executionfile.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ExecutionFileClient) GetX(ctx context.Context, id int64) *ExecutionFile {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *ExecutionFileClient) Hooks() []Hook {
+	return c.hooks.ExecutionFile
+}
+
+// Interceptors returns the client interceptors.
+func (c *ExecutionFileClient) Interceptors() []Interceptor {
+	return c.inters.ExecutionFile
+}
+
+func (c *ExecutionFileClient) mutate(ctx context.Context, m *ExecutionFileMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ExecutionFileCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ExecutionFileUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ExecutionFileUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ExecutionFileDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown ExecutionFile mutation op: %q", m.Op())
+	}
+}
+
+// FileAnnouncementClient is a client for the FileAnnouncement schema.
+type FileAnnouncementClient struct {
+	config
+}
+
+// NewFileAnnouncementClient returns a client for the FileAnnouncement from the given config.
+func NewFileAnnouncementClient(c config) *FileAnnouncementClient {
+	return &FileAnnouncementClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `fileannouncement.Hooks(f(g(h())))`.
+func (c *FileAnnouncementClient) Use(hooks ...Hook) {
+	c.hooks.FileAnnouncement = append(c.hooks.FileAnnouncement, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `fileannouncement.Intercept(f(g(h())))`.
+func (c *FileAnnouncementClient) Intercept(interceptors ...Interceptor) {
+	c.inters.FileAnnouncement = append(c.inters.FileAnnouncement, interceptors...)
+}
+
+// Create returns a builder for creating a FileAnnouncement entity.
+func (c *FileAnnouncementClient) Create() *FileAnnouncementCreate {
+	mutation := newFileAnnouncementMutation(c.config, OpCreate)
+	return &FileAnnouncementCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of FileAnnouncement entities.
+func (c *FileAnnouncementClient) CreateBulk(builders ...*FileAnnouncementCreate) *FileAnnouncementCreateBulk {
+	return &FileAnnouncementCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *FileAnnouncementClient) MapCreateBulk(slice any, setFunc func(*FileAnnouncementCreate, int)) *FileAnnouncementCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &FileAnnouncementCreateBulk{err: fmt.Errorf("calling to FileAnnouncementClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*FileAnnouncementCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &FileAnnouncementCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for FileAnnouncement.
+func (c *FileAnnouncementClient) Update() *FileAnnouncementUpdate {
+	mutation := newFileAnnouncementMutation(c.config, OpUpdate)
+	return &FileAnnouncementUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *FileAnnouncementClient) UpdateOne(_m *FileAnnouncement) *FileAnnouncementUpdateOne {
+	mutation := newFileAnnouncementMutation(c.config, OpUpdateOne, withFileAnnouncement(_m))
+	return &FileAnnouncementUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *FileAnnouncementClient) UpdateOneID(id int64) *FileAnnouncementUpdateOne {
+	mutation := newFileAnnouncementMutation(c.config, OpUpdateOne, withFileAnnouncementID(id))
+	return &FileAnnouncementUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for FileAnnouncement.
+func (c *FileAnnouncementClient) Delete() *FileAnnouncementDelete {
+	mutation := newFileAnnouncementMutation(c.config, OpDelete)
+	return &FileAnnouncementDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *FileAnnouncementClient) DeleteOne(_m *FileAnnouncement) *FileAnnouncementDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *FileAnnouncementClient) DeleteOneID(id int64) *FileAnnouncementDeleteOne {
+	builder := c.Delete().Where(fileannouncement.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &FileAnnouncementDeleteOne{builder}
+}
+
+// Query returns a query builder for FileAnnouncement.
+func (c *FileAnnouncementClient) Query() *FileAnnouncementQuery {
+	return &FileAnnouncementQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeFileAnnouncement},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a FileAnnouncement entity by its id.
+func (c *FileAnnouncementClient) Get(ctx context.Context, id int64) (*FileAnnouncement, error) {
+	return c.Query().Where(fileannouncement.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *FileAnnouncementClient) GetX(ctx context.Context, id int64) *FileAnnouncement {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *FileAnnouncementClient) Hooks() []Hook {
+	return c.hooks.FileAnnouncement
+}
+
+// Interceptors returns the client interceptors.
+func (c *FileAnnouncementClient) Interceptors() []Interceptor {
+	return c.inters.FileAnnouncement
+}
+
+func (c *FileAnnouncementClient) mutate(ctx context.Context, m *FileAnnouncementMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&FileAnnouncementCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&FileAnnouncementUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&FileAnnouncementUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&FileAnnouncementDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown FileAnnouncement mutation op: %q", m.Op())
+	}
+}
+
 // InstanceClient is a client for the Instance schema.
 type InstanceClient struct {
 	config
@@ -1076,6 +1676,139 @@ func (c *InstanceClient) mutate(ctx context.Context, m *InstanceMutation) (Value
 	}
 }
 
+// InstanceHourClient is a client for the InstanceHour schema.
+type InstanceHourClient struct {
+	config
+}
+
+// NewInstanceHourClient returns a client for the InstanceHour from the given config.
+func NewInstanceHourClient(c config) *InstanceHourClient {
+	return &InstanceHourClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `instancehour.Hooks(f(g(h())))`.
+func (c *InstanceHourClient) Use(hooks ...Hook) {
+	c.hooks.InstanceHour = append(c.hooks.InstanceHour, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `instancehour.Intercept(f(g(h())))`.
+func (c *InstanceHourClient) Intercept(interceptors ...Interceptor) {
+	c.inters.InstanceHour = append(c.inters.InstanceHour, interceptors...)
+}
+
+// Create returns a builder for creating a InstanceHour entity.
+func (c *InstanceHourClient) Create() *InstanceHourCreate {
+	mutation := newInstanceHourMutation(c.config, OpCreate)
+	return &InstanceHourCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of InstanceHour entities.
+func (c *InstanceHourClient) CreateBulk(builders ...*InstanceHourCreate) *InstanceHourCreateBulk {
+	return &InstanceHourCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *InstanceHourClient) MapCreateBulk(slice any, setFunc func(*InstanceHourCreate, int)) *InstanceHourCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &InstanceHourCreateBulk{err: fmt.Errorf("calling to InstanceHourClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*InstanceHourCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &InstanceHourCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for InstanceHour.
+func (c *InstanceHourClient) Update() *InstanceHourUpdate {
+	mutation := newInstanceHourMutation(c.config, OpUpdate)
+	return &InstanceHourUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *InstanceHourClient) UpdateOne(_m *InstanceHour) *InstanceHourUpdateOne {
+	mutation := newInstanceHourMutation(c.config, OpUpdateOne, withInstanceHour(_m))
+	return &InstanceHourUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *InstanceHourClient) UpdateOneID(id int64) *InstanceHourUpdateOne {
+	mutation := newInstanceHourMutation(c.config, OpUpdateOne, withInstanceHourID(id))
+	return &InstanceHourUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for InstanceHour.
+func (c *InstanceHourClient) Delete() *InstanceHourDelete {
+	mutation := newInstanceHourMutation(c.config, OpDelete)
+	return &InstanceHourDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *InstanceHourClient) DeleteOne(_m *InstanceHour) *InstanceHourDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *InstanceHourClient) DeleteOneID(id int64) *InstanceHourDeleteOne {
+	builder := c.Delete().Where(instancehour.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &InstanceHourDeleteOne{builder}
+}
+
+// Query returns a query builder for InstanceHour.
+func (c *InstanceHourClient) Query() *InstanceHourQuery {
+	return &InstanceHourQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeInstanceHour},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a InstanceHour entity by its id.
+func (c *InstanceHourClient) Get(ctx context.Context, id int64) (*InstanceHour, error) {
+	return c.Query().Where(instancehour.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *InstanceHourClient) GetX(ctx context.Context, id int64) *InstanceHour {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *InstanceHourClient) Hooks() []Hook {
+	return c.hooks.InstanceHour
+}
+
+// Interceptors returns the client interceptors.
+func (c *InstanceHourClient) Interceptors() []Interceptor {
+	return c.inters.InstanceHour
+}
+
+func (c *InstanceHourClient) mutate(ctx context.Context, m *InstanceHourMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&InstanceHourCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&InstanceHourUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&InstanceHourUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&InstanceHourDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown InstanceHour mutation op: %q", m.Op())
+	}
+}
+
 // JobClient is a client for the Job schema.
 type JobClient struct {
 	config
@@ -1241,6 +1974,139 @@ func (c *JobClient) mutate(ctx context.Context, m *JobMutation) (Value, error) {
 	}
 }
 
+// JobMemoryClient is a client for the JobMemory schema.
+type JobMemoryClient struct {
+	config
+}
+
+// NewJobMemoryClient returns a client for the JobMemory from the given config.
+func NewJobMemoryClient(c config) *JobMemoryClient {
+	return &JobMemoryClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `jobmemory.Hooks(f(g(h())))`.
+func (c *JobMemoryClient) Use(hooks ...Hook) {
+	c.hooks.JobMemory = append(c.hooks.JobMemory, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `jobmemory.Intercept(f(g(h())))`.
+func (c *JobMemoryClient) Intercept(interceptors ...Interceptor) {
+	c.inters.JobMemory = append(c.inters.JobMemory, interceptors...)
+}
+
+// Create returns a builder for creating a JobMemory entity.
+func (c *JobMemoryClient) Create() *JobMemoryCreate {
+	mutation := newJobMemoryMutation(c.config, OpCreate)
+	return &JobMemoryCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of JobMemory entities.
+func (c *JobMemoryClient) CreateBulk(builders ...*JobMemoryCreate) *JobMemoryCreateBulk {
+	return &JobMemoryCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *JobMemoryClient) MapCreateBulk(slice any, setFunc func(*JobMemoryCreate, int)) *JobMemoryCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &JobMemoryCreateBulk{err: fmt.Errorf("calling to JobMemoryClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*JobMemoryCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &JobMemoryCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for JobMemory.
+func (c *JobMemoryClient) Update() *JobMemoryUpdate {
+	mutation := newJobMemoryMutation(c.config, OpUpdate)
+	return &JobMemoryUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *JobMemoryClient) UpdateOne(_m *JobMemory) *JobMemoryUpdateOne {
+	mutation := newJobMemoryMutation(c.config, OpUpdateOne, withJobMemory(_m))
+	return &JobMemoryUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *JobMemoryClient) UpdateOneID(id int64) *JobMemoryUpdateOne {
+	mutation := newJobMemoryMutation(c.config, OpUpdateOne, withJobMemoryID(id))
+	return &JobMemoryUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for JobMemory.
+func (c *JobMemoryClient) Delete() *JobMemoryDelete {
+	mutation := newJobMemoryMutation(c.config, OpDelete)
+	return &JobMemoryDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *JobMemoryClient) DeleteOne(_m *JobMemory) *JobMemoryDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *JobMemoryClient) DeleteOneID(id int64) *JobMemoryDeleteOne {
+	builder := c.Delete().Where(jobmemory.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &JobMemoryDeleteOne{builder}
+}
+
+// Query returns a query builder for JobMemory.
+func (c *JobMemoryClient) Query() *JobMemoryQuery {
+	return &JobMemoryQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeJobMemory},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a JobMemory entity by its id.
+func (c *JobMemoryClient) Get(ctx context.Context, id int64) (*JobMemory, error) {
+	return c.Query().Where(jobmemory.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *JobMemoryClient) GetX(ctx context.Context, id int64) *JobMemory {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *JobMemoryClient) Hooks() []Hook {
+	return c.hooks.JobMemory
+}
+
+// Interceptors returns the client interceptors.
+func (c *JobMemoryClient) Interceptors() []Interceptor {
+	return c.inters.JobMemory
+}
+
+func (c *JobMemoryClient) mutate(ctx context.Context, m *JobMemoryMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&JobMemoryCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&JobMemoryUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&JobMemoryUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&JobMemoryDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown JobMemory mutation op: %q", m.Op())
+	}
+}
+
 // JobResourceClient is a client for the JobResource schema.
 type JobResourceClient struct {
 	config
@@ -1403,6 +2269,139 @@ func (c *JobResourceClient) mutate(ctx context.Context, m *JobResourceMutation) 
 		return (&JobResourceDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown JobResource mutation op: %q", m.Op())
+	}
+}
+
+// KeyHolderClient is a client for the KeyHolder schema.
+type KeyHolderClient struct {
+	config
+}
+
+// NewKeyHolderClient returns a client for the KeyHolder from the given config.
+func NewKeyHolderClient(c config) *KeyHolderClient {
+	return &KeyHolderClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `keyholder.Hooks(f(g(h())))`.
+func (c *KeyHolderClient) Use(hooks ...Hook) {
+	c.hooks.KeyHolder = append(c.hooks.KeyHolder, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `keyholder.Intercept(f(g(h())))`.
+func (c *KeyHolderClient) Intercept(interceptors ...Interceptor) {
+	c.inters.KeyHolder = append(c.inters.KeyHolder, interceptors...)
+}
+
+// Create returns a builder for creating a KeyHolder entity.
+func (c *KeyHolderClient) Create() *KeyHolderCreate {
+	mutation := newKeyHolderMutation(c.config, OpCreate)
+	return &KeyHolderCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of KeyHolder entities.
+func (c *KeyHolderClient) CreateBulk(builders ...*KeyHolderCreate) *KeyHolderCreateBulk {
+	return &KeyHolderCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *KeyHolderClient) MapCreateBulk(slice any, setFunc func(*KeyHolderCreate, int)) *KeyHolderCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &KeyHolderCreateBulk{err: fmt.Errorf("calling to KeyHolderClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*KeyHolderCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &KeyHolderCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for KeyHolder.
+func (c *KeyHolderClient) Update() *KeyHolderUpdate {
+	mutation := newKeyHolderMutation(c.config, OpUpdate)
+	return &KeyHolderUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *KeyHolderClient) UpdateOne(_m *KeyHolder) *KeyHolderUpdateOne {
+	mutation := newKeyHolderMutation(c.config, OpUpdateOne, withKeyHolder(_m))
+	return &KeyHolderUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *KeyHolderClient) UpdateOneID(id string) *KeyHolderUpdateOne {
+	mutation := newKeyHolderMutation(c.config, OpUpdateOne, withKeyHolderID(id))
+	return &KeyHolderUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for KeyHolder.
+func (c *KeyHolderClient) Delete() *KeyHolderDelete {
+	mutation := newKeyHolderMutation(c.config, OpDelete)
+	return &KeyHolderDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *KeyHolderClient) DeleteOne(_m *KeyHolder) *KeyHolderDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *KeyHolderClient) DeleteOneID(id string) *KeyHolderDeleteOne {
+	builder := c.Delete().Where(keyholder.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &KeyHolderDeleteOne{builder}
+}
+
+// Query returns a query builder for KeyHolder.
+func (c *KeyHolderClient) Query() *KeyHolderQuery {
+	return &KeyHolderQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeKeyHolder},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a KeyHolder entity by its id.
+func (c *KeyHolderClient) Get(ctx context.Context, id string) (*KeyHolder, error) {
+	return c.Query().Where(keyholder.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *KeyHolderClient) GetX(ctx context.Context, id string) *KeyHolder {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *KeyHolderClient) Hooks() []Hook {
+	return c.hooks.KeyHolder
+}
+
+// Interceptors returns the client interceptors.
+func (c *KeyHolderClient) Interceptors() []Interceptor {
+	return c.inters.KeyHolder
+}
+
+func (c *KeyHolderClient) mutate(ctx context.Context, m *KeyHolderMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&KeyHolderCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&KeyHolderUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&KeyHolderUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&KeyHolderDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown KeyHolder mutation op: %q", m.Op())
 	}
 }
 
@@ -2268,6 +3267,139 @@ func (c *ScheduleClient) mutate(ctx context.Context, m *ScheduleMutation) (Value
 	}
 }
 
+// SealingKeyClient is a client for the SealingKey schema.
+type SealingKeyClient struct {
+	config
+}
+
+// NewSealingKeyClient returns a client for the SealingKey from the given config.
+func NewSealingKeyClient(c config) *SealingKeyClient {
+	return &SealingKeyClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `sealingkey.Hooks(f(g(h())))`.
+func (c *SealingKeyClient) Use(hooks ...Hook) {
+	c.hooks.SealingKey = append(c.hooks.SealingKey, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `sealingkey.Intercept(f(g(h())))`.
+func (c *SealingKeyClient) Intercept(interceptors ...Interceptor) {
+	c.inters.SealingKey = append(c.inters.SealingKey, interceptors...)
+}
+
+// Create returns a builder for creating a SealingKey entity.
+func (c *SealingKeyClient) Create() *SealingKeyCreate {
+	mutation := newSealingKeyMutation(c.config, OpCreate)
+	return &SealingKeyCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of SealingKey entities.
+func (c *SealingKeyClient) CreateBulk(builders ...*SealingKeyCreate) *SealingKeyCreateBulk {
+	return &SealingKeyCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *SealingKeyClient) MapCreateBulk(slice any, setFunc func(*SealingKeyCreate, int)) *SealingKeyCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &SealingKeyCreateBulk{err: fmt.Errorf("calling to SealingKeyClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*SealingKeyCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &SealingKeyCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for SealingKey.
+func (c *SealingKeyClient) Update() *SealingKeyUpdate {
+	mutation := newSealingKeyMutation(c.config, OpUpdate)
+	return &SealingKeyUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *SealingKeyClient) UpdateOne(_m *SealingKey) *SealingKeyUpdateOne {
+	mutation := newSealingKeyMutation(c.config, OpUpdateOne, withSealingKey(_m))
+	return &SealingKeyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *SealingKeyClient) UpdateOneID(id int64) *SealingKeyUpdateOne {
+	mutation := newSealingKeyMutation(c.config, OpUpdateOne, withSealingKeyID(id))
+	return &SealingKeyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for SealingKey.
+func (c *SealingKeyClient) Delete() *SealingKeyDelete {
+	mutation := newSealingKeyMutation(c.config, OpDelete)
+	return &SealingKeyDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *SealingKeyClient) DeleteOne(_m *SealingKey) *SealingKeyDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *SealingKeyClient) DeleteOneID(id int64) *SealingKeyDeleteOne {
+	builder := c.Delete().Where(sealingkey.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &SealingKeyDeleteOne{builder}
+}
+
+// Query returns a query builder for SealingKey.
+func (c *SealingKeyClient) Query() *SealingKeyQuery {
+	return &SealingKeyQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeSealingKey},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a SealingKey entity by its id.
+func (c *SealingKeyClient) Get(ctx context.Context, id int64) (*SealingKey, error) {
+	return c.Query().Where(sealingkey.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *SealingKeyClient) GetX(ctx context.Context, id int64) *SealingKey {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *SealingKeyClient) Hooks() []Hook {
+	return c.hooks.SealingKey
+}
+
+// Interceptors returns the client interceptors.
+func (c *SealingKeyClient) Interceptors() []Interceptor {
+	return c.inters.SealingKey
+}
+
+func (c *SealingKeyClient) mutate(ctx context.Context, m *SealingKeyMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&SealingKeyCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&SealingKeyUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&SealingKeyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&SealingKeyDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown SealingKey mutation op: %q", m.Op())
+	}
+}
+
 // ServiceClientClient is a client for the ServiceClient schema.
 type ServiceClientClient struct {
 	config
@@ -2686,14 +3818,18 @@ func (c *SkipClient) mutate(ctx context.Context, m *SkipMutation) (Value, error)
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		ActiveExecution, Backfill, ClientInstance, Execution, Instance, Job,
-		JobResource, OccurrenceChange, Replica, RequestKey, Resource, ResourceConfig,
-		Schedule, ServiceClient, SigningKey, Skip []ent.Hook
+		ActiveExecution, Approval, AuditEvent, Backfill, ClientInstance, Execution,
+		ExecutionFile, FileAnnouncement, Instance, InstanceHour, Job, JobMemory,
+		JobResource, KeyHolder, OccurrenceChange, Replica, RequestKey, Resource,
+		ResourceConfig, Schedule, SealingKey, ServiceClient, SigningKey,
+		Skip []ent.Hook
 	}
 	inters struct {
-		ActiveExecution, Backfill, ClientInstance, Execution, Instance, Job,
-		JobResource, OccurrenceChange, Replica, RequestKey, Resource, ResourceConfig,
-		Schedule, ServiceClient, SigningKey, Skip []ent.Interceptor
+		ActiveExecution, Approval, AuditEvent, Backfill, ClientInstance, Execution,
+		ExecutionFile, FileAnnouncement, Instance, InstanceHour, Job, JobMemory,
+		JobResource, KeyHolder, OccurrenceChange, Replica, RequestKey, Resource,
+		ResourceConfig, Schedule, SealingKey, ServiceClient, SigningKey,
+		Skip []ent.Interceptor
 	}
 )
 

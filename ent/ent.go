@@ -13,18 +13,26 @@ import (
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"github.com/pointscene/carillon/ent/activeexecution"
+	"github.com/pointscene/carillon/ent/approval"
+	"github.com/pointscene/carillon/ent/auditevent"
 	"github.com/pointscene/carillon/ent/backfill"
 	"github.com/pointscene/carillon/ent/clientinstance"
 	"github.com/pointscene/carillon/ent/execution"
+	"github.com/pointscene/carillon/ent/executionfile"
+	"github.com/pointscene/carillon/ent/fileannouncement"
 	"github.com/pointscene/carillon/ent/instance"
+	"github.com/pointscene/carillon/ent/instancehour"
 	"github.com/pointscene/carillon/ent/job"
+	"github.com/pointscene/carillon/ent/jobmemory"
 	"github.com/pointscene/carillon/ent/jobresource"
+	"github.com/pointscene/carillon/ent/keyholder"
 	"github.com/pointscene/carillon/ent/occurrencechange"
 	"github.com/pointscene/carillon/ent/replica"
 	"github.com/pointscene/carillon/ent/requestkey"
 	"github.com/pointscene/carillon/ent/resource"
 	"github.com/pointscene/carillon/ent/resourceconfig"
 	"github.com/pointscene/carillon/ent/schedule"
+	"github.com/pointscene/carillon/ent/sealingkey"
 	"github.com/pointscene/carillon/ent/serviceclient"
 	"github.com/pointscene/carillon/ent/signingkey"
 	"github.com/pointscene/carillon/ent/skip"
@@ -89,18 +97,26 @@ func checkColumn(t, c string) error {
 	initCheck.Do(func() {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
 			activeexecution.Table:  activeexecution.ValidColumn,
+			approval.Table:         approval.ValidColumn,
+			auditevent.Table:       auditevent.ValidColumn,
 			backfill.Table:         backfill.ValidColumn,
 			clientinstance.Table:   clientinstance.ValidColumn,
 			execution.Table:        execution.ValidColumn,
+			executionfile.Table:    executionfile.ValidColumn,
+			fileannouncement.Table: fileannouncement.ValidColumn,
 			instance.Table:         instance.ValidColumn,
+			instancehour.Table:     instancehour.ValidColumn,
 			job.Table:              job.ValidColumn,
+			jobmemory.Table:        jobmemory.ValidColumn,
 			jobresource.Table:      jobresource.ValidColumn,
+			keyholder.Table:        keyholder.ValidColumn,
 			occurrencechange.Table: occurrencechange.ValidColumn,
 			replica.Table:          replica.ValidColumn,
 			requestkey.Table:       requestkey.ValidColumn,
 			resource.Table:         resource.ValidColumn,
 			resourceconfig.Table:   resourceconfig.ValidColumn,
 			schedule.Table:         schedule.ValidColumn,
+			sealingkey.Table:       sealingkey.ValidColumn,
 			serviceclient.Table:    serviceclient.ValidColumn,
 			signingkey.Table:       signingkey.ValidColumn,
 			skip.Table:             skip.ValidColumn,

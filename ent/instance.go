@@ -30,6 +30,8 @@ type Instance struct {
 	PauseReason string `json:"pause_reason,omitempty"`
 	// PauseActor holds the value of the "pause_actor" field.
 	PauseActor string `json:"pause_actor,omitempty"`
+	// Quota holds the value of the "quota" field.
+	Quota string `json:"quota,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the InstanceQuery when eager-loading is set.
 	Edges        InstanceEdges `json:"edges"`
@@ -83,7 +85,7 @@ func (*Instance) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case instance.FieldID, instance.FieldCreatedAt, instance.FieldPausedAt, instance.FieldPausedUntil:
 			values[i] = new(sql.NullInt64)
-		case instance.FieldTitle, instance.FieldDescription, instance.FieldPauseReason, instance.FieldPauseActor:
+		case instance.FieldTitle, instance.FieldDescription, instance.FieldPauseReason, instance.FieldPauseActor, instance.FieldQuota:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -147,6 +149,12 @@ func (_m *Instance) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field pause_actor", values[i])
 			} else if value.Valid {
 				_m.PauseActor = value.String
+			}
+		case instance.FieldQuota:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field quota", values[i])
+			} else if value.Valid {
+				_m.Quota = value.String
 			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
@@ -219,6 +227,9 @@ func (_m *Instance) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("pause_actor=")
 	builder.WriteString(_m.PauseActor)
+	builder.WriteString(", ")
+	builder.WriteString("quota=")
+	builder.WriteString(_m.Quota)
 	builder.WriteByte(')')
 	return builder.String()
 }

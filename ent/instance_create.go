@@ -98,6 +98,20 @@ func (_c *InstanceCreate) SetNillablePauseActor(v *string) *InstanceCreate {
 	return _c
 }
 
+// SetQuota sets the "quota" field.
+func (_c *InstanceCreate) SetQuota(v string) *InstanceCreate {
+	_c.mutation.SetQuota(v)
+	return _c
+}
+
+// SetNillableQuota sets the "quota" field if the given value is not nil.
+func (_c *InstanceCreate) SetNillableQuota(v *string) *InstanceCreate {
+	if v != nil {
+		_c.SetQuota(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *InstanceCreate) SetID(v int64) *InstanceCreate {
 	_c.mutation.SetID(v)
@@ -200,6 +214,10 @@ func (_c *InstanceCreate) defaults() {
 		v := instance.DefaultPauseActor
 		_c.mutation.SetPauseActor(v)
 	}
+	if _, ok := _c.mutation.Quota(); !ok {
+		v := instance.DefaultQuota
+		_c.mutation.SetQuota(v)
+	}
 }
 
 // check runs all checks and user-defined validators on the builder.
@@ -224,6 +242,9 @@ func (_c *InstanceCreate) check() error {
 	}
 	if _, ok := _c.mutation.PauseActor(); !ok {
 		return &ValidationError{Name: "pause_actor", err: errors.New(`ent: missing required field "Instance.pause_actor"`)}
+	}
+	if _, ok := _c.mutation.Quota(); !ok {
+		return &ValidationError{Name: "quota", err: errors.New(`ent: missing required field "Instance.quota"`)}
 	}
 	return nil
 }
@@ -285,6 +306,10 @@ func (_c *InstanceCreate) createSpec() (*Instance, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.PauseActor(); ok {
 		_spec.SetField(instance.FieldPauseActor, field.TypeString, value)
 		_node.PauseActor = value
+	}
+	if value, ok := _c.mutation.Quota(); ok {
+		_spec.SetField(instance.FieldQuota, field.TypeString, value)
+		_node.Quota = value
 	}
 	if nodes := _c.mutation.ResourcesIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -488,6 +513,18 @@ func (u *InstanceUpsert) UpdatePauseActor() *InstanceUpsert {
 	return u
 }
 
+// SetQuota sets the "quota" field.
+func (u *InstanceUpsert) SetQuota(v string) *InstanceUpsert {
+	u.Set(instance.FieldQuota, v)
+	return u
+}
+
+// UpdateQuota sets the "quota" field to the value that was provided on create.
+func (u *InstanceUpsert) UpdateQuota() *InstanceUpsert {
+	u.SetExcluded(instance.FieldQuota)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -652,6 +689,20 @@ func (u *InstanceUpsertOne) SetPauseActor(v string) *InstanceUpsertOne {
 func (u *InstanceUpsertOne) UpdatePauseActor() *InstanceUpsertOne {
 	return u.Update(func(s *InstanceUpsert) {
 		s.UpdatePauseActor()
+	})
+}
+
+// SetQuota sets the "quota" field.
+func (u *InstanceUpsertOne) SetQuota(v string) *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.SetQuota(v)
+	})
+}
+
+// UpdateQuota sets the "quota" field to the value that was provided on create.
+func (u *InstanceUpsertOne) UpdateQuota() *InstanceUpsertOne {
+	return u.Update(func(s *InstanceUpsert) {
+		s.UpdateQuota()
 	})
 }
 
@@ -985,6 +1036,20 @@ func (u *InstanceUpsertBulk) SetPauseActor(v string) *InstanceUpsertBulk {
 func (u *InstanceUpsertBulk) UpdatePauseActor() *InstanceUpsertBulk {
 	return u.Update(func(s *InstanceUpsert) {
 		s.UpdatePauseActor()
+	})
+}
+
+// SetQuota sets the "quota" field.
+func (u *InstanceUpsertBulk) SetQuota(v string) *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.SetQuota(v)
+	})
+}
+
+// UpdateQuota sets the "quota" field to the value that was provided on create.
+func (u *InstanceUpsertBulk) UpdateQuota() *InstanceUpsertBulk {
+	return u.Update(func(s *InstanceUpsert) {
+		s.UpdateQuota()
 	})
 }
 

@@ -150,6 +150,20 @@ func (_u *InstanceUpdate) SetNillablePauseActor(v *string) *InstanceUpdate {
 	return _u
 }
 
+// SetQuota sets the "quota" field.
+func (_u *InstanceUpdate) SetQuota(v string) *InstanceUpdate {
+	_u.mutation.SetQuota(v)
+	return _u
+}
+
+// SetNillableQuota sets the "quota" field if the given value is not nil.
+func (_u *InstanceUpdate) SetNillableQuota(v *string) *InstanceUpdate {
+	if v != nil {
+		_u.SetQuota(*v)
+	}
+	return _u
+}
+
 // AddResourceIDs adds the "resources" edge to the Resource entity by IDs.
 func (_u *InstanceUpdate) AddResourceIDs(ids ...int64) *InstanceUpdate {
 	_u.mutation.AddResourceIDs(ids...)
@@ -334,6 +348,9 @@ func (_u *InstanceUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.PauseActor(); ok {
 		_spec.SetField(instance.FieldPauseActor, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Quota(); ok {
+		_spec.SetField(instance.FieldQuota, field.TypeString, value)
 	}
 	if _u.mutation.ResourcesCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -611,6 +628,20 @@ func (_u *InstanceUpdateOne) SetNillablePauseActor(v *string) *InstanceUpdateOne
 	return _u
 }
 
+// SetQuota sets the "quota" field.
+func (_u *InstanceUpdateOne) SetQuota(v string) *InstanceUpdateOne {
+	_u.mutation.SetQuota(v)
+	return _u
+}
+
+// SetNillableQuota sets the "quota" field if the given value is not nil.
+func (_u *InstanceUpdateOne) SetNillableQuota(v *string) *InstanceUpdateOne {
+	if v != nil {
+		_u.SetQuota(*v)
+	}
+	return _u
+}
+
 // AddResourceIDs adds the "resources" edge to the Resource entity by IDs.
 func (_u *InstanceUpdateOne) AddResourceIDs(ids ...int64) *InstanceUpdateOne {
 	_u.mutation.AddResourceIDs(ids...)
@@ -825,6 +856,9 @@ func (_u *InstanceUpdateOne) sqlSave(ctx context.Context) (_node *Instance, err 
 	}
 	if value, ok := _u.mutation.PauseActor(); ok {
 		_spec.SetField(instance.FieldPauseActor, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Quota(); ok {
+		_spec.SetField(instance.FieldQuota, field.TypeString, value)
 	}
 	if _u.mutation.ResourcesCleared() {
 		edge := &sqlgraph.EdgeSpec{

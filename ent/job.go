@@ -38,6 +38,10 @@ type Job struct {
 	PauseReason string `json:"pause_reason,omitempty"`
 	// PauseActor holds the value of the "pause_actor" field.
 	PauseActor string `json:"pause_actor,omitempty"`
+	// ManagedBy holds the value of the "managed_by" field.
+	ManagedBy string `json:"managed_by,omitempty"`
+	// PauseReauth holds the value of the "pause_reauth" field.
+	PauseReauth bool `json:"pause_reauth,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the JobQuery when eager-loading is set.
 	Edges        JobEdges `json:"edges"`
@@ -82,9 +86,11 @@ func (*Job) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case job.FieldLabels:
 			values[i] = new([]byte)
+		case job.FieldPauseReauth:
+			values[i] = new(sql.NullBool)
 		case job.FieldID, job.FieldInstanceID, job.FieldVersion, job.FieldCreatedAt, job.FieldUpdatedAt:
 			values[i] = new(sql.NullInt64)
-		case job.FieldName, job.FieldDescription, job.FieldWorkflow, job.FieldPauseReason, job.FieldPauseActor:
+		case job.FieldName, job.FieldDescription, job.FieldWorkflow, job.FieldPauseReason, job.FieldPauseActor, job.FieldManagedBy:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -169,6 +175,18 @@ func (_m *Job) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.PauseActor = value.String
 			}
+		case job.FieldManagedBy:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field managed_by", values[i])
+			} else if value.Valid {
+				_m.ManagedBy = value.String
+			}
+		case job.FieldPauseReauth:
+			if value, ok := values[i].(*sql.NullBool); !ok {
+				return fmt.Errorf("unexpected type %T for field pause_reauth", values[i])
+			} else if value.Valid {
+				_m.PauseReauth = value.Bool
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -244,6 +262,12 @@ func (_m *Job) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("pause_actor=")
 	builder.WriteString(_m.PauseActor)
+	builder.WriteString(", ")
+	builder.WriteString("managed_by=")
+	builder.WriteString(_m.ManagedBy)
+	builder.WriteString(", ")
+	builder.WriteString("pause_reauth=")
+	builder.WriteString(fmt.Sprintf("%v", _m.PauseReauth))
 	builder.WriteByte(')')
 	return builder.String()
 }

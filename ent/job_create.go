@@ -99,6 +99,34 @@ func (_c *JobCreate) SetNillablePauseActor(v *string) *JobCreate {
 	return _c
 }
 
+// SetManagedBy sets the "managed_by" field.
+func (_c *JobCreate) SetManagedBy(v string) *JobCreate {
+	_c.mutation.SetManagedBy(v)
+	return _c
+}
+
+// SetNillableManagedBy sets the "managed_by" field if the given value is not nil.
+func (_c *JobCreate) SetNillableManagedBy(v *string) *JobCreate {
+	if v != nil {
+		_c.SetManagedBy(*v)
+	}
+	return _c
+}
+
+// SetPauseReauth sets the "pause_reauth" field.
+func (_c *JobCreate) SetPauseReauth(v bool) *JobCreate {
+	_c.mutation.SetPauseReauth(v)
+	return _c
+}
+
+// SetNillablePauseReauth sets the "pause_reauth" field if the given value is not nil.
+func (_c *JobCreate) SetNillablePauseReauth(v *bool) *JobCreate {
+	if v != nil {
+		_c.SetPauseReauth(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *JobCreate) SetID(v int64) *JobCreate {
 	_c.mutation.SetID(v)
@@ -168,6 +196,14 @@ func (_c *JobCreate) defaults() {
 		v := job.DefaultPauseActor
 		_c.mutation.SetPauseActor(v)
 	}
+	if _, ok := _c.mutation.ManagedBy(); !ok {
+		v := job.DefaultManagedBy
+		_c.mutation.SetManagedBy(v)
+	}
+	if _, ok := _c.mutation.PauseReauth(); !ok {
+		v := job.DefaultPauseReauth
+		_c.mutation.SetPauseReauth(v)
+	}
 }
 
 // check runs all checks and user-defined validators on the builder.
@@ -198,6 +234,12 @@ func (_c *JobCreate) check() error {
 	}
 	if _, ok := _c.mutation.PauseActor(); !ok {
 		return &ValidationError{Name: "pause_actor", err: errors.New(`ent: missing required field "Job.pause_actor"`)}
+	}
+	if _, ok := _c.mutation.ManagedBy(); !ok {
+		return &ValidationError{Name: "managed_by", err: errors.New(`ent: missing required field "Job.managed_by"`)}
+	}
+	if _, ok := _c.mutation.PauseReauth(); !ok {
+		return &ValidationError{Name: "pause_reauth", err: errors.New(`ent: missing required field "Job.pause_reauth"`)}
 	}
 	if len(_c.mutation.InstanceIDs()) == 0 {
 		return &ValidationError{Name: "instance", err: errors.New(`ent: missing required edge "Job.instance"`)}
@@ -270,6 +312,14 @@ func (_c *JobCreate) createSpec() (*Job, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.PauseActor(); ok {
 		_spec.SetField(job.FieldPauseActor, field.TypeString, value)
 		_node.PauseActor = value
+	}
+	if value, ok := _c.mutation.ManagedBy(); ok {
+		_spec.SetField(job.FieldManagedBy, field.TypeString, value)
+		_node.ManagedBy = value
+	}
+	if value, ok := _c.mutation.PauseReauth(); ok {
+		_spec.SetField(job.FieldPauseReauth, field.TypeBool, value)
+		_node.PauseReauth = value
 	}
 	if nodes := _c.mutation.InstanceIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -470,6 +520,30 @@ func (u *JobUpsert) UpdatePauseActor() *JobUpsert {
 	return u
 }
 
+// SetManagedBy sets the "managed_by" field.
+func (u *JobUpsert) SetManagedBy(v string) *JobUpsert {
+	u.Set(job.FieldManagedBy, v)
+	return u
+}
+
+// UpdateManagedBy sets the "managed_by" field to the value that was provided on create.
+func (u *JobUpsert) UpdateManagedBy() *JobUpsert {
+	u.SetExcluded(job.FieldManagedBy)
+	return u
+}
+
+// SetPauseReauth sets the "pause_reauth" field.
+func (u *JobUpsert) SetPauseReauth(v bool) *JobUpsert {
+	u.Set(job.FieldPauseReauth, v)
+	return u
+}
+
+// UpdatePauseReauth sets the "pause_reauth" field to the value that was provided on create.
+func (u *JobUpsert) UpdatePauseReauth() *JobUpsert {
+	u.SetExcluded(job.FieldPauseReauth)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -654,6 +728,34 @@ func (u *JobUpsertOne) SetPauseActor(v string) *JobUpsertOne {
 func (u *JobUpsertOne) UpdatePauseActor() *JobUpsertOne {
 	return u.Update(func(s *JobUpsert) {
 		s.UpdatePauseActor()
+	})
+}
+
+// SetManagedBy sets the "managed_by" field.
+func (u *JobUpsertOne) SetManagedBy(v string) *JobUpsertOne {
+	return u.Update(func(s *JobUpsert) {
+		s.SetManagedBy(v)
+	})
+}
+
+// UpdateManagedBy sets the "managed_by" field to the value that was provided on create.
+func (u *JobUpsertOne) UpdateManagedBy() *JobUpsertOne {
+	return u.Update(func(s *JobUpsert) {
+		s.UpdateManagedBy()
+	})
+}
+
+// SetPauseReauth sets the "pause_reauth" field.
+func (u *JobUpsertOne) SetPauseReauth(v bool) *JobUpsertOne {
+	return u.Update(func(s *JobUpsert) {
+		s.SetPauseReauth(v)
+	})
+}
+
+// UpdatePauseReauth sets the "pause_reauth" field to the value that was provided on create.
+func (u *JobUpsertOne) UpdatePauseReauth() *JobUpsertOne {
+	return u.Update(func(s *JobUpsert) {
+		s.UpdatePauseReauth()
 	})
 }
 
@@ -1007,6 +1109,34 @@ func (u *JobUpsertBulk) SetPauseActor(v string) *JobUpsertBulk {
 func (u *JobUpsertBulk) UpdatePauseActor() *JobUpsertBulk {
 	return u.Update(func(s *JobUpsert) {
 		s.UpdatePauseActor()
+	})
+}
+
+// SetManagedBy sets the "managed_by" field.
+func (u *JobUpsertBulk) SetManagedBy(v string) *JobUpsertBulk {
+	return u.Update(func(s *JobUpsert) {
+		s.SetManagedBy(v)
+	})
+}
+
+// UpdateManagedBy sets the "managed_by" field to the value that was provided on create.
+func (u *JobUpsertBulk) UpdateManagedBy() *JobUpsertBulk {
+	return u.Update(func(s *JobUpsert) {
+		s.UpdateManagedBy()
+	})
+}
+
+// SetPauseReauth sets the "pause_reauth" field.
+func (u *JobUpsertBulk) SetPauseReauth(v bool) *JobUpsertBulk {
+	return u.Update(func(s *JobUpsert) {
+		s.SetPauseReauth(v)
+	})
+}
+
+// UpdatePauseReauth sets the "pause_reauth" field to the value that was provided on create.
+func (u *JobUpsertBulk) UpdatePauseReauth() *JobUpsertBulk {
+	return u.Update(func(s *JobUpsert) {
+		s.UpdatePauseReauth()
 	})
 }
 

@@ -153,6 +153,34 @@ func (_u *JobUpdate) SetNillablePauseActor(v *string) *JobUpdate {
 	return _u
 }
 
+// SetManagedBy sets the "managed_by" field.
+func (_u *JobUpdate) SetManagedBy(v string) *JobUpdate {
+	_u.mutation.SetManagedBy(v)
+	return _u
+}
+
+// SetNillableManagedBy sets the "managed_by" field if the given value is not nil.
+func (_u *JobUpdate) SetNillableManagedBy(v *string) *JobUpdate {
+	if v != nil {
+		_u.SetManagedBy(*v)
+	}
+	return _u
+}
+
+// SetPauseReauth sets the "pause_reauth" field.
+func (_u *JobUpdate) SetPauseReauth(v bool) *JobUpdate {
+	_u.mutation.SetPauseReauth(v)
+	return _u
+}
+
+// SetNillablePauseReauth sets the "pause_reauth" field if the given value is not nil.
+func (_u *JobUpdate) SetNillablePauseReauth(v *bool) *JobUpdate {
+	if v != nil {
+		_u.SetPauseReauth(*v)
+	}
+	return _u
+}
+
 // AddUseIDs adds the "uses" edge to the JobResource entity by IDs.
 func (_u *JobUpdate) AddUseIDs(ids ...int64) *JobUpdate {
 	_u.mutation.AddUseIDs(ids...)
@@ -279,6 +307,12 @@ func (_u *JobUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.PauseActor(); ok {
 		_spec.SetField(job.FieldPauseActor, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.ManagedBy(); ok {
+		_spec.SetField(job.FieldManagedBy, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.PauseReauth(); ok {
+		_spec.SetField(job.FieldPauseReauth, field.TypeBool, value)
 	}
 	if _u.mutation.UsesCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -471,6 +505,34 @@ func (_u *JobUpdateOne) SetNillablePauseActor(v *string) *JobUpdateOne {
 	return _u
 }
 
+// SetManagedBy sets the "managed_by" field.
+func (_u *JobUpdateOne) SetManagedBy(v string) *JobUpdateOne {
+	_u.mutation.SetManagedBy(v)
+	return _u
+}
+
+// SetNillableManagedBy sets the "managed_by" field if the given value is not nil.
+func (_u *JobUpdateOne) SetNillableManagedBy(v *string) *JobUpdateOne {
+	if v != nil {
+		_u.SetManagedBy(*v)
+	}
+	return _u
+}
+
+// SetPauseReauth sets the "pause_reauth" field.
+func (_u *JobUpdateOne) SetPauseReauth(v bool) *JobUpdateOne {
+	_u.mutation.SetPauseReauth(v)
+	return _u
+}
+
+// SetNillablePauseReauth sets the "pause_reauth" field if the given value is not nil.
+func (_u *JobUpdateOne) SetNillablePauseReauth(v *bool) *JobUpdateOne {
+	if v != nil {
+		_u.SetPauseReauth(*v)
+	}
+	return _u
+}
+
 // AddUseIDs adds the "uses" edge to the JobResource entity by IDs.
 func (_u *JobUpdateOne) AddUseIDs(ids ...int64) *JobUpdateOne {
 	_u.mutation.AddUseIDs(ids...)
@@ -627,6 +689,12 @@ func (_u *JobUpdateOne) sqlSave(ctx context.Context) (_node *Job, err error) {
 	}
 	if value, ok := _u.mutation.PauseActor(); ok {
 		_spec.SetField(job.FieldPauseActor, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.ManagedBy(); ok {
+		_spec.SetField(job.FieldManagedBy, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.PauseReauth(); ok {
+		_spec.SetField(job.FieldPauseReauth, field.TypeBool, value)
 	}
 	if _u.mutation.UsesCleared() {
 		edge := &sqlgraph.EdgeSpec{

@@ -11,12 +11,19 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
 	"github.com/pointscene/carillon/ent/activeexecution"
+	"github.com/pointscene/carillon/ent/approval"
+	"github.com/pointscene/carillon/ent/auditevent"
 	"github.com/pointscene/carillon/ent/backfill"
 	"github.com/pointscene/carillon/ent/clientinstance"
 	"github.com/pointscene/carillon/ent/execution"
+	"github.com/pointscene/carillon/ent/executionfile"
+	"github.com/pointscene/carillon/ent/fileannouncement"
 	"github.com/pointscene/carillon/ent/instance"
+	"github.com/pointscene/carillon/ent/instancehour"
 	"github.com/pointscene/carillon/ent/job"
+	"github.com/pointscene/carillon/ent/jobmemory"
 	"github.com/pointscene/carillon/ent/jobresource"
+	"github.com/pointscene/carillon/ent/keyholder"
 	"github.com/pointscene/carillon/ent/occurrencechange"
 	"github.com/pointscene/carillon/ent/predicate"
 	"github.com/pointscene/carillon/ent/replica"
@@ -24,6 +31,7 @@ import (
 	"github.com/pointscene/carillon/ent/resource"
 	"github.com/pointscene/carillon/ent/resourceconfig"
 	"github.com/pointscene/carillon/ent/schedule"
+	"github.com/pointscene/carillon/ent/sealingkey"
 	"github.com/pointscene/carillon/ent/serviceclient"
 	"github.com/pointscene/carillon/ent/signingkey"
 	"github.com/pointscene/carillon/ent/skip"
@@ -39,18 +47,26 @@ const (
 
 	// Node types.
 	TypeActiveExecution  = "ActiveExecution"
+	TypeApproval         = "Approval"
+	TypeAuditEvent       = "AuditEvent"
 	TypeBackfill         = "Backfill"
 	TypeClientInstance   = "ClientInstance"
 	TypeExecution        = "Execution"
+	TypeExecutionFile    = "ExecutionFile"
+	TypeFileAnnouncement = "FileAnnouncement"
 	TypeInstance         = "Instance"
+	TypeInstanceHour     = "InstanceHour"
 	TypeJob              = "Job"
+	TypeJobMemory        = "JobMemory"
 	TypeJobResource      = "JobResource"
+	TypeKeyHolder        = "KeyHolder"
 	TypeOccurrenceChange = "OccurrenceChange"
 	TypeReplica          = "Replica"
 	TypeRequestKey       = "RequestKey"
 	TypeResource         = "Resource"
 	TypeResourceConfig   = "ResourceConfig"
 	TypeSchedule         = "Schedule"
+	TypeSealingKey       = "SealingKey"
 	TypeServiceClient    = "ServiceClient"
 	TypeSigningKey       = "SigningKey"
 	TypeSkip             = "Skip"
@@ -90,6 +106,9 @@ type ActiveExecutionMutation struct {
 	tasks               *string
 	log_bytes           *int64
 	addlog_bytes        *int64
+	trees               *string
+	waiting_for         *int64
+	addwaiting_for      *int64
 	clearedFields       map[string]struct{}
 	done                bool
 	oldValue            func(context.Context) (*ActiveExecution, error)
@@ -1032,6 +1051,98 @@ func (m *ActiveExecutionMutation) ResetLogBytes() {
 	m.addlog_bytes = nil
 }
 
+// SetTrees sets the "trees" field.
+func (m *ActiveExecutionMutation) SetTrees(s string) {
+	m.trees = &s
+}
+
+// Trees returns the value of the "trees" field in the mutation.
+func (m *ActiveExecutionMutation) Trees() (r string, exists bool) {
+	v := m.trees
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTrees returns the old "trees" field's value of the ActiveExecution entity.
+// If the ActiveExecution object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ActiveExecutionMutation) OldTrees(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTrees is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTrees requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTrees: %w", err)
+	}
+	return oldValue.Trees, nil
+}
+
+// ResetTrees resets all changes to the "trees" field.
+func (m *ActiveExecutionMutation) ResetTrees() {
+	m.trees = nil
+}
+
+// SetWaitingFor sets the "waiting_for" field.
+func (m *ActiveExecutionMutation) SetWaitingFor(i int64) {
+	m.waiting_for = &i
+	m.addwaiting_for = nil
+}
+
+// WaitingFor returns the value of the "waiting_for" field in the mutation.
+func (m *ActiveExecutionMutation) WaitingFor() (r int64, exists bool) {
+	v := m.waiting_for
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWaitingFor returns the old "waiting_for" field's value of the ActiveExecution entity.
+// If the ActiveExecution object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ActiveExecutionMutation) OldWaitingFor(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWaitingFor is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWaitingFor requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWaitingFor: %w", err)
+	}
+	return oldValue.WaitingFor, nil
+}
+
+// AddWaitingFor adds i to the "waiting_for" field.
+func (m *ActiveExecutionMutation) AddWaitingFor(i int64) {
+	if m.addwaiting_for != nil {
+		*m.addwaiting_for += i
+	} else {
+		m.addwaiting_for = &i
+	}
+}
+
+// AddedWaitingFor returns the value that was added to the "waiting_for" field in this mutation.
+func (m *ActiveExecutionMutation) AddedWaitingFor() (r int64, exists bool) {
+	v := m.addwaiting_for
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetWaitingFor resets all changes to the "waiting_for" field.
+func (m *ActiveExecutionMutation) ResetWaitingFor() {
+	m.waiting_for = nil
+	m.addwaiting_for = nil
+}
+
 // Where appends a list predicates to the ActiveExecutionMutation builder.
 func (m *ActiveExecutionMutation) Where(ps ...predicate.ActiveExecution) {
 	m.predicates = append(m.predicates, ps...)
@@ -1066,7 +1177,7 @@ func (m *ActiveExecutionMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ActiveExecutionMutation) Fields() []string {
-	fields := make([]string, 0, 17)
+	fields := make([]string, 0, 19)
 	if m.job_id != nil {
 		fields = append(fields, activeexecution.FieldJobID)
 	}
@@ -1118,6 +1229,12 @@ func (m *ActiveExecutionMutation) Fields() []string {
 	if m.log_bytes != nil {
 		fields = append(fields, activeexecution.FieldLogBytes)
 	}
+	if m.trees != nil {
+		fields = append(fields, activeexecution.FieldTrees)
+	}
+	if m.waiting_for != nil {
+		fields = append(fields, activeexecution.FieldWaitingFor)
+	}
 	return fields
 }
 
@@ -1160,6 +1277,10 @@ func (m *ActiveExecutionMutation) Field(name string) (ent.Value, bool) {
 		return m.Tasks()
 	case activeexecution.FieldLogBytes:
 		return m.LogBytes()
+	case activeexecution.FieldTrees:
+		return m.Trees()
+	case activeexecution.FieldWaitingFor:
+		return m.WaitingFor()
 	}
 	return nil, false
 }
@@ -1203,6 +1324,10 @@ func (m *ActiveExecutionMutation) OldField(ctx context.Context, name string) (en
 		return m.OldTasks(ctx)
 	case activeexecution.FieldLogBytes:
 		return m.OldLogBytes(ctx)
+	case activeexecution.FieldTrees:
+		return m.OldTrees(ctx)
+	case activeexecution.FieldWaitingFor:
+		return m.OldWaitingFor(ctx)
 	}
 	return nil, fmt.Errorf("unknown ActiveExecution field %s", name)
 }
@@ -1331,6 +1456,20 @@ func (m *ActiveExecutionMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetLogBytes(v)
 		return nil
+	case activeexecution.FieldTrees:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTrees(v)
+		return nil
+	case activeexecution.FieldWaitingFor:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWaitingFor(v)
+		return nil
 	}
 	return fmt.Errorf("unknown ActiveExecution field %s", name)
 }
@@ -1372,6 +1511,9 @@ func (m *ActiveExecutionMutation) AddedFields() []string {
 	if m.addlog_bytes != nil {
 		fields = append(fields, activeexecution.FieldLogBytes)
 	}
+	if m.addwaiting_for != nil {
+		fields = append(fields, activeexecution.FieldWaitingFor)
+	}
 	return fields
 }
 
@@ -1402,6 +1544,8 @@ func (m *ActiveExecutionMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedStartedAt()
 	case activeexecution.FieldLogBytes:
 		return m.AddedLogBytes()
+	case activeexecution.FieldWaitingFor:
+		return m.AddedWaitingFor()
 	}
 	return nil, false
 }
@@ -1488,6 +1632,13 @@ func (m *ActiveExecutionMutation) AddField(name string, value ent.Value) error {
 		}
 		m.AddLogBytes(v)
 		return nil
+	case activeexecution.FieldWaitingFor:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddWaitingFor(v)
+		return nil
 	}
 	return fmt.Errorf("unknown ActiveExecution numeric field %s", name)
 }
@@ -1566,6 +1717,12 @@ func (m *ActiveExecutionMutation) ResetField(name string) error {
 	case activeexecution.FieldLogBytes:
 		m.ResetLogBytes()
 		return nil
+	case activeexecution.FieldTrees:
+		m.ResetTrees()
+		return nil
+	case activeexecution.FieldWaitingFor:
+		m.ResetWaitingFor()
+		return nil
 	}
 	return fmt.Errorf("unknown ActiveExecution field %s", name)
 }
@@ -1616,6 +1773,1868 @@ func (m *ActiveExecutionMutation) ClearEdge(name string) error {
 // It returns an error if the edge is not defined in the schema.
 func (m *ActiveExecutionMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown ActiveExecution edge %s", name)
+}
+
+// ApprovalMutation represents an operation that mutates the Approval nodes in the graph.
+type ApprovalMutation struct {
+	config
+	op              Op
+	typ             string
+	id              *int64
+	attempt         *int
+	addattempt      *int
+	state           *string
+	digest          *string
+	plans           *string
+	snapshot        *string
+	requested_at    *int64
+	addrequested_at *int64
+	expires_at      *int64
+	addexpires_at   *int64
+	decided_by      *string
+	decided_at      *int64
+	adddecided_at   *int64
+	clearedFields   map[string]struct{}
+	done            bool
+	oldValue        func(context.Context) (*Approval, error)
+	predicates      []predicate.Approval
+}
+
+var _ ent.Mutation = (*ApprovalMutation)(nil)
+
+// approvalOption allows management of the mutation configuration using functional options.
+type approvalOption func(*ApprovalMutation)
+
+// newApprovalMutation creates new mutation for the Approval entity.
+func newApprovalMutation(c config, op Op, opts ...approvalOption) *ApprovalMutation {
+	m := &ApprovalMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeApproval,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withApprovalID sets the ID field of the mutation.
+func withApprovalID(id int64) approvalOption {
+	return func(m *ApprovalMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Approval
+		)
+		m.oldValue = func(ctx context.Context) (*Approval, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Approval.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withApproval sets the old Approval of the mutation.
+func withApproval(node *Approval) approvalOption {
+	return func(m *ApprovalMutation) {
+		m.oldValue = func(context.Context) (*Approval, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ApprovalMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ApprovalMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Approval entities.
+func (m *ApprovalMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ApprovalMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ApprovalMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Approval.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetAttempt sets the "attempt" field.
+func (m *ApprovalMutation) SetAttempt(i int) {
+	m.attempt = &i
+	m.addattempt = nil
+}
+
+// Attempt returns the value of the "attempt" field in the mutation.
+func (m *ApprovalMutation) Attempt() (r int, exists bool) {
+	v := m.attempt
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAttempt returns the old "attempt" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldAttempt(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAttempt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAttempt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAttempt: %w", err)
+	}
+	return oldValue.Attempt, nil
+}
+
+// AddAttempt adds i to the "attempt" field.
+func (m *ApprovalMutation) AddAttempt(i int) {
+	if m.addattempt != nil {
+		*m.addattempt += i
+	} else {
+		m.addattempt = &i
+	}
+}
+
+// AddedAttempt returns the value that was added to the "attempt" field in this mutation.
+func (m *ApprovalMutation) AddedAttempt() (r int, exists bool) {
+	v := m.addattempt
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetAttempt resets all changes to the "attempt" field.
+func (m *ApprovalMutation) ResetAttempt() {
+	m.attempt = nil
+	m.addattempt = nil
+}
+
+// SetState sets the "state" field.
+func (m *ApprovalMutation) SetState(s string) {
+	m.state = &s
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *ApprovalMutation) State() (r string, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldState(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *ApprovalMutation) ResetState() {
+	m.state = nil
+}
+
+// SetDigest sets the "digest" field.
+func (m *ApprovalMutation) SetDigest(s string) {
+	m.digest = &s
+}
+
+// Digest returns the value of the "digest" field in the mutation.
+func (m *ApprovalMutation) Digest() (r string, exists bool) {
+	v := m.digest
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDigest returns the old "digest" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldDigest(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDigest is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDigest requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDigest: %w", err)
+	}
+	return oldValue.Digest, nil
+}
+
+// ResetDigest resets all changes to the "digest" field.
+func (m *ApprovalMutation) ResetDigest() {
+	m.digest = nil
+}
+
+// SetPlans sets the "plans" field.
+func (m *ApprovalMutation) SetPlans(s string) {
+	m.plans = &s
+}
+
+// Plans returns the value of the "plans" field in the mutation.
+func (m *ApprovalMutation) Plans() (r string, exists bool) {
+	v := m.plans
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPlans returns the old "plans" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldPlans(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPlans is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPlans requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPlans: %w", err)
+	}
+	return oldValue.Plans, nil
+}
+
+// ResetPlans resets all changes to the "plans" field.
+func (m *ApprovalMutation) ResetPlans() {
+	m.plans = nil
+}
+
+// SetSnapshot sets the "snapshot" field.
+func (m *ApprovalMutation) SetSnapshot(s string) {
+	m.snapshot = &s
+}
+
+// Snapshot returns the value of the "snapshot" field in the mutation.
+func (m *ApprovalMutation) Snapshot() (r string, exists bool) {
+	v := m.snapshot
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSnapshot returns the old "snapshot" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldSnapshot(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSnapshot is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSnapshot requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSnapshot: %w", err)
+	}
+	return oldValue.Snapshot, nil
+}
+
+// ResetSnapshot resets all changes to the "snapshot" field.
+func (m *ApprovalMutation) ResetSnapshot() {
+	m.snapshot = nil
+}
+
+// SetRequestedAt sets the "requested_at" field.
+func (m *ApprovalMutation) SetRequestedAt(i int64) {
+	m.requested_at = &i
+	m.addrequested_at = nil
+}
+
+// RequestedAt returns the value of the "requested_at" field in the mutation.
+func (m *ApprovalMutation) RequestedAt() (r int64, exists bool) {
+	v := m.requested_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRequestedAt returns the old "requested_at" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldRequestedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRequestedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRequestedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRequestedAt: %w", err)
+	}
+	return oldValue.RequestedAt, nil
+}
+
+// AddRequestedAt adds i to the "requested_at" field.
+func (m *ApprovalMutation) AddRequestedAt(i int64) {
+	if m.addrequested_at != nil {
+		*m.addrequested_at += i
+	} else {
+		m.addrequested_at = &i
+	}
+}
+
+// AddedRequestedAt returns the value that was added to the "requested_at" field in this mutation.
+func (m *ApprovalMutation) AddedRequestedAt() (r int64, exists bool) {
+	v := m.addrequested_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRequestedAt resets all changes to the "requested_at" field.
+func (m *ApprovalMutation) ResetRequestedAt() {
+	m.requested_at = nil
+	m.addrequested_at = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *ApprovalMutation) SetExpiresAt(i int64) {
+	m.expires_at = &i
+	m.addexpires_at = nil
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *ApprovalMutation) ExpiresAt() (r int64, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldExpiresAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// AddExpiresAt adds i to the "expires_at" field.
+func (m *ApprovalMutation) AddExpiresAt(i int64) {
+	if m.addexpires_at != nil {
+		*m.addexpires_at += i
+	} else {
+		m.addexpires_at = &i
+	}
+}
+
+// AddedExpiresAt returns the value that was added to the "expires_at" field in this mutation.
+func (m *ApprovalMutation) AddedExpiresAt() (r int64, exists bool) {
+	v := m.addexpires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *ApprovalMutation) ResetExpiresAt() {
+	m.expires_at = nil
+	m.addexpires_at = nil
+}
+
+// SetDecidedBy sets the "decided_by" field.
+func (m *ApprovalMutation) SetDecidedBy(s string) {
+	m.decided_by = &s
+}
+
+// DecidedBy returns the value of the "decided_by" field in the mutation.
+func (m *ApprovalMutation) DecidedBy() (r string, exists bool) {
+	v := m.decided_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDecidedBy returns the old "decided_by" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldDecidedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDecidedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDecidedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDecidedBy: %w", err)
+	}
+	return oldValue.DecidedBy, nil
+}
+
+// ResetDecidedBy resets all changes to the "decided_by" field.
+func (m *ApprovalMutation) ResetDecidedBy() {
+	m.decided_by = nil
+}
+
+// SetDecidedAt sets the "decided_at" field.
+func (m *ApprovalMutation) SetDecidedAt(i int64) {
+	m.decided_at = &i
+	m.adddecided_at = nil
+}
+
+// DecidedAt returns the value of the "decided_at" field in the mutation.
+func (m *ApprovalMutation) DecidedAt() (r int64, exists bool) {
+	v := m.decided_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDecidedAt returns the old "decided_at" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldDecidedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDecidedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDecidedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDecidedAt: %w", err)
+	}
+	return oldValue.DecidedAt, nil
+}
+
+// AddDecidedAt adds i to the "decided_at" field.
+func (m *ApprovalMutation) AddDecidedAt(i int64) {
+	if m.adddecided_at != nil {
+		*m.adddecided_at += i
+	} else {
+		m.adddecided_at = &i
+	}
+}
+
+// AddedDecidedAt returns the value that was added to the "decided_at" field in this mutation.
+func (m *ApprovalMutation) AddedDecidedAt() (r int64, exists bool) {
+	v := m.adddecided_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetDecidedAt resets all changes to the "decided_at" field.
+func (m *ApprovalMutation) ResetDecidedAt() {
+	m.decided_at = nil
+	m.adddecided_at = nil
+}
+
+// Where appends a list predicates to the ApprovalMutation builder.
+func (m *ApprovalMutation) Where(ps ...predicate.Approval) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ApprovalMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ApprovalMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Approval, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ApprovalMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ApprovalMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Approval).
+func (m *ApprovalMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ApprovalMutation) Fields() []string {
+	fields := make([]string, 0, 9)
+	if m.attempt != nil {
+		fields = append(fields, approval.FieldAttempt)
+	}
+	if m.state != nil {
+		fields = append(fields, approval.FieldState)
+	}
+	if m.digest != nil {
+		fields = append(fields, approval.FieldDigest)
+	}
+	if m.plans != nil {
+		fields = append(fields, approval.FieldPlans)
+	}
+	if m.snapshot != nil {
+		fields = append(fields, approval.FieldSnapshot)
+	}
+	if m.requested_at != nil {
+		fields = append(fields, approval.FieldRequestedAt)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, approval.FieldExpiresAt)
+	}
+	if m.decided_by != nil {
+		fields = append(fields, approval.FieldDecidedBy)
+	}
+	if m.decided_at != nil {
+		fields = append(fields, approval.FieldDecidedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ApprovalMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case approval.FieldAttempt:
+		return m.Attempt()
+	case approval.FieldState:
+		return m.State()
+	case approval.FieldDigest:
+		return m.Digest()
+	case approval.FieldPlans:
+		return m.Plans()
+	case approval.FieldSnapshot:
+		return m.Snapshot()
+	case approval.FieldRequestedAt:
+		return m.RequestedAt()
+	case approval.FieldExpiresAt:
+		return m.ExpiresAt()
+	case approval.FieldDecidedBy:
+		return m.DecidedBy()
+	case approval.FieldDecidedAt:
+		return m.DecidedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ApprovalMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case approval.FieldAttempt:
+		return m.OldAttempt(ctx)
+	case approval.FieldState:
+		return m.OldState(ctx)
+	case approval.FieldDigest:
+		return m.OldDigest(ctx)
+	case approval.FieldPlans:
+		return m.OldPlans(ctx)
+	case approval.FieldSnapshot:
+		return m.OldSnapshot(ctx)
+	case approval.FieldRequestedAt:
+		return m.OldRequestedAt(ctx)
+	case approval.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	case approval.FieldDecidedBy:
+		return m.OldDecidedBy(ctx)
+	case approval.FieldDecidedAt:
+		return m.OldDecidedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown Approval field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ApprovalMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case approval.FieldAttempt:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAttempt(v)
+		return nil
+	case approval.FieldState:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case approval.FieldDigest:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDigest(v)
+		return nil
+	case approval.FieldPlans:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPlans(v)
+		return nil
+	case approval.FieldSnapshot:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSnapshot(v)
+		return nil
+	case approval.FieldRequestedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRequestedAt(v)
+		return nil
+	case approval.FieldExpiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	case approval.FieldDecidedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDecidedBy(v)
+		return nil
+	case approval.FieldDecidedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDecidedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Approval field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ApprovalMutation) AddedFields() []string {
+	var fields []string
+	if m.addattempt != nil {
+		fields = append(fields, approval.FieldAttempt)
+	}
+	if m.addrequested_at != nil {
+		fields = append(fields, approval.FieldRequestedAt)
+	}
+	if m.addexpires_at != nil {
+		fields = append(fields, approval.FieldExpiresAt)
+	}
+	if m.adddecided_at != nil {
+		fields = append(fields, approval.FieldDecidedAt)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ApprovalMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case approval.FieldAttempt:
+		return m.AddedAttempt()
+	case approval.FieldRequestedAt:
+		return m.AddedRequestedAt()
+	case approval.FieldExpiresAt:
+		return m.AddedExpiresAt()
+	case approval.FieldDecidedAt:
+		return m.AddedDecidedAt()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ApprovalMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case approval.FieldAttempt:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddAttempt(v)
+		return nil
+	case approval.FieldRequestedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRequestedAt(v)
+		return nil
+	case approval.FieldExpiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddExpiresAt(v)
+		return nil
+	case approval.FieldDecidedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddDecidedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Approval numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ApprovalMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ApprovalMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ApprovalMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown Approval nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ApprovalMutation) ResetField(name string) error {
+	switch name {
+	case approval.FieldAttempt:
+		m.ResetAttempt()
+		return nil
+	case approval.FieldState:
+		m.ResetState()
+		return nil
+	case approval.FieldDigest:
+		m.ResetDigest()
+		return nil
+	case approval.FieldPlans:
+		m.ResetPlans()
+		return nil
+	case approval.FieldSnapshot:
+		m.ResetSnapshot()
+		return nil
+	case approval.FieldRequestedAt:
+		m.ResetRequestedAt()
+		return nil
+	case approval.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	case approval.FieldDecidedBy:
+		m.ResetDecidedBy()
+		return nil
+	case approval.FieldDecidedAt:
+		m.ResetDecidedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Approval field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ApprovalMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ApprovalMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ApprovalMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ApprovalMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ApprovalMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ApprovalMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ApprovalMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown Approval unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ApprovalMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown Approval edge %s", name)
+}
+
+// AuditEventMutation represents an operation that mutates the AuditEvent nodes in the graph.
+type AuditEventMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *int64
+	at             *int64
+	addat          *int64
+	actor          *string
+	token_id       *string
+	scopes         *string
+	method         *string
+	object         *string
+	instance_id    *int64
+	addinstance_id *int64
+	peer           *string
+	request_id     *string
+	code           *string
+	details        *map[string]string
+	clearedFields  map[string]struct{}
+	done           bool
+	oldValue       func(context.Context) (*AuditEvent, error)
+	predicates     []predicate.AuditEvent
+}
+
+var _ ent.Mutation = (*AuditEventMutation)(nil)
+
+// auditeventOption allows management of the mutation configuration using functional options.
+type auditeventOption func(*AuditEventMutation)
+
+// newAuditEventMutation creates new mutation for the AuditEvent entity.
+func newAuditEventMutation(c config, op Op, opts ...auditeventOption) *AuditEventMutation {
+	m := &AuditEventMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeAuditEvent,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withAuditEventID sets the ID field of the mutation.
+func withAuditEventID(id int64) auditeventOption {
+	return func(m *AuditEventMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *AuditEvent
+		)
+		m.oldValue = func(ctx context.Context) (*AuditEvent, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().AuditEvent.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withAuditEvent sets the old AuditEvent of the mutation.
+func withAuditEvent(node *AuditEvent) auditeventOption {
+	return func(m *AuditEventMutation) {
+		m.oldValue = func(context.Context) (*AuditEvent, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m AuditEventMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m AuditEventMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of AuditEvent entities.
+func (m *AuditEventMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *AuditEventMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *AuditEventMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().AuditEvent.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetAt sets the "at" field.
+func (m *AuditEventMutation) SetAt(i int64) {
+	m.at = &i
+	m.addat = nil
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *AuditEventMutation) At() (r int64, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// AddAt adds i to the "at" field.
+func (m *AuditEventMutation) AddAt(i int64) {
+	if m.addat != nil {
+		*m.addat += i
+	} else {
+		m.addat = &i
+	}
+}
+
+// AddedAt returns the value that was added to the "at" field in this mutation.
+func (m *AuditEventMutation) AddedAt() (r int64, exists bool) {
+	v := m.addat
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *AuditEventMutation) ResetAt() {
+	m.at = nil
+	m.addat = nil
+}
+
+// SetActor sets the "actor" field.
+func (m *AuditEventMutation) SetActor(s string) {
+	m.actor = &s
+}
+
+// Actor returns the value of the "actor" field in the mutation.
+func (m *AuditEventMutation) Actor() (r string, exists bool) {
+	v := m.actor
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldActor returns the old "actor" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldActor(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldActor is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldActor requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldActor: %w", err)
+	}
+	return oldValue.Actor, nil
+}
+
+// ResetActor resets all changes to the "actor" field.
+func (m *AuditEventMutation) ResetActor() {
+	m.actor = nil
+}
+
+// SetTokenID sets the "token_id" field.
+func (m *AuditEventMutation) SetTokenID(s string) {
+	m.token_id = &s
+}
+
+// TokenID returns the value of the "token_id" field in the mutation.
+func (m *AuditEventMutation) TokenID() (r string, exists bool) {
+	v := m.token_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTokenID returns the old "token_id" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldTokenID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTokenID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTokenID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTokenID: %w", err)
+	}
+	return oldValue.TokenID, nil
+}
+
+// ResetTokenID resets all changes to the "token_id" field.
+func (m *AuditEventMutation) ResetTokenID() {
+	m.token_id = nil
+}
+
+// SetScopes sets the "scopes" field.
+func (m *AuditEventMutation) SetScopes(s string) {
+	m.scopes = &s
+}
+
+// Scopes returns the value of the "scopes" field in the mutation.
+func (m *AuditEventMutation) Scopes() (r string, exists bool) {
+	v := m.scopes
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldScopes returns the old "scopes" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldScopes(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldScopes is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldScopes requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldScopes: %w", err)
+	}
+	return oldValue.Scopes, nil
+}
+
+// ResetScopes resets all changes to the "scopes" field.
+func (m *AuditEventMutation) ResetScopes() {
+	m.scopes = nil
+}
+
+// SetMethod sets the "method" field.
+func (m *AuditEventMutation) SetMethod(s string) {
+	m.method = &s
+}
+
+// Method returns the value of the "method" field in the mutation.
+func (m *AuditEventMutation) Method() (r string, exists bool) {
+	v := m.method
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMethod returns the old "method" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldMethod(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMethod is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMethod requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMethod: %w", err)
+	}
+	return oldValue.Method, nil
+}
+
+// ResetMethod resets all changes to the "method" field.
+func (m *AuditEventMutation) ResetMethod() {
+	m.method = nil
+}
+
+// SetObject sets the "object" field.
+func (m *AuditEventMutation) SetObject(s string) {
+	m.object = &s
+}
+
+// Object returns the value of the "object" field in the mutation.
+func (m *AuditEventMutation) Object() (r string, exists bool) {
+	v := m.object
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldObject returns the old "object" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldObject(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldObject is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldObject requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldObject: %w", err)
+	}
+	return oldValue.Object, nil
+}
+
+// ResetObject resets all changes to the "object" field.
+func (m *AuditEventMutation) ResetObject() {
+	m.object = nil
+}
+
+// SetInstanceID sets the "instance_id" field.
+func (m *AuditEventMutation) SetInstanceID(i int64) {
+	m.instance_id = &i
+	m.addinstance_id = nil
+}
+
+// InstanceID returns the value of the "instance_id" field in the mutation.
+func (m *AuditEventMutation) InstanceID() (r int64, exists bool) {
+	v := m.instance_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInstanceID returns the old "instance_id" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldInstanceID(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInstanceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInstanceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInstanceID: %w", err)
+	}
+	return oldValue.InstanceID, nil
+}
+
+// AddInstanceID adds i to the "instance_id" field.
+func (m *AuditEventMutation) AddInstanceID(i int64) {
+	if m.addinstance_id != nil {
+		*m.addinstance_id += i
+	} else {
+		m.addinstance_id = &i
+	}
+}
+
+// AddedInstanceID returns the value that was added to the "instance_id" field in this mutation.
+func (m *AuditEventMutation) AddedInstanceID() (r int64, exists bool) {
+	v := m.addinstance_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetInstanceID resets all changes to the "instance_id" field.
+func (m *AuditEventMutation) ResetInstanceID() {
+	m.instance_id = nil
+	m.addinstance_id = nil
+}
+
+// SetPeer sets the "peer" field.
+func (m *AuditEventMutation) SetPeer(s string) {
+	m.peer = &s
+}
+
+// Peer returns the value of the "peer" field in the mutation.
+func (m *AuditEventMutation) Peer() (r string, exists bool) {
+	v := m.peer
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPeer returns the old "peer" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldPeer(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPeer is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPeer requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPeer: %w", err)
+	}
+	return oldValue.Peer, nil
+}
+
+// ResetPeer resets all changes to the "peer" field.
+func (m *AuditEventMutation) ResetPeer() {
+	m.peer = nil
+}
+
+// SetRequestID sets the "request_id" field.
+func (m *AuditEventMutation) SetRequestID(s string) {
+	m.request_id = &s
+}
+
+// RequestID returns the value of the "request_id" field in the mutation.
+func (m *AuditEventMutation) RequestID() (r string, exists bool) {
+	v := m.request_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRequestID returns the old "request_id" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldRequestID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRequestID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRequestID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRequestID: %w", err)
+	}
+	return oldValue.RequestID, nil
+}
+
+// ResetRequestID resets all changes to the "request_id" field.
+func (m *AuditEventMutation) ResetRequestID() {
+	m.request_id = nil
+}
+
+// SetCode sets the "code" field.
+func (m *AuditEventMutation) SetCode(s string) {
+	m.code = &s
+}
+
+// Code returns the value of the "code" field in the mutation.
+func (m *AuditEventMutation) Code() (r string, exists bool) {
+	v := m.code
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCode returns the old "code" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldCode(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCode is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCode requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCode: %w", err)
+	}
+	return oldValue.Code, nil
+}
+
+// ResetCode resets all changes to the "code" field.
+func (m *AuditEventMutation) ResetCode() {
+	m.code = nil
+}
+
+// SetDetails sets the "details" field.
+func (m *AuditEventMutation) SetDetails(value map[string]string) {
+	m.details = &value
+}
+
+// Details returns the value of the "details" field in the mutation.
+func (m *AuditEventMutation) Details() (r map[string]string, exists bool) {
+	v := m.details
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDetails returns the old "details" field's value of the AuditEvent entity.
+// If the AuditEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditEventMutation) OldDetails(ctx context.Context) (v map[string]string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDetails is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDetails requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDetails: %w", err)
+	}
+	return oldValue.Details, nil
+}
+
+// ClearDetails clears the value of the "details" field.
+func (m *AuditEventMutation) ClearDetails() {
+	m.details = nil
+	m.clearedFields[auditevent.FieldDetails] = struct{}{}
+}
+
+// DetailsCleared returns if the "details" field was cleared in this mutation.
+func (m *AuditEventMutation) DetailsCleared() bool {
+	_, ok := m.clearedFields[auditevent.FieldDetails]
+	return ok
+}
+
+// ResetDetails resets all changes to the "details" field.
+func (m *AuditEventMutation) ResetDetails() {
+	m.details = nil
+	delete(m.clearedFields, auditevent.FieldDetails)
+}
+
+// Where appends a list predicates to the AuditEventMutation builder.
+func (m *AuditEventMutation) Where(ps ...predicate.AuditEvent) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the AuditEventMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *AuditEventMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.AuditEvent, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *AuditEventMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *AuditEventMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (AuditEvent).
+func (m *AuditEventMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *AuditEventMutation) Fields() []string {
+	fields := make([]string, 0, 11)
+	if m.at != nil {
+		fields = append(fields, auditevent.FieldAt)
+	}
+	if m.actor != nil {
+		fields = append(fields, auditevent.FieldActor)
+	}
+	if m.token_id != nil {
+		fields = append(fields, auditevent.FieldTokenID)
+	}
+	if m.scopes != nil {
+		fields = append(fields, auditevent.FieldScopes)
+	}
+	if m.method != nil {
+		fields = append(fields, auditevent.FieldMethod)
+	}
+	if m.object != nil {
+		fields = append(fields, auditevent.FieldObject)
+	}
+	if m.instance_id != nil {
+		fields = append(fields, auditevent.FieldInstanceID)
+	}
+	if m.peer != nil {
+		fields = append(fields, auditevent.FieldPeer)
+	}
+	if m.request_id != nil {
+		fields = append(fields, auditevent.FieldRequestID)
+	}
+	if m.code != nil {
+		fields = append(fields, auditevent.FieldCode)
+	}
+	if m.details != nil {
+		fields = append(fields, auditevent.FieldDetails)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *AuditEventMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case auditevent.FieldAt:
+		return m.At()
+	case auditevent.FieldActor:
+		return m.Actor()
+	case auditevent.FieldTokenID:
+		return m.TokenID()
+	case auditevent.FieldScopes:
+		return m.Scopes()
+	case auditevent.FieldMethod:
+		return m.Method()
+	case auditevent.FieldObject:
+		return m.Object()
+	case auditevent.FieldInstanceID:
+		return m.InstanceID()
+	case auditevent.FieldPeer:
+		return m.Peer()
+	case auditevent.FieldRequestID:
+		return m.RequestID()
+	case auditevent.FieldCode:
+		return m.Code()
+	case auditevent.FieldDetails:
+		return m.Details()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *AuditEventMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case auditevent.FieldAt:
+		return m.OldAt(ctx)
+	case auditevent.FieldActor:
+		return m.OldActor(ctx)
+	case auditevent.FieldTokenID:
+		return m.OldTokenID(ctx)
+	case auditevent.FieldScopes:
+		return m.OldScopes(ctx)
+	case auditevent.FieldMethod:
+		return m.OldMethod(ctx)
+	case auditevent.FieldObject:
+		return m.OldObject(ctx)
+	case auditevent.FieldInstanceID:
+		return m.OldInstanceID(ctx)
+	case auditevent.FieldPeer:
+		return m.OldPeer(ctx)
+	case auditevent.FieldRequestID:
+		return m.OldRequestID(ctx)
+	case auditevent.FieldCode:
+		return m.OldCode(ctx)
+	case auditevent.FieldDetails:
+		return m.OldDetails(ctx)
+	}
+	return nil, fmt.Errorf("unknown AuditEvent field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AuditEventMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case auditevent.FieldAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	case auditevent.FieldActor:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetActor(v)
+		return nil
+	case auditevent.FieldTokenID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTokenID(v)
+		return nil
+	case auditevent.FieldScopes:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetScopes(v)
+		return nil
+	case auditevent.FieldMethod:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMethod(v)
+		return nil
+	case auditevent.FieldObject:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetObject(v)
+		return nil
+	case auditevent.FieldInstanceID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInstanceID(v)
+		return nil
+	case auditevent.FieldPeer:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPeer(v)
+		return nil
+	case auditevent.FieldRequestID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRequestID(v)
+		return nil
+	case auditevent.FieldCode:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCode(v)
+		return nil
+	case auditevent.FieldDetails:
+		v, ok := value.(map[string]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDetails(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AuditEvent field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *AuditEventMutation) AddedFields() []string {
+	var fields []string
+	if m.addat != nil {
+		fields = append(fields, auditevent.FieldAt)
+	}
+	if m.addinstance_id != nil {
+		fields = append(fields, auditevent.FieldInstanceID)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *AuditEventMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case auditevent.FieldAt:
+		return m.AddedAt()
+	case auditevent.FieldInstanceID:
+		return m.AddedInstanceID()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AuditEventMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case auditevent.FieldAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddAt(v)
+		return nil
+	case auditevent.FieldInstanceID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddInstanceID(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AuditEvent numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *AuditEventMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(auditevent.FieldDetails) {
+		fields = append(fields, auditevent.FieldDetails)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *AuditEventMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *AuditEventMutation) ClearField(name string) error {
+	switch name {
+	case auditevent.FieldDetails:
+		m.ClearDetails()
+		return nil
+	}
+	return fmt.Errorf("unknown AuditEvent nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *AuditEventMutation) ResetField(name string) error {
+	switch name {
+	case auditevent.FieldAt:
+		m.ResetAt()
+		return nil
+	case auditevent.FieldActor:
+		m.ResetActor()
+		return nil
+	case auditevent.FieldTokenID:
+		m.ResetTokenID()
+		return nil
+	case auditevent.FieldScopes:
+		m.ResetScopes()
+		return nil
+	case auditevent.FieldMethod:
+		m.ResetMethod()
+		return nil
+	case auditevent.FieldObject:
+		m.ResetObject()
+		return nil
+	case auditevent.FieldInstanceID:
+		m.ResetInstanceID()
+		return nil
+	case auditevent.FieldPeer:
+		m.ResetPeer()
+		return nil
+	case auditevent.FieldRequestID:
+		m.ResetRequestID()
+		return nil
+	case auditevent.FieldCode:
+		m.ResetCode()
+		return nil
+	case auditevent.FieldDetails:
+		m.ResetDetails()
+		return nil
+	}
+	return fmt.Errorf("unknown AuditEvent field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *AuditEventMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *AuditEventMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *AuditEventMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *AuditEventMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *AuditEventMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *AuditEventMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *AuditEventMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown AuditEvent unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *AuditEventMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown AuditEvent edge %s", name)
 }
 
 // BackfillMutation represents an operation that mutates the Backfill nodes in the graph.
@@ -4700,6 +6719,1435 @@ func (m *ExecutionMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Execution edge %s", name)
 }
 
+// ExecutionFileMutation represents an operation that mutates the ExecutionFile nodes in the graph.
+type ExecutionFileMutation struct {
+	config
+	op              Op
+	typ             string
+	id              *int64
+	execution_id    *int64
+	addexecution_id *int64
+	attempt         *int
+	addattempt      *int
+	task            *string
+	remote          *string
+	action          *string
+	state           *string
+	_path           *string
+	size            *int64
+	addsize         *int64
+	reason          *string
+	message         *string
+	at              *int64
+	addat           *int64
+	clearedFields   map[string]struct{}
+	done            bool
+	oldValue        func(context.Context) (*ExecutionFile, error)
+	predicates      []predicate.ExecutionFile
+}
+
+var _ ent.Mutation = (*ExecutionFileMutation)(nil)
+
+// executionfileOption allows management of the mutation configuration using functional options.
+type executionfileOption func(*ExecutionFileMutation)
+
+// newExecutionFileMutation creates new mutation for the ExecutionFile entity.
+func newExecutionFileMutation(c config, op Op, opts ...executionfileOption) *ExecutionFileMutation {
+	m := &ExecutionFileMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeExecutionFile,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withExecutionFileID sets the ID field of the mutation.
+func withExecutionFileID(id int64) executionfileOption {
+	return func(m *ExecutionFileMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *ExecutionFile
+		)
+		m.oldValue = func(ctx context.Context) (*ExecutionFile, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().ExecutionFile.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withExecutionFile sets the old ExecutionFile of the mutation.
+func withExecutionFile(node *ExecutionFile) executionfileOption {
+	return func(m *ExecutionFileMutation) {
+		m.oldValue = func(context.Context) (*ExecutionFile, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ExecutionFileMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ExecutionFileMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of ExecutionFile entities.
+func (m *ExecutionFileMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ExecutionFileMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ExecutionFileMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().ExecutionFile.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetExecutionID sets the "execution_id" field.
+func (m *ExecutionFileMutation) SetExecutionID(i int64) {
+	m.execution_id = &i
+	m.addexecution_id = nil
+}
+
+// ExecutionID returns the value of the "execution_id" field in the mutation.
+func (m *ExecutionFileMutation) ExecutionID() (r int64, exists bool) {
+	v := m.execution_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExecutionID returns the old "execution_id" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldExecutionID(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExecutionID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExecutionID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExecutionID: %w", err)
+	}
+	return oldValue.ExecutionID, nil
+}
+
+// AddExecutionID adds i to the "execution_id" field.
+func (m *ExecutionFileMutation) AddExecutionID(i int64) {
+	if m.addexecution_id != nil {
+		*m.addexecution_id += i
+	} else {
+		m.addexecution_id = &i
+	}
+}
+
+// AddedExecutionID returns the value that was added to the "execution_id" field in this mutation.
+func (m *ExecutionFileMutation) AddedExecutionID() (r int64, exists bool) {
+	v := m.addexecution_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetExecutionID resets all changes to the "execution_id" field.
+func (m *ExecutionFileMutation) ResetExecutionID() {
+	m.execution_id = nil
+	m.addexecution_id = nil
+}
+
+// SetAttempt sets the "attempt" field.
+func (m *ExecutionFileMutation) SetAttempt(i int) {
+	m.attempt = &i
+	m.addattempt = nil
+}
+
+// Attempt returns the value of the "attempt" field in the mutation.
+func (m *ExecutionFileMutation) Attempt() (r int, exists bool) {
+	v := m.attempt
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAttempt returns the old "attempt" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldAttempt(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAttempt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAttempt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAttempt: %w", err)
+	}
+	return oldValue.Attempt, nil
+}
+
+// AddAttempt adds i to the "attempt" field.
+func (m *ExecutionFileMutation) AddAttempt(i int) {
+	if m.addattempt != nil {
+		*m.addattempt += i
+	} else {
+		m.addattempt = &i
+	}
+}
+
+// AddedAttempt returns the value that was added to the "attempt" field in this mutation.
+func (m *ExecutionFileMutation) AddedAttempt() (r int, exists bool) {
+	v := m.addattempt
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetAttempt resets all changes to the "attempt" field.
+func (m *ExecutionFileMutation) ResetAttempt() {
+	m.attempt = nil
+	m.addattempt = nil
+}
+
+// SetTask sets the "task" field.
+func (m *ExecutionFileMutation) SetTask(s string) {
+	m.task = &s
+}
+
+// Task returns the value of the "task" field in the mutation.
+func (m *ExecutionFileMutation) Task() (r string, exists bool) {
+	v := m.task
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTask returns the old "task" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldTask(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTask is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTask requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTask: %w", err)
+	}
+	return oldValue.Task, nil
+}
+
+// ResetTask resets all changes to the "task" field.
+func (m *ExecutionFileMutation) ResetTask() {
+	m.task = nil
+}
+
+// SetRemote sets the "remote" field.
+func (m *ExecutionFileMutation) SetRemote(s string) {
+	m.remote = &s
+}
+
+// Remote returns the value of the "remote" field in the mutation.
+func (m *ExecutionFileMutation) Remote() (r string, exists bool) {
+	v := m.remote
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRemote returns the old "remote" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldRemote(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRemote is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRemote requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRemote: %w", err)
+	}
+	return oldValue.Remote, nil
+}
+
+// ResetRemote resets all changes to the "remote" field.
+func (m *ExecutionFileMutation) ResetRemote() {
+	m.remote = nil
+}
+
+// SetAction sets the "action" field.
+func (m *ExecutionFileMutation) SetAction(s string) {
+	m.action = &s
+}
+
+// Action returns the value of the "action" field in the mutation.
+func (m *ExecutionFileMutation) Action() (r string, exists bool) {
+	v := m.action
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAction returns the old "action" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldAction(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAction is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAction requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAction: %w", err)
+	}
+	return oldValue.Action, nil
+}
+
+// ResetAction resets all changes to the "action" field.
+func (m *ExecutionFileMutation) ResetAction() {
+	m.action = nil
+}
+
+// SetState sets the "state" field.
+func (m *ExecutionFileMutation) SetState(s string) {
+	m.state = &s
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *ExecutionFileMutation) State() (r string, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldState(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *ExecutionFileMutation) ResetState() {
+	m.state = nil
+}
+
+// SetPath sets the "path" field.
+func (m *ExecutionFileMutation) SetPath(s string) {
+	m._path = &s
+}
+
+// Path returns the value of the "path" field in the mutation.
+func (m *ExecutionFileMutation) Path() (r string, exists bool) {
+	v := m._path
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPath returns the old "path" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldPath(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPath is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPath requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPath: %w", err)
+	}
+	return oldValue.Path, nil
+}
+
+// ResetPath resets all changes to the "path" field.
+func (m *ExecutionFileMutation) ResetPath() {
+	m._path = nil
+}
+
+// SetSize sets the "size" field.
+func (m *ExecutionFileMutation) SetSize(i int64) {
+	m.size = &i
+	m.addsize = nil
+}
+
+// Size returns the value of the "size" field in the mutation.
+func (m *ExecutionFileMutation) Size() (r int64, exists bool) {
+	v := m.size
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSize returns the old "size" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldSize(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSize is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSize requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSize: %w", err)
+	}
+	return oldValue.Size, nil
+}
+
+// AddSize adds i to the "size" field.
+func (m *ExecutionFileMutation) AddSize(i int64) {
+	if m.addsize != nil {
+		*m.addsize += i
+	} else {
+		m.addsize = &i
+	}
+}
+
+// AddedSize returns the value that was added to the "size" field in this mutation.
+func (m *ExecutionFileMutation) AddedSize() (r int64, exists bool) {
+	v := m.addsize
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSize resets all changes to the "size" field.
+func (m *ExecutionFileMutation) ResetSize() {
+	m.size = nil
+	m.addsize = nil
+}
+
+// SetReason sets the "reason" field.
+func (m *ExecutionFileMutation) SetReason(s string) {
+	m.reason = &s
+}
+
+// Reason returns the value of the "reason" field in the mutation.
+func (m *ExecutionFileMutation) Reason() (r string, exists bool) {
+	v := m.reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldReason returns the old "reason" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldReason(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldReason: %w", err)
+	}
+	return oldValue.Reason, nil
+}
+
+// ResetReason resets all changes to the "reason" field.
+func (m *ExecutionFileMutation) ResetReason() {
+	m.reason = nil
+}
+
+// SetMessage sets the "message" field.
+func (m *ExecutionFileMutation) SetMessage(s string) {
+	m.message = &s
+}
+
+// Message returns the value of the "message" field in the mutation.
+func (m *ExecutionFileMutation) Message() (r string, exists bool) {
+	v := m.message
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMessage returns the old "message" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldMessage(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMessage is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMessage requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMessage: %w", err)
+	}
+	return oldValue.Message, nil
+}
+
+// ResetMessage resets all changes to the "message" field.
+func (m *ExecutionFileMutation) ResetMessage() {
+	m.message = nil
+}
+
+// SetAt sets the "at" field.
+func (m *ExecutionFileMutation) SetAt(i int64) {
+	m.at = &i
+	m.addat = nil
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *ExecutionFileMutation) At() (r int64, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the ExecutionFile entity.
+// If the ExecutionFile object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ExecutionFileMutation) OldAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// AddAt adds i to the "at" field.
+func (m *ExecutionFileMutation) AddAt(i int64) {
+	if m.addat != nil {
+		*m.addat += i
+	} else {
+		m.addat = &i
+	}
+}
+
+// AddedAt returns the value that was added to the "at" field in this mutation.
+func (m *ExecutionFileMutation) AddedAt() (r int64, exists bool) {
+	v := m.addat
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *ExecutionFileMutation) ResetAt() {
+	m.at = nil
+	m.addat = nil
+}
+
+// Where appends a list predicates to the ExecutionFileMutation builder.
+func (m *ExecutionFileMutation) Where(ps ...predicate.ExecutionFile) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ExecutionFileMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ExecutionFileMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.ExecutionFile, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ExecutionFileMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ExecutionFileMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (ExecutionFile).
+func (m *ExecutionFileMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ExecutionFileMutation) Fields() []string {
+	fields := make([]string, 0, 11)
+	if m.execution_id != nil {
+		fields = append(fields, executionfile.FieldExecutionID)
+	}
+	if m.attempt != nil {
+		fields = append(fields, executionfile.FieldAttempt)
+	}
+	if m.task != nil {
+		fields = append(fields, executionfile.FieldTask)
+	}
+	if m.remote != nil {
+		fields = append(fields, executionfile.FieldRemote)
+	}
+	if m.action != nil {
+		fields = append(fields, executionfile.FieldAction)
+	}
+	if m.state != nil {
+		fields = append(fields, executionfile.FieldState)
+	}
+	if m._path != nil {
+		fields = append(fields, executionfile.FieldPath)
+	}
+	if m.size != nil {
+		fields = append(fields, executionfile.FieldSize)
+	}
+	if m.reason != nil {
+		fields = append(fields, executionfile.FieldReason)
+	}
+	if m.message != nil {
+		fields = append(fields, executionfile.FieldMessage)
+	}
+	if m.at != nil {
+		fields = append(fields, executionfile.FieldAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ExecutionFileMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case executionfile.FieldExecutionID:
+		return m.ExecutionID()
+	case executionfile.FieldAttempt:
+		return m.Attempt()
+	case executionfile.FieldTask:
+		return m.Task()
+	case executionfile.FieldRemote:
+		return m.Remote()
+	case executionfile.FieldAction:
+		return m.Action()
+	case executionfile.FieldState:
+		return m.State()
+	case executionfile.FieldPath:
+		return m.Path()
+	case executionfile.FieldSize:
+		return m.Size()
+	case executionfile.FieldReason:
+		return m.Reason()
+	case executionfile.FieldMessage:
+		return m.Message()
+	case executionfile.FieldAt:
+		return m.At()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ExecutionFileMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case executionfile.FieldExecutionID:
+		return m.OldExecutionID(ctx)
+	case executionfile.FieldAttempt:
+		return m.OldAttempt(ctx)
+	case executionfile.FieldTask:
+		return m.OldTask(ctx)
+	case executionfile.FieldRemote:
+		return m.OldRemote(ctx)
+	case executionfile.FieldAction:
+		return m.OldAction(ctx)
+	case executionfile.FieldState:
+		return m.OldState(ctx)
+	case executionfile.FieldPath:
+		return m.OldPath(ctx)
+	case executionfile.FieldSize:
+		return m.OldSize(ctx)
+	case executionfile.FieldReason:
+		return m.OldReason(ctx)
+	case executionfile.FieldMessage:
+		return m.OldMessage(ctx)
+	case executionfile.FieldAt:
+		return m.OldAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown ExecutionFile field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ExecutionFileMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case executionfile.FieldExecutionID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExecutionID(v)
+		return nil
+	case executionfile.FieldAttempt:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAttempt(v)
+		return nil
+	case executionfile.FieldTask:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTask(v)
+		return nil
+	case executionfile.FieldRemote:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRemote(v)
+		return nil
+	case executionfile.FieldAction:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAction(v)
+		return nil
+	case executionfile.FieldState:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case executionfile.FieldPath:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPath(v)
+		return nil
+	case executionfile.FieldSize:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSize(v)
+		return nil
+	case executionfile.FieldReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetReason(v)
+		return nil
+	case executionfile.FieldMessage:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMessage(v)
+		return nil
+	case executionfile.FieldAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ExecutionFile field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ExecutionFileMutation) AddedFields() []string {
+	var fields []string
+	if m.addexecution_id != nil {
+		fields = append(fields, executionfile.FieldExecutionID)
+	}
+	if m.addattempt != nil {
+		fields = append(fields, executionfile.FieldAttempt)
+	}
+	if m.addsize != nil {
+		fields = append(fields, executionfile.FieldSize)
+	}
+	if m.addat != nil {
+		fields = append(fields, executionfile.FieldAt)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ExecutionFileMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case executionfile.FieldExecutionID:
+		return m.AddedExecutionID()
+	case executionfile.FieldAttempt:
+		return m.AddedAttempt()
+	case executionfile.FieldSize:
+		return m.AddedSize()
+	case executionfile.FieldAt:
+		return m.AddedAt()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ExecutionFileMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case executionfile.FieldExecutionID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddExecutionID(v)
+		return nil
+	case executionfile.FieldAttempt:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddAttempt(v)
+		return nil
+	case executionfile.FieldSize:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSize(v)
+		return nil
+	case executionfile.FieldAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ExecutionFile numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ExecutionFileMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ExecutionFileMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ExecutionFileMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown ExecutionFile nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ExecutionFileMutation) ResetField(name string) error {
+	switch name {
+	case executionfile.FieldExecutionID:
+		m.ResetExecutionID()
+		return nil
+	case executionfile.FieldAttempt:
+		m.ResetAttempt()
+		return nil
+	case executionfile.FieldTask:
+		m.ResetTask()
+		return nil
+	case executionfile.FieldRemote:
+		m.ResetRemote()
+		return nil
+	case executionfile.FieldAction:
+		m.ResetAction()
+		return nil
+	case executionfile.FieldState:
+		m.ResetState()
+		return nil
+	case executionfile.FieldPath:
+		m.ResetPath()
+		return nil
+	case executionfile.FieldSize:
+		m.ResetSize()
+		return nil
+	case executionfile.FieldReason:
+		m.ResetReason()
+		return nil
+	case executionfile.FieldMessage:
+		m.ResetMessage()
+		return nil
+	case executionfile.FieldAt:
+		m.ResetAt()
+		return nil
+	}
+	return fmt.Errorf("unknown ExecutionFile field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ExecutionFileMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ExecutionFileMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ExecutionFileMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ExecutionFileMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ExecutionFileMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ExecutionFileMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ExecutionFileMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown ExecutionFile unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ExecutionFileMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown ExecutionFile edge %s", name)
+}
+
+// FileAnnouncementMutation represents an operation that mutates the FileAnnouncement nodes in the graph.
+type FileAnnouncementMutation struct {
+	config
+	op              Op
+	typ             string
+	id              *int64
+	execution_id    *int64
+	addexecution_id *int64
+	files           *string
+	clearedFields   map[string]struct{}
+	done            bool
+	oldValue        func(context.Context) (*FileAnnouncement, error)
+	predicates      []predicate.FileAnnouncement
+}
+
+var _ ent.Mutation = (*FileAnnouncementMutation)(nil)
+
+// fileannouncementOption allows management of the mutation configuration using functional options.
+type fileannouncementOption func(*FileAnnouncementMutation)
+
+// newFileAnnouncementMutation creates new mutation for the FileAnnouncement entity.
+func newFileAnnouncementMutation(c config, op Op, opts ...fileannouncementOption) *FileAnnouncementMutation {
+	m := &FileAnnouncementMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeFileAnnouncement,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withFileAnnouncementID sets the ID field of the mutation.
+func withFileAnnouncementID(id int64) fileannouncementOption {
+	return func(m *FileAnnouncementMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *FileAnnouncement
+		)
+		m.oldValue = func(ctx context.Context) (*FileAnnouncement, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().FileAnnouncement.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withFileAnnouncement sets the old FileAnnouncement of the mutation.
+func withFileAnnouncement(node *FileAnnouncement) fileannouncementOption {
+	return func(m *FileAnnouncementMutation) {
+		m.oldValue = func(context.Context) (*FileAnnouncement, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m FileAnnouncementMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m FileAnnouncementMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of FileAnnouncement entities.
+func (m *FileAnnouncementMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *FileAnnouncementMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *FileAnnouncementMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().FileAnnouncement.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetExecutionID sets the "execution_id" field.
+func (m *FileAnnouncementMutation) SetExecutionID(i int64) {
+	m.execution_id = &i
+	m.addexecution_id = nil
+}
+
+// ExecutionID returns the value of the "execution_id" field in the mutation.
+func (m *FileAnnouncementMutation) ExecutionID() (r int64, exists bool) {
+	v := m.execution_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExecutionID returns the old "execution_id" field's value of the FileAnnouncement entity.
+// If the FileAnnouncement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FileAnnouncementMutation) OldExecutionID(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExecutionID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExecutionID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExecutionID: %w", err)
+	}
+	return oldValue.ExecutionID, nil
+}
+
+// AddExecutionID adds i to the "execution_id" field.
+func (m *FileAnnouncementMutation) AddExecutionID(i int64) {
+	if m.addexecution_id != nil {
+		*m.addexecution_id += i
+	} else {
+		m.addexecution_id = &i
+	}
+}
+
+// AddedExecutionID returns the value that was added to the "execution_id" field in this mutation.
+func (m *FileAnnouncementMutation) AddedExecutionID() (r int64, exists bool) {
+	v := m.addexecution_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetExecutionID resets all changes to the "execution_id" field.
+func (m *FileAnnouncementMutation) ResetExecutionID() {
+	m.execution_id = nil
+	m.addexecution_id = nil
+}
+
+// SetFiles sets the "files" field.
+func (m *FileAnnouncementMutation) SetFiles(s string) {
+	m.files = &s
+}
+
+// Files returns the value of the "files" field in the mutation.
+func (m *FileAnnouncementMutation) Files() (r string, exists bool) {
+	v := m.files
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFiles returns the old "files" field's value of the FileAnnouncement entity.
+// If the FileAnnouncement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FileAnnouncementMutation) OldFiles(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFiles is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFiles requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFiles: %w", err)
+	}
+	return oldValue.Files, nil
+}
+
+// ResetFiles resets all changes to the "files" field.
+func (m *FileAnnouncementMutation) ResetFiles() {
+	m.files = nil
+}
+
+// Where appends a list predicates to the FileAnnouncementMutation builder.
+func (m *FileAnnouncementMutation) Where(ps ...predicate.FileAnnouncement) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the FileAnnouncementMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *FileAnnouncementMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.FileAnnouncement, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *FileAnnouncementMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *FileAnnouncementMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (FileAnnouncement).
+func (m *FileAnnouncementMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *FileAnnouncementMutation) Fields() []string {
+	fields := make([]string, 0, 2)
+	if m.execution_id != nil {
+		fields = append(fields, fileannouncement.FieldExecutionID)
+	}
+	if m.files != nil {
+		fields = append(fields, fileannouncement.FieldFiles)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *FileAnnouncementMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case fileannouncement.FieldExecutionID:
+		return m.ExecutionID()
+	case fileannouncement.FieldFiles:
+		return m.Files()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *FileAnnouncementMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case fileannouncement.FieldExecutionID:
+		return m.OldExecutionID(ctx)
+	case fileannouncement.FieldFiles:
+		return m.OldFiles(ctx)
+	}
+	return nil, fmt.Errorf("unknown FileAnnouncement field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *FileAnnouncementMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case fileannouncement.FieldExecutionID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExecutionID(v)
+		return nil
+	case fileannouncement.FieldFiles:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFiles(v)
+		return nil
+	}
+	return fmt.Errorf("unknown FileAnnouncement field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *FileAnnouncementMutation) AddedFields() []string {
+	var fields []string
+	if m.addexecution_id != nil {
+		fields = append(fields, fileannouncement.FieldExecutionID)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *FileAnnouncementMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case fileannouncement.FieldExecutionID:
+		return m.AddedExecutionID()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *FileAnnouncementMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case fileannouncement.FieldExecutionID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddExecutionID(v)
+		return nil
+	}
+	return fmt.Errorf("unknown FileAnnouncement numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *FileAnnouncementMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *FileAnnouncementMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *FileAnnouncementMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown FileAnnouncement nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *FileAnnouncementMutation) ResetField(name string) error {
+	switch name {
+	case fileannouncement.FieldExecutionID:
+		m.ResetExecutionID()
+		return nil
+	case fileannouncement.FieldFiles:
+		m.ResetFiles()
+		return nil
+	}
+	return fmt.Errorf("unknown FileAnnouncement field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *FileAnnouncementMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *FileAnnouncementMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *FileAnnouncementMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *FileAnnouncementMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *FileAnnouncementMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *FileAnnouncementMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *FileAnnouncementMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown FileAnnouncement unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *FileAnnouncementMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown FileAnnouncement edge %s", name)
+}
+
 // InstanceMutation represents an operation that mutates the Instance nodes in the graph.
 type InstanceMutation struct {
 	config
@@ -4716,6 +8164,7 @@ type InstanceMutation struct {
 	addpaused_until  *int64
 	pause_reason     *string
 	pause_actor      *string
+	quota            *string
 	clearedFields    map[string]struct{}
 	resources        map[int64]struct{}
 	removedresources map[int64]struct{}
@@ -5147,6 +8596,42 @@ func (m *InstanceMutation) ResetPauseActor() {
 	m.pause_actor = nil
 }
 
+// SetQuota sets the "quota" field.
+func (m *InstanceMutation) SetQuota(s string) {
+	m.quota = &s
+}
+
+// Quota returns the value of the "quota" field in the mutation.
+func (m *InstanceMutation) Quota() (r string, exists bool) {
+	v := m.quota
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldQuota returns the old "quota" field's value of the Instance entity.
+// If the Instance object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InstanceMutation) OldQuota(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldQuota is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldQuota requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldQuota: %w", err)
+	}
+	return oldValue.Quota, nil
+}
+
+// ResetQuota resets all changes to the "quota" field.
+func (m *InstanceMutation) ResetQuota() {
+	m.quota = nil
+}
+
 // AddResourceIDs adds the "resources" edge to the Resource entity by ids.
 func (m *InstanceMutation) AddResourceIDs(ids ...int64) {
 	if m.resources == nil {
@@ -5343,7 +8828,7 @@ func (m *InstanceMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *InstanceMutation) Fields() []string {
-	fields := make([]string, 0, 7)
+	fields := make([]string, 0, 8)
 	if m.title != nil {
 		fields = append(fields, instance.FieldTitle)
 	}
@@ -5364,6 +8849,9 @@ func (m *InstanceMutation) Fields() []string {
 	}
 	if m.pause_actor != nil {
 		fields = append(fields, instance.FieldPauseActor)
+	}
+	if m.quota != nil {
+		fields = append(fields, instance.FieldQuota)
 	}
 	return fields
 }
@@ -5387,6 +8875,8 @@ func (m *InstanceMutation) Field(name string) (ent.Value, bool) {
 		return m.PauseReason()
 	case instance.FieldPauseActor:
 		return m.PauseActor()
+	case instance.FieldQuota:
+		return m.Quota()
 	}
 	return nil, false
 }
@@ -5410,6 +8900,8 @@ func (m *InstanceMutation) OldField(ctx context.Context, name string) (ent.Value
 		return m.OldPauseReason(ctx)
 	case instance.FieldPauseActor:
 		return m.OldPauseActor(ctx)
+	case instance.FieldQuota:
+		return m.OldQuota(ctx)
 	}
 	return nil, fmt.Errorf("unknown Instance field %s", name)
 }
@@ -5467,6 +8959,13 @@ func (m *InstanceMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetPauseActor(v)
+		return nil
+	case instance.FieldQuota:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetQuota(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Instance field %s", name)
@@ -5576,6 +9075,9 @@ func (m *InstanceMutation) ResetField(name string) error {
 		return nil
 	case instance.FieldPauseActor:
 		m.ResetPauseActor()
+		return nil
+	case instance.FieldQuota:
+		m.ResetQuota()
 		return nil
 	}
 	return fmt.Errorf("unknown Instance field %s", name)
@@ -5717,6 +9219,548 @@ func (m *InstanceMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Instance edge %s", name)
 }
 
+// InstanceHourMutation represents an operation that mutates the InstanceHour nodes in the graph.
+type InstanceHourMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *int64
+	instance_id    *int64
+	addinstance_id *int64
+	hour           *int64
+	addhour        *int64
+	executions     *int64
+	addexecutions  *int64
+	clearedFields  map[string]struct{}
+	done           bool
+	oldValue       func(context.Context) (*InstanceHour, error)
+	predicates     []predicate.InstanceHour
+}
+
+var _ ent.Mutation = (*InstanceHourMutation)(nil)
+
+// instancehourOption allows management of the mutation configuration using functional options.
+type instancehourOption func(*InstanceHourMutation)
+
+// newInstanceHourMutation creates new mutation for the InstanceHour entity.
+func newInstanceHourMutation(c config, op Op, opts ...instancehourOption) *InstanceHourMutation {
+	m := &InstanceHourMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeInstanceHour,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withInstanceHourID sets the ID field of the mutation.
+func withInstanceHourID(id int64) instancehourOption {
+	return func(m *InstanceHourMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *InstanceHour
+		)
+		m.oldValue = func(ctx context.Context) (*InstanceHour, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().InstanceHour.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withInstanceHour sets the old InstanceHour of the mutation.
+func withInstanceHour(node *InstanceHour) instancehourOption {
+	return func(m *InstanceHourMutation) {
+		m.oldValue = func(context.Context) (*InstanceHour, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m InstanceHourMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m InstanceHourMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of InstanceHour entities.
+func (m *InstanceHourMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *InstanceHourMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *InstanceHourMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().InstanceHour.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetInstanceID sets the "instance_id" field.
+func (m *InstanceHourMutation) SetInstanceID(i int64) {
+	m.instance_id = &i
+	m.addinstance_id = nil
+}
+
+// InstanceID returns the value of the "instance_id" field in the mutation.
+func (m *InstanceHourMutation) InstanceID() (r int64, exists bool) {
+	v := m.instance_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInstanceID returns the old "instance_id" field's value of the InstanceHour entity.
+// If the InstanceHour object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InstanceHourMutation) OldInstanceID(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInstanceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInstanceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInstanceID: %w", err)
+	}
+	return oldValue.InstanceID, nil
+}
+
+// AddInstanceID adds i to the "instance_id" field.
+func (m *InstanceHourMutation) AddInstanceID(i int64) {
+	if m.addinstance_id != nil {
+		*m.addinstance_id += i
+	} else {
+		m.addinstance_id = &i
+	}
+}
+
+// AddedInstanceID returns the value that was added to the "instance_id" field in this mutation.
+func (m *InstanceHourMutation) AddedInstanceID() (r int64, exists bool) {
+	v := m.addinstance_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetInstanceID resets all changes to the "instance_id" field.
+func (m *InstanceHourMutation) ResetInstanceID() {
+	m.instance_id = nil
+	m.addinstance_id = nil
+}
+
+// SetHour sets the "hour" field.
+func (m *InstanceHourMutation) SetHour(i int64) {
+	m.hour = &i
+	m.addhour = nil
+}
+
+// Hour returns the value of the "hour" field in the mutation.
+func (m *InstanceHourMutation) Hour() (r int64, exists bool) {
+	v := m.hour
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHour returns the old "hour" field's value of the InstanceHour entity.
+// If the InstanceHour object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InstanceHourMutation) OldHour(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHour is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHour requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHour: %w", err)
+	}
+	return oldValue.Hour, nil
+}
+
+// AddHour adds i to the "hour" field.
+func (m *InstanceHourMutation) AddHour(i int64) {
+	if m.addhour != nil {
+		*m.addhour += i
+	} else {
+		m.addhour = &i
+	}
+}
+
+// AddedHour returns the value that was added to the "hour" field in this mutation.
+func (m *InstanceHourMutation) AddedHour() (r int64, exists bool) {
+	v := m.addhour
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetHour resets all changes to the "hour" field.
+func (m *InstanceHourMutation) ResetHour() {
+	m.hour = nil
+	m.addhour = nil
+}
+
+// SetExecutions sets the "executions" field.
+func (m *InstanceHourMutation) SetExecutions(i int64) {
+	m.executions = &i
+	m.addexecutions = nil
+}
+
+// Executions returns the value of the "executions" field in the mutation.
+func (m *InstanceHourMutation) Executions() (r int64, exists bool) {
+	v := m.executions
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExecutions returns the old "executions" field's value of the InstanceHour entity.
+// If the InstanceHour object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InstanceHourMutation) OldExecutions(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExecutions is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExecutions requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExecutions: %w", err)
+	}
+	return oldValue.Executions, nil
+}
+
+// AddExecutions adds i to the "executions" field.
+func (m *InstanceHourMutation) AddExecutions(i int64) {
+	if m.addexecutions != nil {
+		*m.addexecutions += i
+	} else {
+		m.addexecutions = &i
+	}
+}
+
+// AddedExecutions returns the value that was added to the "executions" field in this mutation.
+func (m *InstanceHourMutation) AddedExecutions() (r int64, exists bool) {
+	v := m.addexecutions
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetExecutions resets all changes to the "executions" field.
+func (m *InstanceHourMutation) ResetExecutions() {
+	m.executions = nil
+	m.addexecutions = nil
+}
+
+// Where appends a list predicates to the InstanceHourMutation builder.
+func (m *InstanceHourMutation) Where(ps ...predicate.InstanceHour) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the InstanceHourMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *InstanceHourMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.InstanceHour, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *InstanceHourMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *InstanceHourMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (InstanceHour).
+func (m *InstanceHourMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *InstanceHourMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.instance_id != nil {
+		fields = append(fields, instancehour.FieldInstanceID)
+	}
+	if m.hour != nil {
+		fields = append(fields, instancehour.FieldHour)
+	}
+	if m.executions != nil {
+		fields = append(fields, instancehour.FieldExecutions)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *InstanceHourMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case instancehour.FieldInstanceID:
+		return m.InstanceID()
+	case instancehour.FieldHour:
+		return m.Hour()
+	case instancehour.FieldExecutions:
+		return m.Executions()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *InstanceHourMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case instancehour.FieldInstanceID:
+		return m.OldInstanceID(ctx)
+	case instancehour.FieldHour:
+		return m.OldHour(ctx)
+	case instancehour.FieldExecutions:
+		return m.OldExecutions(ctx)
+	}
+	return nil, fmt.Errorf("unknown InstanceHour field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *InstanceHourMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case instancehour.FieldInstanceID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInstanceID(v)
+		return nil
+	case instancehour.FieldHour:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHour(v)
+		return nil
+	case instancehour.FieldExecutions:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExecutions(v)
+		return nil
+	}
+	return fmt.Errorf("unknown InstanceHour field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *InstanceHourMutation) AddedFields() []string {
+	var fields []string
+	if m.addinstance_id != nil {
+		fields = append(fields, instancehour.FieldInstanceID)
+	}
+	if m.addhour != nil {
+		fields = append(fields, instancehour.FieldHour)
+	}
+	if m.addexecutions != nil {
+		fields = append(fields, instancehour.FieldExecutions)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *InstanceHourMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case instancehour.FieldInstanceID:
+		return m.AddedInstanceID()
+	case instancehour.FieldHour:
+		return m.AddedHour()
+	case instancehour.FieldExecutions:
+		return m.AddedExecutions()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *InstanceHourMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case instancehour.FieldInstanceID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddInstanceID(v)
+		return nil
+	case instancehour.FieldHour:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddHour(v)
+		return nil
+	case instancehour.FieldExecutions:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddExecutions(v)
+		return nil
+	}
+	return fmt.Errorf("unknown InstanceHour numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *InstanceHourMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *InstanceHourMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *InstanceHourMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown InstanceHour nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *InstanceHourMutation) ResetField(name string) error {
+	switch name {
+	case instancehour.FieldInstanceID:
+		m.ResetInstanceID()
+		return nil
+	case instancehour.FieldHour:
+		m.ResetHour()
+		return nil
+	case instancehour.FieldExecutions:
+		m.ResetExecutions()
+		return nil
+	}
+	return fmt.Errorf("unknown InstanceHour field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *InstanceHourMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *InstanceHourMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *InstanceHourMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *InstanceHourMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *InstanceHourMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *InstanceHourMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *InstanceHourMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown InstanceHour unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *InstanceHourMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown InstanceHour edge %s", name)
+}
+
 // JobMutation represents an operation that mutates the Job nodes in the graph.
 type JobMutation struct {
 	config
@@ -5735,6 +9779,8 @@ type JobMutation struct {
 	addupdated_at   *int64
 	pause_reason    *string
 	pause_actor     *string
+	managed_by      *string
+	pause_reauth    *bool
 	clearedFields   map[string]struct{}
 	instance        *int64
 	clearedinstance bool
@@ -6283,6 +10329,78 @@ func (m *JobMutation) ResetPauseActor() {
 	m.pause_actor = nil
 }
 
+// SetManagedBy sets the "managed_by" field.
+func (m *JobMutation) SetManagedBy(s string) {
+	m.managed_by = &s
+}
+
+// ManagedBy returns the value of the "managed_by" field in the mutation.
+func (m *JobMutation) ManagedBy() (r string, exists bool) {
+	v := m.managed_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldManagedBy returns the old "managed_by" field's value of the Job entity.
+// If the Job object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *JobMutation) OldManagedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldManagedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldManagedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldManagedBy: %w", err)
+	}
+	return oldValue.ManagedBy, nil
+}
+
+// ResetManagedBy resets all changes to the "managed_by" field.
+func (m *JobMutation) ResetManagedBy() {
+	m.managed_by = nil
+}
+
+// SetPauseReauth sets the "pause_reauth" field.
+func (m *JobMutation) SetPauseReauth(b bool) {
+	m.pause_reauth = &b
+}
+
+// PauseReauth returns the value of the "pause_reauth" field in the mutation.
+func (m *JobMutation) PauseReauth() (r bool, exists bool) {
+	v := m.pause_reauth
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPauseReauth returns the old "pause_reauth" field's value of the Job entity.
+// If the Job object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *JobMutation) OldPauseReauth(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPauseReauth is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPauseReauth requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPauseReauth: %w", err)
+	}
+	return oldValue.PauseReauth, nil
+}
+
+// ResetPauseReauth resets all changes to the "pause_reauth" field.
+func (m *JobMutation) ResetPauseReauth() {
+	m.pause_reauth = nil
+}
+
 // ClearInstance clears the "instance" edge to the Instance entity.
 func (m *JobMutation) ClearInstance() {
 	m.clearedinstance = true
@@ -6398,7 +10516,7 @@ func (m *JobMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *JobMutation) Fields() []string {
-	fields := make([]string, 0, 10)
+	fields := make([]string, 0, 12)
 	if m.instance != nil {
 		fields = append(fields, job.FieldInstanceID)
 	}
@@ -6429,6 +10547,12 @@ func (m *JobMutation) Fields() []string {
 	if m.pause_actor != nil {
 		fields = append(fields, job.FieldPauseActor)
 	}
+	if m.managed_by != nil {
+		fields = append(fields, job.FieldManagedBy)
+	}
+	if m.pause_reauth != nil {
+		fields = append(fields, job.FieldPauseReauth)
+	}
 	return fields
 }
 
@@ -6457,6 +10581,10 @@ func (m *JobMutation) Field(name string) (ent.Value, bool) {
 		return m.PauseReason()
 	case job.FieldPauseActor:
 		return m.PauseActor()
+	case job.FieldManagedBy:
+		return m.ManagedBy()
+	case job.FieldPauseReauth:
+		return m.PauseReauth()
 	}
 	return nil, false
 }
@@ -6486,6 +10614,10 @@ func (m *JobMutation) OldField(ctx context.Context, name string) (ent.Value, err
 		return m.OldPauseReason(ctx)
 	case job.FieldPauseActor:
 		return m.OldPauseActor(ctx)
+	case job.FieldManagedBy:
+		return m.OldManagedBy(ctx)
+	case job.FieldPauseReauth:
+		return m.OldPauseReauth(ctx)
 	}
 	return nil, fmt.Errorf("unknown Job field %s", name)
 }
@@ -6564,6 +10696,20 @@ func (m *JobMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetPauseActor(v)
+		return nil
+	case job.FieldManagedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetManagedBy(v)
+		return nil
+	case job.FieldPauseReauth:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPauseReauth(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Job field %s", name)
@@ -6692,6 +10838,12 @@ func (m *JobMutation) ResetField(name string) error {
 	case job.FieldPauseActor:
 		m.ResetPauseActor()
 		return nil
+	case job.FieldManagedBy:
+		m.ResetManagedBy()
+		return nil
+	case job.FieldPauseReauth:
+		m.ResetPauseReauth()
+		return nil
 	}
 	return fmt.Errorf("unknown Job field %s", name)
 }
@@ -6796,6 +10948,482 @@ func (m *JobMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown Job edge %s", name)
+}
+
+// JobMemoryMutation represents an operation that mutates the JobMemory nodes in the graph.
+type JobMemoryMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *int64
+	job_id        *int64
+	addjob_id     *int64
+	key           *string
+	value         *[]byte
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*JobMemory, error)
+	predicates    []predicate.JobMemory
+}
+
+var _ ent.Mutation = (*JobMemoryMutation)(nil)
+
+// jobmemoryOption allows management of the mutation configuration using functional options.
+type jobmemoryOption func(*JobMemoryMutation)
+
+// newJobMemoryMutation creates new mutation for the JobMemory entity.
+func newJobMemoryMutation(c config, op Op, opts ...jobmemoryOption) *JobMemoryMutation {
+	m := &JobMemoryMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeJobMemory,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withJobMemoryID sets the ID field of the mutation.
+func withJobMemoryID(id int64) jobmemoryOption {
+	return func(m *JobMemoryMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *JobMemory
+		)
+		m.oldValue = func(ctx context.Context) (*JobMemory, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().JobMemory.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withJobMemory sets the old JobMemory of the mutation.
+func withJobMemory(node *JobMemory) jobmemoryOption {
+	return func(m *JobMemoryMutation) {
+		m.oldValue = func(context.Context) (*JobMemory, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m JobMemoryMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m JobMemoryMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of JobMemory entities.
+func (m *JobMemoryMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *JobMemoryMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *JobMemoryMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().JobMemory.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetJobID sets the "job_id" field.
+func (m *JobMemoryMutation) SetJobID(i int64) {
+	m.job_id = &i
+	m.addjob_id = nil
+}
+
+// JobID returns the value of the "job_id" field in the mutation.
+func (m *JobMemoryMutation) JobID() (r int64, exists bool) {
+	v := m.job_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldJobID returns the old "job_id" field's value of the JobMemory entity.
+// If the JobMemory object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *JobMemoryMutation) OldJobID(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldJobID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldJobID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldJobID: %w", err)
+	}
+	return oldValue.JobID, nil
+}
+
+// AddJobID adds i to the "job_id" field.
+func (m *JobMemoryMutation) AddJobID(i int64) {
+	if m.addjob_id != nil {
+		*m.addjob_id += i
+	} else {
+		m.addjob_id = &i
+	}
+}
+
+// AddedJobID returns the value that was added to the "job_id" field in this mutation.
+func (m *JobMemoryMutation) AddedJobID() (r int64, exists bool) {
+	v := m.addjob_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetJobID resets all changes to the "job_id" field.
+func (m *JobMemoryMutation) ResetJobID() {
+	m.job_id = nil
+	m.addjob_id = nil
+}
+
+// SetKey sets the "key" field.
+func (m *JobMemoryMutation) SetKey(s string) {
+	m.key = &s
+}
+
+// Key returns the value of the "key" field in the mutation.
+func (m *JobMemoryMutation) Key() (r string, exists bool) {
+	v := m.key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKey returns the old "key" field's value of the JobMemory entity.
+// If the JobMemory object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *JobMemoryMutation) OldKey(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKey is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKey requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKey: %w", err)
+	}
+	return oldValue.Key, nil
+}
+
+// ResetKey resets all changes to the "key" field.
+func (m *JobMemoryMutation) ResetKey() {
+	m.key = nil
+}
+
+// SetValue sets the "value" field.
+func (m *JobMemoryMutation) SetValue(b []byte) {
+	m.value = &b
+}
+
+// Value returns the value of the "value" field in the mutation.
+func (m *JobMemoryMutation) Value() (r []byte, exists bool) {
+	v := m.value
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldValue returns the old "value" field's value of the JobMemory entity.
+// If the JobMemory object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *JobMemoryMutation) OldValue(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldValue is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldValue requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldValue: %w", err)
+	}
+	return oldValue.Value, nil
+}
+
+// ResetValue resets all changes to the "value" field.
+func (m *JobMemoryMutation) ResetValue() {
+	m.value = nil
+}
+
+// Where appends a list predicates to the JobMemoryMutation builder.
+func (m *JobMemoryMutation) Where(ps ...predicate.JobMemory) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the JobMemoryMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *JobMemoryMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.JobMemory, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *JobMemoryMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *JobMemoryMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (JobMemory).
+func (m *JobMemoryMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *JobMemoryMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.job_id != nil {
+		fields = append(fields, jobmemory.FieldJobID)
+	}
+	if m.key != nil {
+		fields = append(fields, jobmemory.FieldKey)
+	}
+	if m.value != nil {
+		fields = append(fields, jobmemory.FieldValue)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *JobMemoryMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case jobmemory.FieldJobID:
+		return m.JobID()
+	case jobmemory.FieldKey:
+		return m.Key()
+	case jobmemory.FieldValue:
+		return m.Value()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *JobMemoryMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case jobmemory.FieldJobID:
+		return m.OldJobID(ctx)
+	case jobmemory.FieldKey:
+		return m.OldKey(ctx)
+	case jobmemory.FieldValue:
+		return m.OldValue(ctx)
+	}
+	return nil, fmt.Errorf("unknown JobMemory field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *JobMemoryMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case jobmemory.FieldJobID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetJobID(v)
+		return nil
+	case jobmemory.FieldKey:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKey(v)
+		return nil
+	case jobmemory.FieldValue:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetValue(v)
+		return nil
+	}
+	return fmt.Errorf("unknown JobMemory field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *JobMemoryMutation) AddedFields() []string {
+	var fields []string
+	if m.addjob_id != nil {
+		fields = append(fields, jobmemory.FieldJobID)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *JobMemoryMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case jobmemory.FieldJobID:
+		return m.AddedJobID()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *JobMemoryMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case jobmemory.FieldJobID:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddJobID(v)
+		return nil
+	}
+	return fmt.Errorf("unknown JobMemory numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *JobMemoryMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *JobMemoryMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *JobMemoryMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown JobMemory nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *JobMemoryMutation) ResetField(name string) error {
+	switch name {
+	case jobmemory.FieldJobID:
+		m.ResetJobID()
+		return nil
+	case jobmemory.FieldKey:
+		m.ResetKey()
+		return nil
+	case jobmemory.FieldValue:
+		m.ResetValue()
+		return nil
+	}
+	return fmt.Errorf("unknown JobMemory field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *JobMemoryMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *JobMemoryMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *JobMemoryMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *JobMemoryMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *JobMemoryMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *JobMemoryMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *JobMemoryMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown JobMemory unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *JobMemoryMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown JobMemory edge %s", name)
 }
 
 // JobResourceMutation represents an operation that mutates the JobResource nodes in the graph.
@@ -7285,6 +11913,585 @@ func (m *JobResourceMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown JobResource edge %s", name)
+}
+
+// KeyHolderMutation represents an operation that mutates the KeyHolder nodes in the graph.
+type KeyHolderMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *string
+	name           *string
+	keys           *[]uint32
+	appendkeys     []uint32
+	primary_key    *uint32
+	addprimary_key *int32
+	lives_until    *int64
+	addlives_until *int64
+	clearedFields  map[string]struct{}
+	done           bool
+	oldValue       func(context.Context) (*KeyHolder, error)
+	predicates     []predicate.KeyHolder
+}
+
+var _ ent.Mutation = (*KeyHolderMutation)(nil)
+
+// keyholderOption allows management of the mutation configuration using functional options.
+type keyholderOption func(*KeyHolderMutation)
+
+// newKeyHolderMutation creates new mutation for the KeyHolder entity.
+func newKeyHolderMutation(c config, op Op, opts ...keyholderOption) *KeyHolderMutation {
+	m := &KeyHolderMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeKeyHolder,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withKeyHolderID sets the ID field of the mutation.
+func withKeyHolderID(id string) keyholderOption {
+	return func(m *KeyHolderMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *KeyHolder
+		)
+		m.oldValue = func(ctx context.Context) (*KeyHolder, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().KeyHolder.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withKeyHolder sets the old KeyHolder of the mutation.
+func withKeyHolder(node *KeyHolder) keyholderOption {
+	return func(m *KeyHolderMutation) {
+		m.oldValue = func(context.Context) (*KeyHolder, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m KeyHolderMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m KeyHolderMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of KeyHolder entities.
+func (m *KeyHolderMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *KeyHolderMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *KeyHolderMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().KeyHolder.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetName sets the "name" field.
+func (m *KeyHolderMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *KeyHolderMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the KeyHolder entity.
+// If the KeyHolder object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *KeyHolderMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *KeyHolderMutation) ResetName() {
+	m.name = nil
+}
+
+// SetKeys sets the "keys" field.
+func (m *KeyHolderMutation) SetKeys(u []uint32) {
+	m.keys = &u
+	m.appendkeys = nil
+}
+
+// Keys returns the value of the "keys" field in the mutation.
+func (m *KeyHolderMutation) Keys() (r []uint32, exists bool) {
+	v := m.keys
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKeys returns the old "keys" field's value of the KeyHolder entity.
+// If the KeyHolder object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *KeyHolderMutation) OldKeys(ctx context.Context) (v []uint32, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKeys is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKeys requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKeys: %w", err)
+	}
+	return oldValue.Keys, nil
+}
+
+// AppendKeys adds u to the "keys" field.
+func (m *KeyHolderMutation) AppendKeys(u []uint32) {
+	m.appendkeys = append(m.appendkeys, u...)
+}
+
+// AppendedKeys returns the list of values that were appended to the "keys" field in this mutation.
+func (m *KeyHolderMutation) AppendedKeys() ([]uint32, bool) {
+	if len(m.appendkeys) == 0 {
+		return nil, false
+	}
+	return m.appendkeys, true
+}
+
+// ResetKeys resets all changes to the "keys" field.
+func (m *KeyHolderMutation) ResetKeys() {
+	m.keys = nil
+	m.appendkeys = nil
+}
+
+// SetPrimaryKey sets the "primary_key" field.
+func (m *KeyHolderMutation) SetPrimaryKey(u uint32) {
+	m.primary_key = &u
+	m.addprimary_key = nil
+}
+
+// PrimaryKey returns the value of the "primary_key" field in the mutation.
+func (m *KeyHolderMutation) PrimaryKey() (r uint32, exists bool) {
+	v := m.primary_key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPrimaryKey returns the old "primary_key" field's value of the KeyHolder entity.
+// If the KeyHolder object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *KeyHolderMutation) OldPrimaryKey(ctx context.Context) (v uint32, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPrimaryKey is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPrimaryKey requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPrimaryKey: %w", err)
+	}
+	return oldValue.PrimaryKey, nil
+}
+
+// AddPrimaryKey adds u to the "primary_key" field.
+func (m *KeyHolderMutation) AddPrimaryKey(u int32) {
+	if m.addprimary_key != nil {
+		*m.addprimary_key += u
+	} else {
+		m.addprimary_key = &u
+	}
+}
+
+// AddedPrimaryKey returns the value that was added to the "primary_key" field in this mutation.
+func (m *KeyHolderMutation) AddedPrimaryKey() (r int32, exists bool) {
+	v := m.addprimary_key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPrimaryKey resets all changes to the "primary_key" field.
+func (m *KeyHolderMutation) ResetPrimaryKey() {
+	m.primary_key = nil
+	m.addprimary_key = nil
+}
+
+// SetLivesUntil sets the "lives_until" field.
+func (m *KeyHolderMutation) SetLivesUntil(i int64) {
+	m.lives_until = &i
+	m.addlives_until = nil
+}
+
+// LivesUntil returns the value of the "lives_until" field in the mutation.
+func (m *KeyHolderMutation) LivesUntil() (r int64, exists bool) {
+	v := m.lives_until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLivesUntil returns the old "lives_until" field's value of the KeyHolder entity.
+// If the KeyHolder object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *KeyHolderMutation) OldLivesUntil(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLivesUntil is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLivesUntil requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLivesUntil: %w", err)
+	}
+	return oldValue.LivesUntil, nil
+}
+
+// AddLivesUntil adds i to the "lives_until" field.
+func (m *KeyHolderMutation) AddLivesUntil(i int64) {
+	if m.addlives_until != nil {
+		*m.addlives_until += i
+	} else {
+		m.addlives_until = &i
+	}
+}
+
+// AddedLivesUntil returns the value that was added to the "lives_until" field in this mutation.
+func (m *KeyHolderMutation) AddedLivesUntil() (r int64, exists bool) {
+	v := m.addlives_until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetLivesUntil resets all changes to the "lives_until" field.
+func (m *KeyHolderMutation) ResetLivesUntil() {
+	m.lives_until = nil
+	m.addlives_until = nil
+}
+
+// Where appends a list predicates to the KeyHolderMutation builder.
+func (m *KeyHolderMutation) Where(ps ...predicate.KeyHolder) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the KeyHolderMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *KeyHolderMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.KeyHolder, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *KeyHolderMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *KeyHolderMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (KeyHolder).
+func (m *KeyHolderMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *KeyHolderMutation) Fields() []string {
+	fields := make([]string, 0, 4)
+	if m.name != nil {
+		fields = append(fields, keyholder.FieldName)
+	}
+	if m.keys != nil {
+		fields = append(fields, keyholder.FieldKeys)
+	}
+	if m.primary_key != nil {
+		fields = append(fields, keyholder.FieldPrimaryKey)
+	}
+	if m.lives_until != nil {
+		fields = append(fields, keyholder.FieldLivesUntil)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *KeyHolderMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case keyholder.FieldName:
+		return m.Name()
+	case keyholder.FieldKeys:
+		return m.Keys()
+	case keyholder.FieldPrimaryKey:
+		return m.PrimaryKey()
+	case keyholder.FieldLivesUntil:
+		return m.LivesUntil()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *KeyHolderMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case keyholder.FieldName:
+		return m.OldName(ctx)
+	case keyholder.FieldKeys:
+		return m.OldKeys(ctx)
+	case keyholder.FieldPrimaryKey:
+		return m.OldPrimaryKey(ctx)
+	case keyholder.FieldLivesUntil:
+		return m.OldLivesUntil(ctx)
+	}
+	return nil, fmt.Errorf("unknown KeyHolder field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *KeyHolderMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case keyholder.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	case keyholder.FieldKeys:
+		v, ok := value.([]uint32)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKeys(v)
+		return nil
+	case keyholder.FieldPrimaryKey:
+		v, ok := value.(uint32)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPrimaryKey(v)
+		return nil
+	case keyholder.FieldLivesUntil:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLivesUntil(v)
+		return nil
+	}
+	return fmt.Errorf("unknown KeyHolder field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *KeyHolderMutation) AddedFields() []string {
+	var fields []string
+	if m.addprimary_key != nil {
+		fields = append(fields, keyholder.FieldPrimaryKey)
+	}
+	if m.addlives_until != nil {
+		fields = append(fields, keyholder.FieldLivesUntil)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *KeyHolderMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case keyholder.FieldPrimaryKey:
+		return m.AddedPrimaryKey()
+	case keyholder.FieldLivesUntil:
+		return m.AddedLivesUntil()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *KeyHolderMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case keyholder.FieldPrimaryKey:
+		v, ok := value.(int32)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPrimaryKey(v)
+		return nil
+	case keyholder.FieldLivesUntil:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddLivesUntil(v)
+		return nil
+	}
+	return fmt.Errorf("unknown KeyHolder numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *KeyHolderMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *KeyHolderMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *KeyHolderMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown KeyHolder nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *KeyHolderMutation) ResetField(name string) error {
+	switch name {
+	case keyholder.FieldName:
+		m.ResetName()
+		return nil
+	case keyholder.FieldKeys:
+		m.ResetKeys()
+		return nil
+	case keyholder.FieldPrimaryKey:
+		m.ResetPrimaryKey()
+		return nil
+	case keyholder.FieldLivesUntil:
+		m.ResetLivesUntil()
+		return nil
+	}
+	return fmt.Errorf("unknown KeyHolder field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *KeyHolderMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *KeyHolderMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *KeyHolderMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *KeyHolderMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *KeyHolderMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *KeyHolderMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *KeyHolderMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown KeyHolder unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *KeyHolderMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown KeyHolder edge %s", name)
 }
 
 // OccurrenceChangeMutation represents an operation that mutates the OccurrenceChange nodes in the graph.
@@ -9764,26 +14971,37 @@ func (m *ResourceMutation) ResetEdge(name string) error {
 // ResourceConfigMutation represents an operation that mutates the ResourceConfig nodes in the graph.
 type ResourceConfigMutation struct {
 	config
-	op              Op
-	typ             string
-	id              *int64
-	name            *string
-	_type           *string
-	keys            *[]string
-	appendkeys      []string
-	version         *int64
-	addversion      *int64
-	key_id          *uint32
-	addkey_id       *int32
-	ciphertext      *[]byte
-	updated_at      *int64
-	addupdated_at   *int64
-	clearedFields   map[string]struct{}
-	resource        *int64
-	clearedresource bool
-	done            bool
-	oldValue        func(context.Context) (*ResourceConfig, error)
-	predicates      []predicate.ResourceConfig
+	op                  Op
+	typ                 string
+	id                  *int64
+	name                *string
+	_type               *string
+	keys                *[]string
+	appendkeys          []string
+	version             *int64
+	addversion          *int64
+	key_id              *uint32
+	addkey_id           *int32
+	ciphertext          *[]byte
+	updated_at          *int64
+	addupdated_at       *int64
+	account             *string
+	expires_at          *int64
+	addexpires_at       *int64
+	token_expires_at    *int64
+	addtoken_expires_at *int64
+	refused_at          *int64
+	addrefused_at       *int64
+	refused_reason      *string
+	renewer             *string
+	renewer_until       *int64
+	addrenewer_until    *int64
+	clearedFields       map[string]struct{}
+	resource            *int64
+	clearedresource     bool
+	done                bool
+	oldValue            func(context.Context) (*ResourceConfig, error)
+	predicates          []predicate.ResourceConfig
 }
 
 var _ ent.Mutation = (*ResourceConfigMutation)(nil)
@@ -10253,6 +15471,338 @@ func (m *ResourceConfigMutation) ResetUpdatedAt() {
 	m.addupdated_at = nil
 }
 
+// SetAccount sets the "account" field.
+func (m *ResourceConfigMutation) SetAccount(s string) {
+	m.account = &s
+}
+
+// Account returns the value of the "account" field in the mutation.
+func (m *ResourceConfigMutation) Account() (r string, exists bool) {
+	v := m.account
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAccount returns the old "account" field's value of the ResourceConfig entity.
+// If the ResourceConfig object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ResourceConfigMutation) OldAccount(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAccount is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAccount requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAccount: %w", err)
+	}
+	return oldValue.Account, nil
+}
+
+// ResetAccount resets all changes to the "account" field.
+func (m *ResourceConfigMutation) ResetAccount() {
+	m.account = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *ResourceConfigMutation) SetExpiresAt(i int64) {
+	m.expires_at = &i
+	m.addexpires_at = nil
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *ResourceConfigMutation) ExpiresAt() (r int64, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the ResourceConfig entity.
+// If the ResourceConfig object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ResourceConfigMutation) OldExpiresAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// AddExpiresAt adds i to the "expires_at" field.
+func (m *ResourceConfigMutation) AddExpiresAt(i int64) {
+	if m.addexpires_at != nil {
+		*m.addexpires_at += i
+	} else {
+		m.addexpires_at = &i
+	}
+}
+
+// AddedExpiresAt returns the value that was added to the "expires_at" field in this mutation.
+func (m *ResourceConfigMutation) AddedExpiresAt() (r int64, exists bool) {
+	v := m.addexpires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *ResourceConfigMutation) ResetExpiresAt() {
+	m.expires_at = nil
+	m.addexpires_at = nil
+}
+
+// SetTokenExpiresAt sets the "token_expires_at" field.
+func (m *ResourceConfigMutation) SetTokenExpiresAt(i int64) {
+	m.token_expires_at = &i
+	m.addtoken_expires_at = nil
+}
+
+// TokenExpiresAt returns the value of the "token_expires_at" field in the mutation.
+func (m *ResourceConfigMutation) TokenExpiresAt() (r int64, exists bool) {
+	v := m.token_expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTokenExpiresAt returns the old "token_expires_at" field's value of the ResourceConfig entity.
+// If the ResourceConfig object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ResourceConfigMutation) OldTokenExpiresAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTokenExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTokenExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTokenExpiresAt: %w", err)
+	}
+	return oldValue.TokenExpiresAt, nil
+}
+
+// AddTokenExpiresAt adds i to the "token_expires_at" field.
+func (m *ResourceConfigMutation) AddTokenExpiresAt(i int64) {
+	if m.addtoken_expires_at != nil {
+		*m.addtoken_expires_at += i
+	} else {
+		m.addtoken_expires_at = &i
+	}
+}
+
+// AddedTokenExpiresAt returns the value that was added to the "token_expires_at" field in this mutation.
+func (m *ResourceConfigMutation) AddedTokenExpiresAt() (r int64, exists bool) {
+	v := m.addtoken_expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetTokenExpiresAt resets all changes to the "token_expires_at" field.
+func (m *ResourceConfigMutation) ResetTokenExpiresAt() {
+	m.token_expires_at = nil
+	m.addtoken_expires_at = nil
+}
+
+// SetRefusedAt sets the "refused_at" field.
+func (m *ResourceConfigMutation) SetRefusedAt(i int64) {
+	m.refused_at = &i
+	m.addrefused_at = nil
+}
+
+// RefusedAt returns the value of the "refused_at" field in the mutation.
+func (m *ResourceConfigMutation) RefusedAt() (r int64, exists bool) {
+	v := m.refused_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRefusedAt returns the old "refused_at" field's value of the ResourceConfig entity.
+// If the ResourceConfig object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ResourceConfigMutation) OldRefusedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRefusedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRefusedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRefusedAt: %w", err)
+	}
+	return oldValue.RefusedAt, nil
+}
+
+// AddRefusedAt adds i to the "refused_at" field.
+func (m *ResourceConfigMutation) AddRefusedAt(i int64) {
+	if m.addrefused_at != nil {
+		*m.addrefused_at += i
+	} else {
+		m.addrefused_at = &i
+	}
+}
+
+// AddedRefusedAt returns the value that was added to the "refused_at" field in this mutation.
+func (m *ResourceConfigMutation) AddedRefusedAt() (r int64, exists bool) {
+	v := m.addrefused_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRefusedAt resets all changes to the "refused_at" field.
+func (m *ResourceConfigMutation) ResetRefusedAt() {
+	m.refused_at = nil
+	m.addrefused_at = nil
+}
+
+// SetRefusedReason sets the "refused_reason" field.
+func (m *ResourceConfigMutation) SetRefusedReason(s string) {
+	m.refused_reason = &s
+}
+
+// RefusedReason returns the value of the "refused_reason" field in the mutation.
+func (m *ResourceConfigMutation) RefusedReason() (r string, exists bool) {
+	v := m.refused_reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRefusedReason returns the old "refused_reason" field's value of the ResourceConfig entity.
+// If the ResourceConfig object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ResourceConfigMutation) OldRefusedReason(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRefusedReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRefusedReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRefusedReason: %w", err)
+	}
+	return oldValue.RefusedReason, nil
+}
+
+// ResetRefusedReason resets all changes to the "refused_reason" field.
+func (m *ResourceConfigMutation) ResetRefusedReason() {
+	m.refused_reason = nil
+}
+
+// SetRenewer sets the "renewer" field.
+func (m *ResourceConfigMutation) SetRenewer(s string) {
+	m.renewer = &s
+}
+
+// Renewer returns the value of the "renewer" field in the mutation.
+func (m *ResourceConfigMutation) Renewer() (r string, exists bool) {
+	v := m.renewer
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRenewer returns the old "renewer" field's value of the ResourceConfig entity.
+// If the ResourceConfig object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ResourceConfigMutation) OldRenewer(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRenewer is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRenewer requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRenewer: %w", err)
+	}
+	return oldValue.Renewer, nil
+}
+
+// ResetRenewer resets all changes to the "renewer" field.
+func (m *ResourceConfigMutation) ResetRenewer() {
+	m.renewer = nil
+}
+
+// SetRenewerUntil sets the "renewer_until" field.
+func (m *ResourceConfigMutation) SetRenewerUntil(i int64) {
+	m.renewer_until = &i
+	m.addrenewer_until = nil
+}
+
+// RenewerUntil returns the value of the "renewer_until" field in the mutation.
+func (m *ResourceConfigMutation) RenewerUntil() (r int64, exists bool) {
+	v := m.renewer_until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRenewerUntil returns the old "renewer_until" field's value of the ResourceConfig entity.
+// If the ResourceConfig object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ResourceConfigMutation) OldRenewerUntil(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRenewerUntil is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRenewerUntil requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRenewerUntil: %w", err)
+	}
+	return oldValue.RenewerUntil, nil
+}
+
+// AddRenewerUntil adds i to the "renewer_until" field.
+func (m *ResourceConfigMutation) AddRenewerUntil(i int64) {
+	if m.addrenewer_until != nil {
+		*m.addrenewer_until += i
+	} else {
+		m.addrenewer_until = &i
+	}
+}
+
+// AddedRenewerUntil returns the value that was added to the "renewer_until" field in this mutation.
+func (m *ResourceConfigMutation) AddedRenewerUntil() (r int64, exists bool) {
+	v := m.addrenewer_until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRenewerUntil resets all changes to the "renewer_until" field.
+func (m *ResourceConfigMutation) ResetRenewerUntil() {
+	m.renewer_until = nil
+	m.addrenewer_until = nil
+}
+
 // ClearResource clears the "resource" edge to the Resource entity.
 func (m *ResourceConfigMutation) ClearResource() {
 	m.clearedresource = true
@@ -10314,7 +15864,7 @@ func (m *ResourceConfigMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ResourceConfigMutation) Fields() []string {
-	fields := make([]string, 0, 8)
+	fields := make([]string, 0, 15)
 	if m.resource != nil {
 		fields = append(fields, resourceconfig.FieldResourceID)
 	}
@@ -10338,6 +15888,27 @@ func (m *ResourceConfigMutation) Fields() []string {
 	}
 	if m.updated_at != nil {
 		fields = append(fields, resourceconfig.FieldUpdatedAt)
+	}
+	if m.account != nil {
+		fields = append(fields, resourceconfig.FieldAccount)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, resourceconfig.FieldExpiresAt)
+	}
+	if m.token_expires_at != nil {
+		fields = append(fields, resourceconfig.FieldTokenExpiresAt)
+	}
+	if m.refused_at != nil {
+		fields = append(fields, resourceconfig.FieldRefusedAt)
+	}
+	if m.refused_reason != nil {
+		fields = append(fields, resourceconfig.FieldRefusedReason)
+	}
+	if m.renewer != nil {
+		fields = append(fields, resourceconfig.FieldRenewer)
+	}
+	if m.renewer_until != nil {
+		fields = append(fields, resourceconfig.FieldRenewerUntil)
 	}
 	return fields
 }
@@ -10363,6 +15934,20 @@ func (m *ResourceConfigMutation) Field(name string) (ent.Value, bool) {
 		return m.Ciphertext()
 	case resourceconfig.FieldUpdatedAt:
 		return m.UpdatedAt()
+	case resourceconfig.FieldAccount:
+		return m.Account()
+	case resourceconfig.FieldExpiresAt:
+		return m.ExpiresAt()
+	case resourceconfig.FieldTokenExpiresAt:
+		return m.TokenExpiresAt()
+	case resourceconfig.FieldRefusedAt:
+		return m.RefusedAt()
+	case resourceconfig.FieldRefusedReason:
+		return m.RefusedReason()
+	case resourceconfig.FieldRenewer:
+		return m.Renewer()
+	case resourceconfig.FieldRenewerUntil:
+		return m.RenewerUntil()
 	}
 	return nil, false
 }
@@ -10388,6 +15973,20 @@ func (m *ResourceConfigMutation) OldField(ctx context.Context, name string) (ent
 		return m.OldCiphertext(ctx)
 	case resourceconfig.FieldUpdatedAt:
 		return m.OldUpdatedAt(ctx)
+	case resourceconfig.FieldAccount:
+		return m.OldAccount(ctx)
+	case resourceconfig.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	case resourceconfig.FieldTokenExpiresAt:
+		return m.OldTokenExpiresAt(ctx)
+	case resourceconfig.FieldRefusedAt:
+		return m.OldRefusedAt(ctx)
+	case resourceconfig.FieldRefusedReason:
+		return m.OldRefusedReason(ctx)
+	case resourceconfig.FieldRenewer:
+		return m.OldRenewer(ctx)
+	case resourceconfig.FieldRenewerUntil:
+		return m.OldRenewerUntil(ctx)
 	}
 	return nil, fmt.Errorf("unknown ResourceConfig field %s", name)
 }
@@ -10453,6 +16052,55 @@ func (m *ResourceConfigMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetUpdatedAt(v)
 		return nil
+	case resourceconfig.FieldAccount:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAccount(v)
+		return nil
+	case resourceconfig.FieldExpiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	case resourceconfig.FieldTokenExpiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTokenExpiresAt(v)
+		return nil
+	case resourceconfig.FieldRefusedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRefusedAt(v)
+		return nil
+	case resourceconfig.FieldRefusedReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRefusedReason(v)
+		return nil
+	case resourceconfig.FieldRenewer:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRenewer(v)
+		return nil
+	case resourceconfig.FieldRenewerUntil:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRenewerUntil(v)
+		return nil
 	}
 	return fmt.Errorf("unknown ResourceConfig field %s", name)
 }
@@ -10470,6 +16118,18 @@ func (m *ResourceConfigMutation) AddedFields() []string {
 	if m.addupdated_at != nil {
 		fields = append(fields, resourceconfig.FieldUpdatedAt)
 	}
+	if m.addexpires_at != nil {
+		fields = append(fields, resourceconfig.FieldExpiresAt)
+	}
+	if m.addtoken_expires_at != nil {
+		fields = append(fields, resourceconfig.FieldTokenExpiresAt)
+	}
+	if m.addrefused_at != nil {
+		fields = append(fields, resourceconfig.FieldRefusedAt)
+	}
+	if m.addrenewer_until != nil {
+		fields = append(fields, resourceconfig.FieldRenewerUntil)
+	}
 	return fields
 }
 
@@ -10484,6 +16144,14 @@ func (m *ResourceConfigMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedKeyID()
 	case resourceconfig.FieldUpdatedAt:
 		return m.AddedUpdatedAt()
+	case resourceconfig.FieldExpiresAt:
+		return m.AddedExpiresAt()
+	case resourceconfig.FieldTokenExpiresAt:
+		return m.AddedTokenExpiresAt()
+	case resourceconfig.FieldRefusedAt:
+		return m.AddedRefusedAt()
+	case resourceconfig.FieldRenewerUntil:
+		return m.AddedRenewerUntil()
 	}
 	return nil, false
 }
@@ -10513,6 +16181,34 @@ func (m *ResourceConfigMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddUpdatedAt(v)
+		return nil
+	case resourceconfig.FieldExpiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddExpiresAt(v)
+		return nil
+	case resourceconfig.FieldTokenExpiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddTokenExpiresAt(v)
+		return nil
+	case resourceconfig.FieldRefusedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRefusedAt(v)
+		return nil
+	case resourceconfig.FieldRenewerUntil:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRenewerUntil(v)
 		return nil
 	}
 	return fmt.Errorf("unknown ResourceConfig numeric field %s", name)
@@ -10564,6 +16260,27 @@ func (m *ResourceConfigMutation) ResetField(name string) error {
 		return nil
 	case resourceconfig.FieldUpdatedAt:
 		m.ResetUpdatedAt()
+		return nil
+	case resourceconfig.FieldAccount:
+		m.ResetAccount()
+		return nil
+	case resourceconfig.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	case resourceconfig.FieldTokenExpiresAt:
+		m.ResetTokenExpiresAt()
+		return nil
+	case resourceconfig.FieldRefusedAt:
+		m.ResetRefusedAt()
+		return nil
+	case resourceconfig.FieldRefusedReason:
+		m.ResetRefusedReason()
+		return nil
+	case resourceconfig.FieldRenewer:
+		m.ResetRenewer()
+		return nil
+	case resourceconfig.FieldRenewerUntil:
+		m.ResetRenewerUntil()
 		return nil
 	}
 	return fmt.Errorf("unknown ResourceConfig field %s", name)
@@ -10677,10 +16394,9 @@ type ScheduleMutation struct {
 	addfailures     *int
 	paused_until    *int64
 	addpaused_until *int64
-	held_at         *int64
-	addheld_at      *int64
 	skip_id         *int64
 	addskip_id      *int64
+	trees           *string
 	clearedFields   map[string]struct{}
 	done            bool
 	oldValue        func(context.Context) (*Schedule, error)
@@ -11623,62 +17339,6 @@ func (m *ScheduleMutation) ResetPausedUntil() {
 	m.addpaused_until = nil
 }
 
-// SetHeldAt sets the "held_at" field.
-func (m *ScheduleMutation) SetHeldAt(i int64) {
-	m.held_at = &i
-	m.addheld_at = nil
-}
-
-// HeldAt returns the value of the "held_at" field in the mutation.
-func (m *ScheduleMutation) HeldAt() (r int64, exists bool) {
-	v := m.held_at
-	if v == nil {
-		return
-	}
-	return *v, true
-}
-
-// OldHeldAt returns the old "held_at" field's value of the Schedule entity.
-// If the Schedule object wasn't provided to the builder, the object is fetched from the database.
-// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
-func (m *ScheduleMutation) OldHeldAt(ctx context.Context) (v int64, err error) {
-	if !m.op.Is(OpUpdateOne) {
-		return v, errors.New("OldHeldAt is only allowed on UpdateOne operations")
-	}
-	if m.id == nil || m.oldValue == nil {
-		return v, errors.New("OldHeldAt requires an ID field in the mutation")
-	}
-	oldValue, err := m.oldValue(ctx)
-	if err != nil {
-		return v, fmt.Errorf("querying old value for OldHeldAt: %w", err)
-	}
-	return oldValue.HeldAt, nil
-}
-
-// AddHeldAt adds i to the "held_at" field.
-func (m *ScheduleMutation) AddHeldAt(i int64) {
-	if m.addheld_at != nil {
-		*m.addheld_at += i
-	} else {
-		m.addheld_at = &i
-	}
-}
-
-// AddedHeldAt returns the value that was added to the "held_at" field in this mutation.
-func (m *ScheduleMutation) AddedHeldAt() (r int64, exists bool) {
-	v := m.addheld_at
-	if v == nil {
-		return
-	}
-	return *v, true
-}
-
-// ResetHeldAt resets all changes to the "held_at" field.
-func (m *ScheduleMutation) ResetHeldAt() {
-	m.held_at = nil
-	m.addheld_at = nil
-}
-
 // SetSkipID sets the "skip_id" field.
 func (m *ScheduleMutation) SetSkipID(i int64) {
 	m.skip_id = &i
@@ -11733,6 +17393,42 @@ func (m *ScheduleMutation) AddedSkipID() (r int64, exists bool) {
 func (m *ScheduleMutation) ResetSkipID() {
 	m.skip_id = nil
 	m.addskip_id = nil
+}
+
+// SetTrees sets the "trees" field.
+func (m *ScheduleMutation) SetTrees(s string) {
+	m.trees = &s
+}
+
+// Trees returns the value of the "trees" field in the mutation.
+func (m *ScheduleMutation) Trees() (r string, exists bool) {
+	v := m.trees
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTrees returns the old "trees" field's value of the Schedule entity.
+// If the Schedule object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ScheduleMutation) OldTrees(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTrees is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTrees requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTrees: %w", err)
+	}
+	return oldValue.Trees, nil
+}
+
+// ResetTrees resets all changes to the "trees" field.
+func (m *ScheduleMutation) ResetTrees() {
+	m.trees = nil
 }
 
 // Where appends a list predicates to the ScheduleMutation builder.
@@ -11821,11 +17517,11 @@ func (m *ScheduleMutation) Fields() []string {
 	if m.paused_until != nil {
 		fields = append(fields, schedule.FieldPausedUntil)
 	}
-	if m.held_at != nil {
-		fields = append(fields, schedule.FieldHeldAt)
-	}
 	if m.skip_id != nil {
 		fields = append(fields, schedule.FieldSkipID)
+	}
+	if m.trees != nil {
+		fields = append(fields, schedule.FieldTrees)
 	}
 	return fields
 }
@@ -11869,10 +17565,10 @@ func (m *ScheduleMutation) Field(name string) (ent.Value, bool) {
 		return m.Failures()
 	case schedule.FieldPausedUntil:
 		return m.PausedUntil()
-	case schedule.FieldHeldAt:
-		return m.HeldAt()
 	case schedule.FieldSkipID:
 		return m.SkipID()
+	case schedule.FieldTrees:
+		return m.Trees()
 	}
 	return nil, false
 }
@@ -11916,10 +17612,10 @@ func (m *ScheduleMutation) OldField(ctx context.Context, name string) (ent.Value
 		return m.OldFailures(ctx)
 	case schedule.FieldPausedUntil:
 		return m.OldPausedUntil(ctx)
-	case schedule.FieldHeldAt:
-		return m.OldHeldAt(ctx)
 	case schedule.FieldSkipID:
 		return m.OldSkipID(ctx)
+	case schedule.FieldTrees:
+		return m.OldTrees(ctx)
 	}
 	return nil, fmt.Errorf("unknown Schedule field %s", name)
 }
@@ -12048,19 +17744,19 @@ func (m *ScheduleMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetPausedUntil(v)
 		return nil
-	case schedule.FieldHeldAt:
-		v, ok := value.(int64)
-		if !ok {
-			return fmt.Errorf("unexpected type %T for field %s", value, name)
-		}
-		m.SetHeldAt(v)
-		return nil
 	case schedule.FieldSkipID:
 		v, ok := value.(int64)
 		if !ok {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetSkipID(v)
+		return nil
+	case schedule.FieldTrees:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTrees(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Schedule field %s", name)
@@ -12103,9 +17799,6 @@ func (m *ScheduleMutation) AddedFields() []string {
 	if m.addpaused_until != nil {
 		fields = append(fields, schedule.FieldPausedUntil)
 	}
-	if m.addheld_at != nil {
-		fields = append(fields, schedule.FieldHeldAt)
-	}
 	if m.addskip_id != nil {
 		fields = append(fields, schedule.FieldSkipID)
 	}
@@ -12139,8 +17832,6 @@ func (m *ScheduleMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedFailures()
 	case schedule.FieldPausedUntil:
 		return m.AddedPausedUntil()
-	case schedule.FieldHeldAt:
-		return m.AddedHeldAt()
 	case schedule.FieldSkipID:
 		return m.AddedSkipID()
 	}
@@ -12229,13 +17920,6 @@ func (m *ScheduleMutation) AddField(name string, value ent.Value) error {
 		}
 		m.AddPausedUntil(v)
 		return nil
-	case schedule.FieldHeldAt:
-		v, ok := value.(int64)
-		if !ok {
-			return fmt.Errorf("unexpected type %T for field %s", value, name)
-		}
-		m.AddHeldAt(v)
-		return nil
 	case schedule.FieldSkipID:
 		v, ok := value.(int64)
 		if !ok {
@@ -12321,11 +18005,11 @@ func (m *ScheduleMutation) ResetField(name string) error {
 	case schedule.FieldPausedUntil:
 		m.ResetPausedUntil()
 		return nil
-	case schedule.FieldHeldAt:
-		m.ResetHeldAt()
-		return nil
 	case schedule.FieldSkipID:
 		m.ResetSkipID()
+		return nil
+	case schedule.FieldTrees:
+		m.ResetTrees()
 		return nil
 	}
 	return fmt.Errorf("unknown Schedule field %s", name)
@@ -12377,6 +18061,515 @@ func (m *ScheduleMutation) ClearEdge(name string) error {
 // It returns an error if the edge is not defined in the schema.
 func (m *ScheduleMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Schedule edge %s", name)
+}
+
+// SealingKeyMutation represents an operation that mutates the SealingKey nodes in the graph.
+type SealingKeyMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *int64
+	state         *string
+	created_at    *int64
+	addcreated_at *int64
+	changed_at    *int64
+	addchanged_at *int64
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*SealingKey, error)
+	predicates    []predicate.SealingKey
+}
+
+var _ ent.Mutation = (*SealingKeyMutation)(nil)
+
+// sealingkeyOption allows management of the mutation configuration using functional options.
+type sealingkeyOption func(*SealingKeyMutation)
+
+// newSealingKeyMutation creates new mutation for the SealingKey entity.
+func newSealingKeyMutation(c config, op Op, opts ...sealingkeyOption) *SealingKeyMutation {
+	m := &SealingKeyMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeSealingKey,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withSealingKeyID sets the ID field of the mutation.
+func withSealingKeyID(id int64) sealingkeyOption {
+	return func(m *SealingKeyMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *SealingKey
+		)
+		m.oldValue = func(ctx context.Context) (*SealingKey, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().SealingKey.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withSealingKey sets the old SealingKey of the mutation.
+func withSealingKey(node *SealingKey) sealingkeyOption {
+	return func(m *SealingKeyMutation) {
+		m.oldValue = func(context.Context) (*SealingKey, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m SealingKeyMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m SealingKeyMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of SealingKey entities.
+func (m *SealingKeyMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *SealingKeyMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *SealingKeyMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().SealingKey.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetState sets the "state" field.
+func (m *SealingKeyMutation) SetState(s string) {
+	m.state = &s
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *SealingKeyMutation) State() (r string, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the SealingKey entity.
+// If the SealingKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SealingKeyMutation) OldState(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *SealingKeyMutation) ResetState() {
+	m.state = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *SealingKeyMutation) SetCreatedAt(i int64) {
+	m.created_at = &i
+	m.addcreated_at = nil
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *SealingKeyMutation) CreatedAt() (r int64, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the SealingKey entity.
+// If the SealingKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SealingKeyMutation) OldCreatedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// AddCreatedAt adds i to the "created_at" field.
+func (m *SealingKeyMutation) AddCreatedAt(i int64) {
+	if m.addcreated_at != nil {
+		*m.addcreated_at += i
+	} else {
+		m.addcreated_at = &i
+	}
+}
+
+// AddedCreatedAt returns the value that was added to the "created_at" field in this mutation.
+func (m *SealingKeyMutation) AddedCreatedAt() (r int64, exists bool) {
+	v := m.addcreated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *SealingKeyMutation) ResetCreatedAt() {
+	m.created_at = nil
+	m.addcreated_at = nil
+}
+
+// SetChangedAt sets the "changed_at" field.
+func (m *SealingKeyMutation) SetChangedAt(i int64) {
+	m.changed_at = &i
+	m.addchanged_at = nil
+}
+
+// ChangedAt returns the value of the "changed_at" field in the mutation.
+func (m *SealingKeyMutation) ChangedAt() (r int64, exists bool) {
+	v := m.changed_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldChangedAt returns the old "changed_at" field's value of the SealingKey entity.
+// If the SealingKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SealingKeyMutation) OldChangedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldChangedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldChangedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldChangedAt: %w", err)
+	}
+	return oldValue.ChangedAt, nil
+}
+
+// AddChangedAt adds i to the "changed_at" field.
+func (m *SealingKeyMutation) AddChangedAt(i int64) {
+	if m.addchanged_at != nil {
+		*m.addchanged_at += i
+	} else {
+		m.addchanged_at = &i
+	}
+}
+
+// AddedChangedAt returns the value that was added to the "changed_at" field in this mutation.
+func (m *SealingKeyMutation) AddedChangedAt() (r int64, exists bool) {
+	v := m.addchanged_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetChangedAt resets all changes to the "changed_at" field.
+func (m *SealingKeyMutation) ResetChangedAt() {
+	m.changed_at = nil
+	m.addchanged_at = nil
+}
+
+// Where appends a list predicates to the SealingKeyMutation builder.
+func (m *SealingKeyMutation) Where(ps ...predicate.SealingKey) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the SealingKeyMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *SealingKeyMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.SealingKey, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *SealingKeyMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *SealingKeyMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (SealingKey).
+func (m *SealingKeyMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *SealingKeyMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.state != nil {
+		fields = append(fields, sealingkey.FieldState)
+	}
+	if m.created_at != nil {
+		fields = append(fields, sealingkey.FieldCreatedAt)
+	}
+	if m.changed_at != nil {
+		fields = append(fields, sealingkey.FieldChangedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *SealingKeyMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case sealingkey.FieldState:
+		return m.State()
+	case sealingkey.FieldCreatedAt:
+		return m.CreatedAt()
+	case sealingkey.FieldChangedAt:
+		return m.ChangedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *SealingKeyMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case sealingkey.FieldState:
+		return m.OldState(ctx)
+	case sealingkey.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case sealingkey.FieldChangedAt:
+		return m.OldChangedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown SealingKey field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SealingKeyMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case sealingkey.FieldState:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case sealingkey.FieldCreatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case sealingkey.FieldChangedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetChangedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown SealingKey field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *SealingKeyMutation) AddedFields() []string {
+	var fields []string
+	if m.addcreated_at != nil {
+		fields = append(fields, sealingkey.FieldCreatedAt)
+	}
+	if m.addchanged_at != nil {
+		fields = append(fields, sealingkey.FieldChangedAt)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *SealingKeyMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case sealingkey.FieldCreatedAt:
+		return m.AddedCreatedAt()
+	case sealingkey.FieldChangedAt:
+		return m.AddedChangedAt()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SealingKeyMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case sealingkey.FieldCreatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddCreatedAt(v)
+		return nil
+	case sealingkey.FieldChangedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddChangedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown SealingKey numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *SealingKeyMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *SealingKeyMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *SealingKeyMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown SealingKey nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *SealingKeyMutation) ResetField(name string) error {
+	switch name {
+	case sealingkey.FieldState:
+		m.ResetState()
+		return nil
+	case sealingkey.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case sealingkey.FieldChangedAt:
+		m.ResetChangedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown SealingKey field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *SealingKeyMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *SealingKeyMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *SealingKeyMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *SealingKeyMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *SealingKeyMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *SealingKeyMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *SealingKeyMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown SealingKey unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *SealingKeyMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown SealingKey edge %s", name)
 }
 
 // ServiceClientMutation represents an operation that mutates the ServiceClient nodes in the graph.
@@ -13119,6 +19312,10 @@ type SigningKeyMutation struct {
 	sealed        *[]byte
 	created_at    *int64
 	addcreated_at *int64
+	active_at     *int64
+	addactive_at  *int64
+	retires_at    *int64
+	addretires_at *int64
 	clearedFields map[string]struct{}
 	done          bool
 	oldValue      func(context.Context) (*SigningKey, error)
@@ -13485,6 +19682,118 @@ func (m *SigningKeyMutation) ResetCreatedAt() {
 	m.addcreated_at = nil
 }
 
+// SetActiveAt sets the "active_at" field.
+func (m *SigningKeyMutation) SetActiveAt(i int64) {
+	m.active_at = &i
+	m.addactive_at = nil
+}
+
+// ActiveAt returns the value of the "active_at" field in the mutation.
+func (m *SigningKeyMutation) ActiveAt() (r int64, exists bool) {
+	v := m.active_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldActiveAt returns the old "active_at" field's value of the SigningKey entity.
+// If the SigningKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SigningKeyMutation) OldActiveAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldActiveAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldActiveAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldActiveAt: %w", err)
+	}
+	return oldValue.ActiveAt, nil
+}
+
+// AddActiveAt adds i to the "active_at" field.
+func (m *SigningKeyMutation) AddActiveAt(i int64) {
+	if m.addactive_at != nil {
+		*m.addactive_at += i
+	} else {
+		m.addactive_at = &i
+	}
+}
+
+// AddedActiveAt returns the value that was added to the "active_at" field in this mutation.
+func (m *SigningKeyMutation) AddedActiveAt() (r int64, exists bool) {
+	v := m.addactive_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetActiveAt resets all changes to the "active_at" field.
+func (m *SigningKeyMutation) ResetActiveAt() {
+	m.active_at = nil
+	m.addactive_at = nil
+}
+
+// SetRetiresAt sets the "retires_at" field.
+func (m *SigningKeyMutation) SetRetiresAt(i int64) {
+	m.retires_at = &i
+	m.addretires_at = nil
+}
+
+// RetiresAt returns the value of the "retires_at" field in the mutation.
+func (m *SigningKeyMutation) RetiresAt() (r int64, exists bool) {
+	v := m.retires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRetiresAt returns the old "retires_at" field's value of the SigningKey entity.
+// If the SigningKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SigningKeyMutation) OldRetiresAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRetiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRetiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRetiresAt: %w", err)
+	}
+	return oldValue.RetiresAt, nil
+}
+
+// AddRetiresAt adds i to the "retires_at" field.
+func (m *SigningKeyMutation) AddRetiresAt(i int64) {
+	if m.addretires_at != nil {
+		*m.addretires_at += i
+	} else {
+		m.addretires_at = &i
+	}
+}
+
+// AddedRetiresAt returns the value that was added to the "retires_at" field in this mutation.
+func (m *SigningKeyMutation) AddedRetiresAt() (r int64, exists bool) {
+	v := m.addretires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRetiresAt resets all changes to the "retires_at" field.
+func (m *SigningKeyMutation) ResetRetiresAt() {
+	m.retires_at = nil
+	m.addretires_at = nil
+}
+
 // Where appends a list predicates to the SigningKeyMutation builder.
 func (m *SigningKeyMutation) Where(ps ...predicate.SigningKey) {
 	m.predicates = append(m.predicates, ps...)
@@ -13519,7 +19828,7 @@ func (m *SigningKeyMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *SigningKeyMutation) Fields() []string {
-	fields := make([]string, 0, 6)
+	fields := make([]string, 0, 8)
 	if m.purpose != nil {
 		fields = append(fields, signingkey.FieldPurpose)
 	}
@@ -13537,6 +19846,12 @@ func (m *SigningKeyMutation) Fields() []string {
 	}
 	if m.created_at != nil {
 		fields = append(fields, signingkey.FieldCreatedAt)
+	}
+	if m.active_at != nil {
+		fields = append(fields, signingkey.FieldActiveAt)
+	}
+	if m.retires_at != nil {
+		fields = append(fields, signingkey.FieldRetiresAt)
 	}
 	return fields
 }
@@ -13558,6 +19873,10 @@ func (m *SigningKeyMutation) Field(name string) (ent.Value, bool) {
 		return m.Sealed()
 	case signingkey.FieldCreatedAt:
 		return m.CreatedAt()
+	case signingkey.FieldActiveAt:
+		return m.ActiveAt()
+	case signingkey.FieldRetiresAt:
+		return m.RetiresAt()
 	}
 	return nil, false
 }
@@ -13579,6 +19898,10 @@ func (m *SigningKeyMutation) OldField(ctx context.Context, name string) (ent.Val
 		return m.OldSealed(ctx)
 	case signingkey.FieldCreatedAt:
 		return m.OldCreatedAt(ctx)
+	case signingkey.FieldActiveAt:
+		return m.OldActiveAt(ctx)
+	case signingkey.FieldRetiresAt:
+		return m.OldRetiresAt(ctx)
 	}
 	return nil, fmt.Errorf("unknown SigningKey field %s", name)
 }
@@ -13630,6 +19953,20 @@ func (m *SigningKeyMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetCreatedAt(v)
 		return nil
+	case signingkey.FieldActiveAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetActiveAt(v)
+		return nil
+	case signingkey.FieldRetiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRetiresAt(v)
+		return nil
 	}
 	return fmt.Errorf("unknown SigningKey field %s", name)
 }
@@ -13644,6 +19981,12 @@ func (m *SigningKeyMutation) AddedFields() []string {
 	if m.addcreated_at != nil {
 		fields = append(fields, signingkey.FieldCreatedAt)
 	}
+	if m.addactive_at != nil {
+		fields = append(fields, signingkey.FieldActiveAt)
+	}
+	if m.addretires_at != nil {
+		fields = append(fields, signingkey.FieldRetiresAt)
+	}
 	return fields
 }
 
@@ -13656,6 +19999,10 @@ func (m *SigningKeyMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedKeyID()
 	case signingkey.FieldCreatedAt:
 		return m.AddedCreatedAt()
+	case signingkey.FieldActiveAt:
+		return m.AddedActiveAt()
+	case signingkey.FieldRetiresAt:
+		return m.AddedRetiresAt()
 	}
 	return nil, false
 }
@@ -13678,6 +20025,20 @@ func (m *SigningKeyMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddCreatedAt(v)
+		return nil
+	case signingkey.FieldActiveAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddActiveAt(v)
+		return nil
+	case signingkey.FieldRetiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRetiresAt(v)
 		return nil
 	}
 	return fmt.Errorf("unknown SigningKey numeric field %s", name)
@@ -13723,6 +20084,12 @@ func (m *SigningKeyMutation) ResetField(name string) error {
 		return nil
 	case signingkey.FieldCreatedAt:
 		m.ResetCreatedAt()
+		return nil
+	case signingkey.FieldActiveAt:
+		m.ResetActiveAt()
+		return nil
+	case signingkey.FieldRetiresAt:
+		m.ResetRetiresAt()
 		return nil
 	}
 	return fmt.Errorf("unknown SigningKey field %s", name)

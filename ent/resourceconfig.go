@@ -34,6 +34,20 @@ type ResourceConfig struct {
 	Ciphertext []byte `json:"-"`
 	// UpdatedAt holds the value of the "updated_at" field.
 	UpdatedAt int64 `json:"updated_at,omitempty"`
+	// Account holds the value of the "account" field.
+	Account string `json:"account,omitempty"`
+	// ExpiresAt holds the value of the "expires_at" field.
+	ExpiresAt int64 `json:"expires_at,omitempty"`
+	// TokenExpiresAt holds the value of the "token_expires_at" field.
+	TokenExpiresAt int64 `json:"token_expires_at,omitempty"`
+	// RefusedAt holds the value of the "refused_at" field.
+	RefusedAt int64 `json:"refused_at,omitempty"`
+	// RefusedReason holds the value of the "refused_reason" field.
+	RefusedReason string `json:"refused_reason,omitempty"`
+	// Renewer holds the value of the "renewer" field.
+	Renewer string `json:"renewer,omitempty"`
+	// RenewerUntil holds the value of the "renewer_until" field.
+	RenewerUntil int64 `json:"renewer_until,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the ResourceConfigQuery when eager-loading is set.
 	Edges        ResourceConfigEdges `json:"edges"`
@@ -67,9 +81,9 @@ func (*ResourceConfig) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case resourceconfig.FieldKeys, resourceconfig.FieldCiphertext:
 			values[i] = new([]byte)
-		case resourceconfig.FieldID, resourceconfig.FieldResourceID, resourceconfig.FieldVersion, resourceconfig.FieldKeyID, resourceconfig.FieldUpdatedAt:
+		case resourceconfig.FieldID, resourceconfig.FieldResourceID, resourceconfig.FieldVersion, resourceconfig.FieldKeyID, resourceconfig.FieldUpdatedAt, resourceconfig.FieldExpiresAt, resourceconfig.FieldTokenExpiresAt, resourceconfig.FieldRefusedAt, resourceconfig.FieldRenewerUntil:
 			values[i] = new(sql.NullInt64)
-		case resourceconfig.FieldName, resourceconfig.FieldType:
+		case resourceconfig.FieldName, resourceconfig.FieldType, resourceconfig.FieldAccount, resourceconfig.FieldRefusedReason, resourceconfig.FieldRenewer:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -142,6 +156,48 @@ func (_m *ResourceConfig) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.UpdatedAt = value.Int64
 			}
+		case resourceconfig.FieldAccount:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field account", values[i])
+			} else if value.Valid {
+				_m.Account = value.String
+			}
+		case resourceconfig.FieldExpiresAt:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field expires_at", values[i])
+			} else if value.Valid {
+				_m.ExpiresAt = value.Int64
+			}
+		case resourceconfig.FieldTokenExpiresAt:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field token_expires_at", values[i])
+			} else if value.Valid {
+				_m.TokenExpiresAt = value.Int64
+			}
+		case resourceconfig.FieldRefusedAt:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field refused_at", values[i])
+			} else if value.Valid {
+				_m.RefusedAt = value.Int64
+			}
+		case resourceconfig.FieldRefusedReason:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field refused_reason", values[i])
+			} else if value.Valid {
+				_m.RefusedReason = value.String
+			}
+		case resourceconfig.FieldRenewer:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field renewer", values[i])
+			} else if value.Valid {
+				_m.Renewer = value.String
+			}
+		case resourceconfig.FieldRenewerUntil:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field renewer_until", values[i])
+			} else if value.Valid {
+				_m.RenewerUntil = value.Int64
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -205,6 +261,27 @@ func (_m *ResourceConfig) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("updated_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.UpdatedAt))
+	builder.WriteString(", ")
+	builder.WriteString("account=")
+	builder.WriteString(_m.Account)
+	builder.WriteString(", ")
+	builder.WriteString("expires_at=")
+	builder.WriteString(fmt.Sprintf("%v", _m.ExpiresAt))
+	builder.WriteString(", ")
+	builder.WriteString("token_expires_at=")
+	builder.WriteString(fmt.Sprintf("%v", _m.TokenExpiresAt))
+	builder.WriteString(", ")
+	builder.WriteString("refused_at=")
+	builder.WriteString(fmt.Sprintf("%v", _m.RefusedAt))
+	builder.WriteString(", ")
+	builder.WriteString("refused_reason=")
+	builder.WriteString(_m.RefusedReason)
+	builder.WriteString(", ")
+	builder.WriteString("renewer=")
+	builder.WriteString(_m.Renewer)
+	builder.WriteString(", ")
+	builder.WriteString("renewer_until=")
+	builder.WriteString(fmt.Sprintf("%v", _m.RenewerUntil))
 	builder.WriteByte(')')
 	return builder.String()
 }

@@ -70,6 +70,104 @@ func (_c *ResourceConfigCreate) SetUpdatedAt(v int64) *ResourceConfigCreate {
 	return _c
 }
 
+// SetAccount sets the "account" field.
+func (_c *ResourceConfigCreate) SetAccount(v string) *ResourceConfigCreate {
+	_c.mutation.SetAccount(v)
+	return _c
+}
+
+// SetNillableAccount sets the "account" field if the given value is not nil.
+func (_c *ResourceConfigCreate) SetNillableAccount(v *string) *ResourceConfigCreate {
+	if v != nil {
+		_c.SetAccount(*v)
+	}
+	return _c
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (_c *ResourceConfigCreate) SetExpiresAt(v int64) *ResourceConfigCreate {
+	_c.mutation.SetExpiresAt(v)
+	return _c
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_c *ResourceConfigCreate) SetNillableExpiresAt(v *int64) *ResourceConfigCreate {
+	if v != nil {
+		_c.SetExpiresAt(*v)
+	}
+	return _c
+}
+
+// SetTokenExpiresAt sets the "token_expires_at" field.
+func (_c *ResourceConfigCreate) SetTokenExpiresAt(v int64) *ResourceConfigCreate {
+	_c.mutation.SetTokenExpiresAt(v)
+	return _c
+}
+
+// SetNillableTokenExpiresAt sets the "token_expires_at" field if the given value is not nil.
+func (_c *ResourceConfigCreate) SetNillableTokenExpiresAt(v *int64) *ResourceConfigCreate {
+	if v != nil {
+		_c.SetTokenExpiresAt(*v)
+	}
+	return _c
+}
+
+// SetRefusedAt sets the "refused_at" field.
+func (_c *ResourceConfigCreate) SetRefusedAt(v int64) *ResourceConfigCreate {
+	_c.mutation.SetRefusedAt(v)
+	return _c
+}
+
+// SetNillableRefusedAt sets the "refused_at" field if the given value is not nil.
+func (_c *ResourceConfigCreate) SetNillableRefusedAt(v *int64) *ResourceConfigCreate {
+	if v != nil {
+		_c.SetRefusedAt(*v)
+	}
+	return _c
+}
+
+// SetRefusedReason sets the "refused_reason" field.
+func (_c *ResourceConfigCreate) SetRefusedReason(v string) *ResourceConfigCreate {
+	_c.mutation.SetRefusedReason(v)
+	return _c
+}
+
+// SetNillableRefusedReason sets the "refused_reason" field if the given value is not nil.
+func (_c *ResourceConfigCreate) SetNillableRefusedReason(v *string) *ResourceConfigCreate {
+	if v != nil {
+		_c.SetRefusedReason(*v)
+	}
+	return _c
+}
+
+// SetRenewer sets the "renewer" field.
+func (_c *ResourceConfigCreate) SetRenewer(v string) *ResourceConfigCreate {
+	_c.mutation.SetRenewer(v)
+	return _c
+}
+
+// SetNillableRenewer sets the "renewer" field if the given value is not nil.
+func (_c *ResourceConfigCreate) SetNillableRenewer(v *string) *ResourceConfigCreate {
+	if v != nil {
+		_c.SetRenewer(*v)
+	}
+	return _c
+}
+
+// SetRenewerUntil sets the "renewer_until" field.
+func (_c *ResourceConfigCreate) SetRenewerUntil(v int64) *ResourceConfigCreate {
+	_c.mutation.SetRenewerUntil(v)
+	return _c
+}
+
+// SetNillableRenewerUntil sets the "renewer_until" field if the given value is not nil.
+func (_c *ResourceConfigCreate) SetNillableRenewerUntil(v *int64) *ResourceConfigCreate {
+	if v != nil {
+		_c.SetRenewerUntil(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *ResourceConfigCreate) SetID(v int64) *ResourceConfigCreate {
 	_c.mutation.SetID(v)
@@ -88,6 +186,7 @@ func (_c *ResourceConfigCreate) Mutation() *ResourceConfigMutation {
 
 // Save creates the ResourceConfig in the database.
 func (_c *ResourceConfigCreate) Save(ctx context.Context) (*ResourceConfig, error) {
+	_c.defaults()
 	return withHooks(ctx, _c.sqlSave, _c.mutation, _c.hooks)
 }
 
@@ -110,6 +209,38 @@ func (_c *ResourceConfigCreate) Exec(ctx context.Context) error {
 func (_c *ResourceConfigCreate) ExecX(ctx context.Context) {
 	if err := _c.Exec(ctx); err != nil {
 		panic(err)
+	}
+}
+
+// defaults sets the default values of the builder before save.
+func (_c *ResourceConfigCreate) defaults() {
+	if _, ok := _c.mutation.Account(); !ok {
+		v := resourceconfig.DefaultAccount
+		_c.mutation.SetAccount(v)
+	}
+	if _, ok := _c.mutation.ExpiresAt(); !ok {
+		v := resourceconfig.DefaultExpiresAt
+		_c.mutation.SetExpiresAt(v)
+	}
+	if _, ok := _c.mutation.TokenExpiresAt(); !ok {
+		v := resourceconfig.DefaultTokenExpiresAt
+		_c.mutation.SetTokenExpiresAt(v)
+	}
+	if _, ok := _c.mutation.RefusedAt(); !ok {
+		v := resourceconfig.DefaultRefusedAt
+		_c.mutation.SetRefusedAt(v)
+	}
+	if _, ok := _c.mutation.RefusedReason(); !ok {
+		v := resourceconfig.DefaultRefusedReason
+		_c.mutation.SetRefusedReason(v)
+	}
+	if _, ok := _c.mutation.Renewer(); !ok {
+		v := resourceconfig.DefaultRenewer
+		_c.mutation.SetRenewer(v)
+	}
+	if _, ok := _c.mutation.RenewerUntil(); !ok {
+		v := resourceconfig.DefaultRenewerUntil
+		_c.mutation.SetRenewerUntil(v)
 	}
 }
 
@@ -138,6 +269,27 @@ func (_c *ResourceConfigCreate) check() error {
 	}
 	if _, ok := _c.mutation.UpdatedAt(); !ok {
 		return &ValidationError{Name: "updated_at", err: errors.New(`ent: missing required field "ResourceConfig.updated_at"`)}
+	}
+	if _, ok := _c.mutation.Account(); !ok {
+		return &ValidationError{Name: "account", err: errors.New(`ent: missing required field "ResourceConfig.account"`)}
+	}
+	if _, ok := _c.mutation.ExpiresAt(); !ok {
+		return &ValidationError{Name: "expires_at", err: errors.New(`ent: missing required field "ResourceConfig.expires_at"`)}
+	}
+	if _, ok := _c.mutation.TokenExpiresAt(); !ok {
+		return &ValidationError{Name: "token_expires_at", err: errors.New(`ent: missing required field "ResourceConfig.token_expires_at"`)}
+	}
+	if _, ok := _c.mutation.RefusedAt(); !ok {
+		return &ValidationError{Name: "refused_at", err: errors.New(`ent: missing required field "ResourceConfig.refused_at"`)}
+	}
+	if _, ok := _c.mutation.RefusedReason(); !ok {
+		return &ValidationError{Name: "refused_reason", err: errors.New(`ent: missing required field "ResourceConfig.refused_reason"`)}
+	}
+	if _, ok := _c.mutation.Renewer(); !ok {
+		return &ValidationError{Name: "renewer", err: errors.New(`ent: missing required field "ResourceConfig.renewer"`)}
+	}
+	if _, ok := _c.mutation.RenewerUntil(); !ok {
+		return &ValidationError{Name: "renewer_until", err: errors.New(`ent: missing required field "ResourceConfig.renewer_until"`)}
 	}
 	if len(_c.mutation.ResourceIDs()) == 0 {
 		return &ValidationError{Name: "resource", err: errors.New(`ent: missing required edge "ResourceConfig.resource"`)}
@@ -202,6 +354,34 @@ func (_c *ResourceConfigCreate) createSpec() (*ResourceConfig, *sqlgraph.CreateS
 	if value, ok := _c.mutation.UpdatedAt(); ok {
 		_spec.SetField(resourceconfig.FieldUpdatedAt, field.TypeInt64, value)
 		_node.UpdatedAt = value
+	}
+	if value, ok := _c.mutation.Account(); ok {
+		_spec.SetField(resourceconfig.FieldAccount, field.TypeString, value)
+		_node.Account = value
+	}
+	if value, ok := _c.mutation.ExpiresAt(); ok {
+		_spec.SetField(resourceconfig.FieldExpiresAt, field.TypeInt64, value)
+		_node.ExpiresAt = value
+	}
+	if value, ok := _c.mutation.TokenExpiresAt(); ok {
+		_spec.SetField(resourceconfig.FieldTokenExpiresAt, field.TypeInt64, value)
+		_node.TokenExpiresAt = value
+	}
+	if value, ok := _c.mutation.RefusedAt(); ok {
+		_spec.SetField(resourceconfig.FieldRefusedAt, field.TypeInt64, value)
+		_node.RefusedAt = value
+	}
+	if value, ok := _c.mutation.RefusedReason(); ok {
+		_spec.SetField(resourceconfig.FieldRefusedReason, field.TypeString, value)
+		_node.RefusedReason = value
+	}
+	if value, ok := _c.mutation.Renewer(); ok {
+		_spec.SetField(resourceconfig.FieldRenewer, field.TypeString, value)
+		_node.Renewer = value
+	}
+	if value, ok := _c.mutation.RenewerUntil(); ok {
+		_spec.SetField(resourceconfig.FieldRenewerUntil, field.TypeInt64, value)
+		_node.RenewerUntil = value
 	}
 	if nodes := _c.mutation.ResourceIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -371,6 +551,114 @@ func (u *ResourceConfigUpsert) UpdateUpdatedAt() *ResourceConfigUpsert {
 // AddUpdatedAt adds v to the "updated_at" field.
 func (u *ResourceConfigUpsert) AddUpdatedAt(v int64) *ResourceConfigUpsert {
 	u.Add(resourceconfig.FieldUpdatedAt, v)
+	return u
+}
+
+// SetAccount sets the "account" field.
+func (u *ResourceConfigUpsert) SetAccount(v string) *ResourceConfigUpsert {
+	u.Set(resourceconfig.FieldAccount, v)
+	return u
+}
+
+// UpdateAccount sets the "account" field to the value that was provided on create.
+func (u *ResourceConfigUpsert) UpdateAccount() *ResourceConfigUpsert {
+	u.SetExcluded(resourceconfig.FieldAccount)
+	return u
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (u *ResourceConfigUpsert) SetExpiresAt(v int64) *ResourceConfigUpsert {
+	u.Set(resourceconfig.FieldExpiresAt, v)
+	return u
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *ResourceConfigUpsert) UpdateExpiresAt() *ResourceConfigUpsert {
+	u.SetExcluded(resourceconfig.FieldExpiresAt)
+	return u
+}
+
+// AddExpiresAt adds v to the "expires_at" field.
+func (u *ResourceConfigUpsert) AddExpiresAt(v int64) *ResourceConfigUpsert {
+	u.Add(resourceconfig.FieldExpiresAt, v)
+	return u
+}
+
+// SetTokenExpiresAt sets the "token_expires_at" field.
+func (u *ResourceConfigUpsert) SetTokenExpiresAt(v int64) *ResourceConfigUpsert {
+	u.Set(resourceconfig.FieldTokenExpiresAt, v)
+	return u
+}
+
+// UpdateTokenExpiresAt sets the "token_expires_at" field to the value that was provided on create.
+func (u *ResourceConfigUpsert) UpdateTokenExpiresAt() *ResourceConfigUpsert {
+	u.SetExcluded(resourceconfig.FieldTokenExpiresAt)
+	return u
+}
+
+// AddTokenExpiresAt adds v to the "token_expires_at" field.
+func (u *ResourceConfigUpsert) AddTokenExpiresAt(v int64) *ResourceConfigUpsert {
+	u.Add(resourceconfig.FieldTokenExpiresAt, v)
+	return u
+}
+
+// SetRefusedAt sets the "refused_at" field.
+func (u *ResourceConfigUpsert) SetRefusedAt(v int64) *ResourceConfigUpsert {
+	u.Set(resourceconfig.FieldRefusedAt, v)
+	return u
+}
+
+// UpdateRefusedAt sets the "refused_at" field to the value that was provided on create.
+func (u *ResourceConfigUpsert) UpdateRefusedAt() *ResourceConfigUpsert {
+	u.SetExcluded(resourceconfig.FieldRefusedAt)
+	return u
+}
+
+// AddRefusedAt adds v to the "refused_at" field.
+func (u *ResourceConfigUpsert) AddRefusedAt(v int64) *ResourceConfigUpsert {
+	u.Add(resourceconfig.FieldRefusedAt, v)
+	return u
+}
+
+// SetRefusedReason sets the "refused_reason" field.
+func (u *ResourceConfigUpsert) SetRefusedReason(v string) *ResourceConfigUpsert {
+	u.Set(resourceconfig.FieldRefusedReason, v)
+	return u
+}
+
+// UpdateRefusedReason sets the "refused_reason" field to the value that was provided on create.
+func (u *ResourceConfigUpsert) UpdateRefusedReason() *ResourceConfigUpsert {
+	u.SetExcluded(resourceconfig.FieldRefusedReason)
+	return u
+}
+
+// SetRenewer sets the "renewer" field.
+func (u *ResourceConfigUpsert) SetRenewer(v string) *ResourceConfigUpsert {
+	u.Set(resourceconfig.FieldRenewer, v)
+	return u
+}
+
+// UpdateRenewer sets the "renewer" field to the value that was provided on create.
+func (u *ResourceConfigUpsert) UpdateRenewer() *ResourceConfigUpsert {
+	u.SetExcluded(resourceconfig.FieldRenewer)
+	return u
+}
+
+// SetRenewerUntil sets the "renewer_until" field.
+func (u *ResourceConfigUpsert) SetRenewerUntil(v int64) *ResourceConfigUpsert {
+	u.Set(resourceconfig.FieldRenewerUntil, v)
+	return u
+}
+
+// UpdateRenewerUntil sets the "renewer_until" field to the value that was provided on create.
+func (u *ResourceConfigUpsert) UpdateRenewerUntil() *ResourceConfigUpsert {
+	u.SetExcluded(resourceconfig.FieldRenewerUntil)
+	return u
+}
+
+// AddRenewerUntil adds v to the "renewer_until" field.
+func (u *ResourceConfigUpsert) AddRenewerUntil(v int64) *ResourceConfigUpsert {
+	u.Add(resourceconfig.FieldRenewerUntil, v)
 	return u
 }
 
@@ -544,6 +832,132 @@ func (u *ResourceConfigUpsertOne) UpdateUpdatedAt() *ResourceConfigUpsertOne {
 	})
 }
 
+// SetAccount sets the "account" field.
+func (u *ResourceConfigUpsertOne) SetAccount(v string) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetAccount(v)
+	})
+}
+
+// UpdateAccount sets the "account" field to the value that was provided on create.
+func (u *ResourceConfigUpsertOne) UpdateAccount() *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateAccount()
+	})
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (u *ResourceConfigUpsertOne) SetExpiresAt(v int64) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetExpiresAt(v)
+	})
+}
+
+// AddExpiresAt adds v to the "expires_at" field.
+func (u *ResourceConfigUpsertOne) AddExpiresAt(v int64) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.AddExpiresAt(v)
+	})
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *ResourceConfigUpsertOne) UpdateExpiresAt() *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateExpiresAt()
+	})
+}
+
+// SetTokenExpiresAt sets the "token_expires_at" field.
+func (u *ResourceConfigUpsertOne) SetTokenExpiresAt(v int64) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetTokenExpiresAt(v)
+	})
+}
+
+// AddTokenExpiresAt adds v to the "token_expires_at" field.
+func (u *ResourceConfigUpsertOne) AddTokenExpiresAt(v int64) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.AddTokenExpiresAt(v)
+	})
+}
+
+// UpdateTokenExpiresAt sets the "token_expires_at" field to the value that was provided on create.
+func (u *ResourceConfigUpsertOne) UpdateTokenExpiresAt() *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateTokenExpiresAt()
+	})
+}
+
+// SetRefusedAt sets the "refused_at" field.
+func (u *ResourceConfigUpsertOne) SetRefusedAt(v int64) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetRefusedAt(v)
+	})
+}
+
+// AddRefusedAt adds v to the "refused_at" field.
+func (u *ResourceConfigUpsertOne) AddRefusedAt(v int64) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.AddRefusedAt(v)
+	})
+}
+
+// UpdateRefusedAt sets the "refused_at" field to the value that was provided on create.
+func (u *ResourceConfigUpsertOne) UpdateRefusedAt() *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateRefusedAt()
+	})
+}
+
+// SetRefusedReason sets the "refused_reason" field.
+func (u *ResourceConfigUpsertOne) SetRefusedReason(v string) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetRefusedReason(v)
+	})
+}
+
+// UpdateRefusedReason sets the "refused_reason" field to the value that was provided on create.
+func (u *ResourceConfigUpsertOne) UpdateRefusedReason() *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateRefusedReason()
+	})
+}
+
+// SetRenewer sets the "renewer" field.
+func (u *ResourceConfigUpsertOne) SetRenewer(v string) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetRenewer(v)
+	})
+}
+
+// UpdateRenewer sets the "renewer" field to the value that was provided on create.
+func (u *ResourceConfigUpsertOne) UpdateRenewer() *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateRenewer()
+	})
+}
+
+// SetRenewerUntil sets the "renewer_until" field.
+func (u *ResourceConfigUpsertOne) SetRenewerUntil(v int64) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetRenewerUntil(v)
+	})
+}
+
+// AddRenewerUntil adds v to the "renewer_until" field.
+func (u *ResourceConfigUpsertOne) AddRenewerUntil(v int64) *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.AddRenewerUntil(v)
+	})
+}
+
+// UpdateRenewerUntil sets the "renewer_until" field to the value that was provided on create.
+func (u *ResourceConfigUpsertOne) UpdateRenewerUntil() *ResourceConfigUpsertOne {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateRenewerUntil()
+	})
+}
+
 // Exec executes the query.
 func (u *ResourceConfigUpsertOne) Exec(ctx context.Context) error {
 	if len(u.create.conflict) == 0 {
@@ -596,6 +1010,7 @@ func (_c *ResourceConfigCreateBulk) Save(ctx context.Context) ([]*ResourceConfig
 	for i := range _c.builders {
 		func(i int, root context.Context) {
 			builder := _c.builders[i]
+			builder.defaults()
 			var mut Mutator = MutateFunc(func(ctx context.Context, m Mutation) (Value, error) {
 				mutation, ok := m.(*ResourceConfigMutation)
 				if !ok {
@@ -876,6 +1291,132 @@ func (u *ResourceConfigUpsertBulk) AddUpdatedAt(v int64) *ResourceConfigUpsertBu
 func (u *ResourceConfigUpsertBulk) UpdateUpdatedAt() *ResourceConfigUpsertBulk {
 	return u.Update(func(s *ResourceConfigUpsert) {
 		s.UpdateUpdatedAt()
+	})
+}
+
+// SetAccount sets the "account" field.
+func (u *ResourceConfigUpsertBulk) SetAccount(v string) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetAccount(v)
+	})
+}
+
+// UpdateAccount sets the "account" field to the value that was provided on create.
+func (u *ResourceConfigUpsertBulk) UpdateAccount() *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateAccount()
+	})
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (u *ResourceConfigUpsertBulk) SetExpiresAt(v int64) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetExpiresAt(v)
+	})
+}
+
+// AddExpiresAt adds v to the "expires_at" field.
+func (u *ResourceConfigUpsertBulk) AddExpiresAt(v int64) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.AddExpiresAt(v)
+	})
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *ResourceConfigUpsertBulk) UpdateExpiresAt() *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateExpiresAt()
+	})
+}
+
+// SetTokenExpiresAt sets the "token_expires_at" field.
+func (u *ResourceConfigUpsertBulk) SetTokenExpiresAt(v int64) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetTokenExpiresAt(v)
+	})
+}
+
+// AddTokenExpiresAt adds v to the "token_expires_at" field.
+func (u *ResourceConfigUpsertBulk) AddTokenExpiresAt(v int64) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.AddTokenExpiresAt(v)
+	})
+}
+
+// UpdateTokenExpiresAt sets the "token_expires_at" field to the value that was provided on create.
+func (u *ResourceConfigUpsertBulk) UpdateTokenExpiresAt() *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateTokenExpiresAt()
+	})
+}
+
+// SetRefusedAt sets the "refused_at" field.
+func (u *ResourceConfigUpsertBulk) SetRefusedAt(v int64) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetRefusedAt(v)
+	})
+}
+
+// AddRefusedAt adds v to the "refused_at" field.
+func (u *ResourceConfigUpsertBulk) AddRefusedAt(v int64) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.AddRefusedAt(v)
+	})
+}
+
+// UpdateRefusedAt sets the "refused_at" field to the value that was provided on create.
+func (u *ResourceConfigUpsertBulk) UpdateRefusedAt() *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateRefusedAt()
+	})
+}
+
+// SetRefusedReason sets the "refused_reason" field.
+func (u *ResourceConfigUpsertBulk) SetRefusedReason(v string) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetRefusedReason(v)
+	})
+}
+
+// UpdateRefusedReason sets the "refused_reason" field to the value that was provided on create.
+func (u *ResourceConfigUpsertBulk) UpdateRefusedReason() *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateRefusedReason()
+	})
+}
+
+// SetRenewer sets the "renewer" field.
+func (u *ResourceConfigUpsertBulk) SetRenewer(v string) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetRenewer(v)
+	})
+}
+
+// UpdateRenewer sets the "renewer" field to the value that was provided on create.
+func (u *ResourceConfigUpsertBulk) UpdateRenewer() *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateRenewer()
+	})
+}
+
+// SetRenewerUntil sets the "renewer_until" field.
+func (u *ResourceConfigUpsertBulk) SetRenewerUntil(v int64) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.SetRenewerUntil(v)
+	})
+}
+
+// AddRenewerUntil adds v to the "renewer_until" field.
+func (u *ResourceConfigUpsertBulk) AddRenewerUntil(v int64) *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.AddRenewerUntil(v)
+	})
+}
+
+// UpdateRenewerUntil sets the "renewer_until" field to the value that was provided on create.
+func (u *ResourceConfigUpsertBulk) UpdateRenewerUntil() *ResourceConfigUpsertBulk {
+	return u.Update(func(s *ResourceConfigUpsert) {
+		s.UpdateRenewerUntil()
 	})
 }
 

@@ -138,6 +138,132 @@ func (_u *ResourceConfigUpdate) AddUpdatedAt(v int64) *ResourceConfigUpdate {
 	return _u
 }
 
+// SetAccount sets the "account" field.
+func (_u *ResourceConfigUpdate) SetAccount(v string) *ResourceConfigUpdate {
+	_u.mutation.SetAccount(v)
+	return _u
+}
+
+// SetNillableAccount sets the "account" field if the given value is not nil.
+func (_u *ResourceConfigUpdate) SetNillableAccount(v *string) *ResourceConfigUpdate {
+	if v != nil {
+		_u.SetAccount(*v)
+	}
+	return _u
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (_u *ResourceConfigUpdate) SetExpiresAt(v int64) *ResourceConfigUpdate {
+	_u.mutation.ResetExpiresAt()
+	_u.mutation.SetExpiresAt(v)
+	return _u
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_u *ResourceConfigUpdate) SetNillableExpiresAt(v *int64) *ResourceConfigUpdate {
+	if v != nil {
+		_u.SetExpiresAt(*v)
+	}
+	return _u
+}
+
+// AddExpiresAt adds value to the "expires_at" field.
+func (_u *ResourceConfigUpdate) AddExpiresAt(v int64) *ResourceConfigUpdate {
+	_u.mutation.AddExpiresAt(v)
+	return _u
+}
+
+// SetTokenExpiresAt sets the "token_expires_at" field.
+func (_u *ResourceConfigUpdate) SetTokenExpiresAt(v int64) *ResourceConfigUpdate {
+	_u.mutation.ResetTokenExpiresAt()
+	_u.mutation.SetTokenExpiresAt(v)
+	return _u
+}
+
+// SetNillableTokenExpiresAt sets the "token_expires_at" field if the given value is not nil.
+func (_u *ResourceConfigUpdate) SetNillableTokenExpiresAt(v *int64) *ResourceConfigUpdate {
+	if v != nil {
+		_u.SetTokenExpiresAt(*v)
+	}
+	return _u
+}
+
+// AddTokenExpiresAt adds value to the "token_expires_at" field.
+func (_u *ResourceConfigUpdate) AddTokenExpiresAt(v int64) *ResourceConfigUpdate {
+	_u.mutation.AddTokenExpiresAt(v)
+	return _u
+}
+
+// SetRefusedAt sets the "refused_at" field.
+func (_u *ResourceConfigUpdate) SetRefusedAt(v int64) *ResourceConfigUpdate {
+	_u.mutation.ResetRefusedAt()
+	_u.mutation.SetRefusedAt(v)
+	return _u
+}
+
+// SetNillableRefusedAt sets the "refused_at" field if the given value is not nil.
+func (_u *ResourceConfigUpdate) SetNillableRefusedAt(v *int64) *ResourceConfigUpdate {
+	if v != nil {
+		_u.SetRefusedAt(*v)
+	}
+	return _u
+}
+
+// AddRefusedAt adds value to the "refused_at" field.
+func (_u *ResourceConfigUpdate) AddRefusedAt(v int64) *ResourceConfigUpdate {
+	_u.mutation.AddRefusedAt(v)
+	return _u
+}
+
+// SetRefusedReason sets the "refused_reason" field.
+func (_u *ResourceConfigUpdate) SetRefusedReason(v string) *ResourceConfigUpdate {
+	_u.mutation.SetRefusedReason(v)
+	return _u
+}
+
+// SetNillableRefusedReason sets the "refused_reason" field if the given value is not nil.
+func (_u *ResourceConfigUpdate) SetNillableRefusedReason(v *string) *ResourceConfigUpdate {
+	if v != nil {
+		_u.SetRefusedReason(*v)
+	}
+	return _u
+}
+
+// SetRenewer sets the "renewer" field.
+func (_u *ResourceConfigUpdate) SetRenewer(v string) *ResourceConfigUpdate {
+	_u.mutation.SetRenewer(v)
+	return _u
+}
+
+// SetNillableRenewer sets the "renewer" field if the given value is not nil.
+func (_u *ResourceConfigUpdate) SetNillableRenewer(v *string) *ResourceConfigUpdate {
+	if v != nil {
+		_u.SetRenewer(*v)
+	}
+	return _u
+}
+
+// SetRenewerUntil sets the "renewer_until" field.
+func (_u *ResourceConfigUpdate) SetRenewerUntil(v int64) *ResourceConfigUpdate {
+	_u.mutation.ResetRenewerUntil()
+	_u.mutation.SetRenewerUntil(v)
+	return _u
+}
+
+// SetNillableRenewerUntil sets the "renewer_until" field if the given value is not nil.
+func (_u *ResourceConfigUpdate) SetNillableRenewerUntil(v *int64) *ResourceConfigUpdate {
+	if v != nil {
+		_u.SetRenewerUntil(*v)
+	}
+	return _u
+}
+
+// AddRenewerUntil adds value to the "renewer_until" field.
+func (_u *ResourceConfigUpdate) AddRenewerUntil(v int64) *ResourceConfigUpdate {
+	_u.mutation.AddRenewerUntil(v)
+	return _u
+}
+
 // Mutation returns the ResourceConfigMutation object of the builder.
 func (_u *ResourceConfigUpdate) Mutation() *ResourceConfigMutation {
 	return _u.mutation
@@ -230,6 +356,39 @@ func (_u *ResourceConfigUpdate) sqlSave(ctx context.Context) (_node int, err err
 	}
 	if value, ok := _u.mutation.AddedUpdatedAt(); ok {
 		_spec.AddField(resourceconfig.FieldUpdatedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Account(); ok {
+		_spec.SetField(resourceconfig.FieldAccount, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.ExpiresAt(); ok {
+		_spec.SetField(resourceconfig.FieldExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedExpiresAt(); ok {
+		_spec.AddField(resourceconfig.FieldExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.TokenExpiresAt(); ok {
+		_spec.SetField(resourceconfig.FieldTokenExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedTokenExpiresAt(); ok {
+		_spec.AddField(resourceconfig.FieldTokenExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.RefusedAt(); ok {
+		_spec.SetField(resourceconfig.FieldRefusedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedRefusedAt(); ok {
+		_spec.AddField(resourceconfig.FieldRefusedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.RefusedReason(); ok {
+		_spec.SetField(resourceconfig.FieldRefusedReason, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Renewer(); ok {
+		_spec.SetField(resourceconfig.FieldRenewer, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.RenewerUntil(); ok {
+		_spec.SetField(resourceconfig.FieldRenewerUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedRenewerUntil(); ok {
+		_spec.AddField(resourceconfig.FieldRenewerUntil, field.TypeInt64, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
@@ -362,6 +521,132 @@ func (_u *ResourceConfigUpdateOne) AddUpdatedAt(v int64) *ResourceConfigUpdateOn
 	return _u
 }
 
+// SetAccount sets the "account" field.
+func (_u *ResourceConfigUpdateOne) SetAccount(v string) *ResourceConfigUpdateOne {
+	_u.mutation.SetAccount(v)
+	return _u
+}
+
+// SetNillableAccount sets the "account" field if the given value is not nil.
+func (_u *ResourceConfigUpdateOne) SetNillableAccount(v *string) *ResourceConfigUpdateOne {
+	if v != nil {
+		_u.SetAccount(*v)
+	}
+	return _u
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (_u *ResourceConfigUpdateOne) SetExpiresAt(v int64) *ResourceConfigUpdateOne {
+	_u.mutation.ResetExpiresAt()
+	_u.mutation.SetExpiresAt(v)
+	return _u
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_u *ResourceConfigUpdateOne) SetNillableExpiresAt(v *int64) *ResourceConfigUpdateOne {
+	if v != nil {
+		_u.SetExpiresAt(*v)
+	}
+	return _u
+}
+
+// AddExpiresAt adds value to the "expires_at" field.
+func (_u *ResourceConfigUpdateOne) AddExpiresAt(v int64) *ResourceConfigUpdateOne {
+	_u.mutation.AddExpiresAt(v)
+	return _u
+}
+
+// SetTokenExpiresAt sets the "token_expires_at" field.
+func (_u *ResourceConfigUpdateOne) SetTokenExpiresAt(v int64) *ResourceConfigUpdateOne {
+	_u.mutation.ResetTokenExpiresAt()
+	_u.mutation.SetTokenExpiresAt(v)
+	return _u
+}
+
+// SetNillableTokenExpiresAt sets the "token_expires_at" field if the given value is not nil.
+func (_u *ResourceConfigUpdateOne) SetNillableTokenExpiresAt(v *int64) *ResourceConfigUpdateOne {
+	if v != nil {
+		_u.SetTokenExpiresAt(*v)
+	}
+	return _u
+}
+
+// AddTokenExpiresAt adds value to the "token_expires_at" field.
+func (_u *ResourceConfigUpdateOne) AddTokenExpiresAt(v int64) *ResourceConfigUpdateOne {
+	_u.mutation.AddTokenExpiresAt(v)
+	return _u
+}
+
+// SetRefusedAt sets the "refused_at" field.
+func (_u *ResourceConfigUpdateOne) SetRefusedAt(v int64) *ResourceConfigUpdateOne {
+	_u.mutation.ResetRefusedAt()
+	_u.mutation.SetRefusedAt(v)
+	return _u
+}
+
+// SetNillableRefusedAt sets the "refused_at" field if the given value is not nil.
+func (_u *ResourceConfigUpdateOne) SetNillableRefusedAt(v *int64) *ResourceConfigUpdateOne {
+	if v != nil {
+		_u.SetRefusedAt(*v)
+	}
+	return _u
+}
+
+// AddRefusedAt adds value to the "refused_at" field.
+func (_u *ResourceConfigUpdateOne) AddRefusedAt(v int64) *ResourceConfigUpdateOne {
+	_u.mutation.AddRefusedAt(v)
+	return _u
+}
+
+// SetRefusedReason sets the "refused_reason" field.
+func (_u *ResourceConfigUpdateOne) SetRefusedReason(v string) *ResourceConfigUpdateOne {
+	_u.mutation.SetRefusedReason(v)
+	return _u
+}
+
+// SetNillableRefusedReason sets the "refused_reason" field if the given value is not nil.
+func (_u *ResourceConfigUpdateOne) SetNillableRefusedReason(v *string) *ResourceConfigUpdateOne {
+	if v != nil {
+		_u.SetRefusedReason(*v)
+	}
+	return _u
+}
+
+// SetRenewer sets the "renewer" field.
+func (_u *ResourceConfigUpdateOne) SetRenewer(v string) *ResourceConfigUpdateOne {
+	_u.mutation.SetRenewer(v)
+	return _u
+}
+
+// SetNillableRenewer sets the "renewer" field if the given value is not nil.
+func (_u *ResourceConfigUpdateOne) SetNillableRenewer(v *string) *ResourceConfigUpdateOne {
+	if v != nil {
+		_u.SetRenewer(*v)
+	}
+	return _u
+}
+
+// SetRenewerUntil sets the "renewer_until" field.
+func (_u *ResourceConfigUpdateOne) SetRenewerUntil(v int64) *ResourceConfigUpdateOne {
+	_u.mutation.ResetRenewerUntil()
+	_u.mutation.SetRenewerUntil(v)
+	return _u
+}
+
+// SetNillableRenewerUntil sets the "renewer_until" field if the given value is not nil.
+func (_u *ResourceConfigUpdateOne) SetNillableRenewerUntil(v *int64) *ResourceConfigUpdateOne {
+	if v != nil {
+		_u.SetRenewerUntil(*v)
+	}
+	return _u
+}
+
+// AddRenewerUntil adds value to the "renewer_until" field.
+func (_u *ResourceConfigUpdateOne) AddRenewerUntil(v int64) *ResourceConfigUpdateOne {
+	_u.mutation.AddRenewerUntil(v)
+	return _u
+}
+
 // Mutation returns the ResourceConfigMutation object of the builder.
 func (_u *ResourceConfigUpdateOne) Mutation() *ResourceConfigMutation {
 	return _u.mutation
@@ -484,6 +769,39 @@ func (_u *ResourceConfigUpdateOne) sqlSave(ctx context.Context) (_node *Resource
 	}
 	if value, ok := _u.mutation.AddedUpdatedAt(); ok {
 		_spec.AddField(resourceconfig.FieldUpdatedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Account(); ok {
+		_spec.SetField(resourceconfig.FieldAccount, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.ExpiresAt(); ok {
+		_spec.SetField(resourceconfig.FieldExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedExpiresAt(); ok {
+		_spec.AddField(resourceconfig.FieldExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.TokenExpiresAt(); ok {
+		_spec.SetField(resourceconfig.FieldTokenExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedTokenExpiresAt(); ok {
+		_spec.AddField(resourceconfig.FieldTokenExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.RefusedAt(); ok {
+		_spec.SetField(resourceconfig.FieldRefusedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedRefusedAt(); ok {
+		_spec.AddField(resourceconfig.FieldRefusedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.RefusedReason(); ok {
+		_spec.SetField(resourceconfig.FieldRefusedReason, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Renewer(); ok {
+		_spec.SetField(resourceconfig.FieldRenewer, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.RenewerUntil(); ok {
+		_spec.SetField(resourceconfig.FieldRenewerUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedRenewerUntil(); ok {
+		_spec.AddField(resourceconfig.FieldRenewerUntil, field.TypeInt64, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &ResourceConfig{config: _u.config}

@@ -3,16 +3,29 @@
 package ent
 
 import (
+	"github.com/pointscene/carillon/ent/activeexecution"
 	"github.com/pointscene/carillon/ent/instance"
 	"github.com/pointscene/carillon/ent/job"
+	"github.com/pointscene/carillon/ent/resourceconfig"
 	"github.com/pointscene/carillon/ent/schedule"
 	"github.com/pointscene/carillon/ent/schema"
+	"github.com/pointscene/carillon/ent/signingkey"
 )
 
 // The init function reads all schema descriptors with runtime code
 // (default values, validators, hooks and policies) and stitches it
 // to their package variables.
 func init() {
+	activeexecutionFields := schema.ActiveExecution{}.Fields()
+	_ = activeexecutionFields
+	// activeexecutionDescTrees is the schema descriptor for trees field.
+	activeexecutionDescTrees := activeexecutionFields[18].Descriptor()
+	// activeexecution.DefaultTrees holds the default value on creation for the trees field.
+	activeexecution.DefaultTrees = activeexecutionDescTrees.Default.(string)
+	// activeexecutionDescWaitingFor is the schema descriptor for waiting_for field.
+	activeexecutionDescWaitingFor := activeexecutionFields[19].Descriptor()
+	// activeexecution.DefaultWaitingFor holds the default value on creation for the waiting_for field.
+	activeexecution.DefaultWaitingFor = activeexecutionDescWaitingFor.Default.(int64)
 	instanceFields := schema.Instance{}.Fields()
 	_ = instanceFields
 	// instanceDescPausedAt is the schema descriptor for paused_at field.
@@ -31,6 +44,10 @@ func init() {
 	instanceDescPauseActor := instanceFields[7].Descriptor()
 	// instance.DefaultPauseActor holds the default value on creation for the pause_actor field.
 	instance.DefaultPauseActor = instanceDescPauseActor.Default.(string)
+	// instanceDescQuota is the schema descriptor for quota field.
+	instanceDescQuota := instanceFields[8].Descriptor()
+	// instance.DefaultQuota holds the default value on creation for the quota field.
+	instance.DefaultQuota = instanceDescQuota.Default.(string)
 	jobFields := schema.Job{}.Fields()
 	_ = jobFields
 	// jobDescPauseReason is the schema descriptor for pause_reason field.
@@ -41,6 +58,44 @@ func init() {
 	jobDescPauseActor := jobFields[10].Descriptor()
 	// job.DefaultPauseActor holds the default value on creation for the pause_actor field.
 	job.DefaultPauseActor = jobDescPauseActor.Default.(string)
+	// jobDescManagedBy is the schema descriptor for managed_by field.
+	jobDescManagedBy := jobFields[11].Descriptor()
+	// job.DefaultManagedBy holds the default value on creation for the managed_by field.
+	job.DefaultManagedBy = jobDescManagedBy.Default.(string)
+	// jobDescPauseReauth is the schema descriptor for pause_reauth field.
+	jobDescPauseReauth := jobFields[12].Descriptor()
+	// job.DefaultPauseReauth holds the default value on creation for the pause_reauth field.
+	job.DefaultPauseReauth = jobDescPauseReauth.Default.(bool)
+	resourceconfigFields := schema.ResourceConfig{}.Fields()
+	_ = resourceconfigFields
+	// resourceconfigDescAccount is the schema descriptor for account field.
+	resourceconfigDescAccount := resourceconfigFields[9].Descriptor()
+	// resourceconfig.DefaultAccount holds the default value on creation for the account field.
+	resourceconfig.DefaultAccount = resourceconfigDescAccount.Default.(string)
+	// resourceconfigDescExpiresAt is the schema descriptor for expires_at field.
+	resourceconfigDescExpiresAt := resourceconfigFields[10].Descriptor()
+	// resourceconfig.DefaultExpiresAt holds the default value on creation for the expires_at field.
+	resourceconfig.DefaultExpiresAt = resourceconfigDescExpiresAt.Default.(int64)
+	// resourceconfigDescTokenExpiresAt is the schema descriptor for token_expires_at field.
+	resourceconfigDescTokenExpiresAt := resourceconfigFields[11].Descriptor()
+	// resourceconfig.DefaultTokenExpiresAt holds the default value on creation for the token_expires_at field.
+	resourceconfig.DefaultTokenExpiresAt = resourceconfigDescTokenExpiresAt.Default.(int64)
+	// resourceconfigDescRefusedAt is the schema descriptor for refused_at field.
+	resourceconfigDescRefusedAt := resourceconfigFields[12].Descriptor()
+	// resourceconfig.DefaultRefusedAt holds the default value on creation for the refused_at field.
+	resourceconfig.DefaultRefusedAt = resourceconfigDescRefusedAt.Default.(int64)
+	// resourceconfigDescRefusedReason is the schema descriptor for refused_reason field.
+	resourceconfigDescRefusedReason := resourceconfigFields[13].Descriptor()
+	// resourceconfig.DefaultRefusedReason holds the default value on creation for the refused_reason field.
+	resourceconfig.DefaultRefusedReason = resourceconfigDescRefusedReason.Default.(string)
+	// resourceconfigDescRenewer is the schema descriptor for renewer field.
+	resourceconfigDescRenewer := resourceconfigFields[14].Descriptor()
+	// resourceconfig.DefaultRenewer holds the default value on creation for the renewer field.
+	resourceconfig.DefaultRenewer = resourceconfigDescRenewer.Default.(string)
+	// resourceconfigDescRenewerUntil is the schema descriptor for renewer_until field.
+	resourceconfigDescRenewerUntil := resourceconfigFields[15].Descriptor()
+	// resourceconfig.DefaultRenewerUntil holds the default value on creation for the renewer_until field.
+	resourceconfig.DefaultRenewerUntil = resourceconfigDescRenewerUntil.Default.(int64)
 	scheduleFields := schema.Schedule{}.Fields()
 	_ = scheduleFields
 	// scheduleDescFence is the schema descriptor for fence field.
@@ -71,12 +126,22 @@ func init() {
 	scheduleDescPausedUntil := scheduleFields[17].Descriptor()
 	// schedule.DefaultPausedUntil holds the default value on creation for the paused_until field.
 	schedule.DefaultPausedUntil = scheduleDescPausedUntil.Default.(int64)
-	// scheduleDescHeldAt is the schema descriptor for held_at field.
-	scheduleDescHeldAt := scheduleFields[18].Descriptor()
-	// schedule.DefaultHeldAt holds the default value on creation for the held_at field.
-	schedule.DefaultHeldAt = scheduleDescHeldAt.Default.(int64)
 	// scheduleDescSkipID is the schema descriptor for skip_id field.
-	scheduleDescSkipID := scheduleFields[19].Descriptor()
+	scheduleDescSkipID := scheduleFields[18].Descriptor()
 	// schedule.DefaultSkipID holds the default value on creation for the skip_id field.
 	schedule.DefaultSkipID = scheduleDescSkipID.Default.(int64)
+	// scheduleDescTrees is the schema descriptor for trees field.
+	scheduleDescTrees := scheduleFields[19].Descriptor()
+	// schedule.DefaultTrees holds the default value on creation for the trees field.
+	schedule.DefaultTrees = scheduleDescTrees.Default.(string)
+	signingkeyFields := schema.SigningKey{}.Fields()
+	_ = signingkeyFields
+	// signingkeyDescActiveAt is the schema descriptor for active_at field.
+	signingkeyDescActiveAt := signingkeyFields[7].Descriptor()
+	// signingkey.DefaultActiveAt holds the default value on creation for the active_at field.
+	signingkey.DefaultActiveAt = signingkeyDescActiveAt.Default.(int64)
+	// signingkeyDescRetiresAt is the schema descriptor for retires_at field.
+	signingkeyDescRetiresAt := signingkeyFields[8].Descriptor()
+	// signingkey.DefaultRetiresAt holds the default value on creation for the retires_at field.
+	signingkey.DefaultRetiresAt = signingkeyDescRetiresAt.Default.(int64)
 }

@@ -50,10 +50,10 @@ type Schedule struct {
 	Failures int `json:"failures,omitempty"`
 	// PausedUntil holds the value of the "paused_until" field.
 	PausedUntil int64 `json:"paused_until,omitempty"`
-	// HeldAt holds the value of the "held_at" field.
-	HeldAt int64 `json:"held_at,omitempty"`
 	// SkipID holds the value of the "skip_id" field.
-	SkipID       int64 `json:"skip_id,omitempty"`
+	SkipID int64 `json:"skip_id,omitempty"`
+	// Trees holds the value of the "trees" field.
+	Trees        string `json:"trees,omitempty"`
 	selectValues sql.SelectValues
 }
 
@@ -64,9 +64,9 @@ func (*Schedule) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case schedule.FieldActive:
 			values[i] = new(sql.NullBool)
-		case schedule.FieldID, schedule.FieldInstanceID, schedule.FieldNextRun, schedule.FieldMinutes, schedule.FieldAnchor, schedule.FieldVersion, schedule.FieldFence, schedule.FieldPausedAt, schedule.FieldPriority, schedule.FieldStarted, schedule.FieldFailures, schedule.FieldPausedUntil, schedule.FieldHeldAt, schedule.FieldSkipID:
+		case schedule.FieldID, schedule.FieldInstanceID, schedule.FieldNextRun, schedule.FieldMinutes, schedule.FieldAnchor, schedule.FieldVersion, schedule.FieldFence, schedule.FieldPausedAt, schedule.FieldPriority, schedule.FieldStarted, schedule.FieldFailures, schedule.FieldPausedUntil, schedule.FieldSkipID:
 			values[i] = new(sql.NullInt64)
-		case schedule.FieldType, schedule.FieldCron, schedule.FieldTimeZone, schedule.FieldPolicies, schedule.FieldExtras:
+		case schedule.FieldType, schedule.FieldCron, schedule.FieldTimeZone, schedule.FieldPolicies, schedule.FieldExtras, schedule.FieldTrees:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -191,17 +191,17 @@ func (_m *Schedule) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.PausedUntil = value.Int64
 			}
-		case schedule.FieldHeldAt:
-			if value, ok := values[i].(*sql.NullInt64); !ok {
-				return fmt.Errorf("unexpected type %T for field held_at", values[i])
-			} else if value.Valid {
-				_m.HeldAt = value.Int64
-			}
 		case schedule.FieldSkipID:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
 				return fmt.Errorf("unexpected type %T for field skip_id", values[i])
 			} else if value.Valid {
 				_m.SkipID = value.Int64
+			}
+		case schedule.FieldTrees:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field trees", values[i])
+			} else if value.Valid {
+				_m.Trees = value.String
 			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
@@ -290,11 +290,11 @@ func (_m *Schedule) String() string {
 	builder.WriteString("paused_until=")
 	builder.WriteString(fmt.Sprintf("%v", _m.PausedUntil))
 	builder.WriteString(", ")
-	builder.WriteString("held_at=")
-	builder.WriteString(fmt.Sprintf("%v", _m.HeldAt))
-	builder.WriteString(", ")
 	builder.WriteString("skip_id=")
 	builder.WriteString(fmt.Sprintf("%v", _m.SkipID))
+	builder.WriteString(", ")
+	builder.WriteString("trees=")
+	builder.WriteString(_m.Trees)
 	builder.WriteByte(')')
 	return builder.String()
 }

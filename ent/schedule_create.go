@@ -179,20 +179,6 @@ func (_c *ScheduleCreate) SetNillablePausedUntil(v *int64) *ScheduleCreate {
 	return _c
 }
 
-// SetHeldAt sets the "held_at" field.
-func (_c *ScheduleCreate) SetHeldAt(v int64) *ScheduleCreate {
-	_c.mutation.SetHeldAt(v)
-	return _c
-}
-
-// SetNillableHeldAt sets the "held_at" field if the given value is not nil.
-func (_c *ScheduleCreate) SetNillableHeldAt(v *int64) *ScheduleCreate {
-	if v != nil {
-		_c.SetHeldAt(*v)
-	}
-	return _c
-}
-
 // SetSkipID sets the "skip_id" field.
 func (_c *ScheduleCreate) SetSkipID(v int64) *ScheduleCreate {
 	_c.mutation.SetSkipID(v)
@@ -203,6 +189,20 @@ func (_c *ScheduleCreate) SetSkipID(v int64) *ScheduleCreate {
 func (_c *ScheduleCreate) SetNillableSkipID(v *int64) *ScheduleCreate {
 	if v != nil {
 		_c.SetSkipID(*v)
+	}
+	return _c
+}
+
+// SetTrees sets the "trees" field.
+func (_c *ScheduleCreate) SetTrees(v string) *ScheduleCreate {
+	_c.mutation.SetTrees(v)
+	return _c
+}
+
+// SetNillableTrees sets the "trees" field if the given value is not nil.
+func (_c *ScheduleCreate) SetNillableTrees(v *string) *ScheduleCreate {
+	if v != nil {
+		_c.SetTrees(*v)
 	}
 	return _c
 }
@@ -276,13 +276,13 @@ func (_c *ScheduleCreate) defaults() {
 		v := schedule.DefaultPausedUntil
 		_c.mutation.SetPausedUntil(v)
 	}
-	if _, ok := _c.mutation.HeldAt(); !ok {
-		v := schedule.DefaultHeldAt
-		_c.mutation.SetHeldAt(v)
-	}
 	if _, ok := _c.mutation.SkipID(); !ok {
 		v := schedule.DefaultSkipID
 		_c.mutation.SetSkipID(v)
+	}
+	if _, ok := _c.mutation.Trees(); !ok {
+		v := schedule.DefaultTrees
+		_c.mutation.SetTrees(v)
 	}
 }
 
@@ -339,11 +339,11 @@ func (_c *ScheduleCreate) check() error {
 	if _, ok := _c.mutation.PausedUntil(); !ok {
 		return &ValidationError{Name: "paused_until", err: errors.New(`ent: missing required field "Schedule.paused_until"`)}
 	}
-	if _, ok := _c.mutation.HeldAt(); !ok {
-		return &ValidationError{Name: "held_at", err: errors.New(`ent: missing required field "Schedule.held_at"`)}
-	}
 	if _, ok := _c.mutation.SkipID(); !ok {
 		return &ValidationError{Name: "skip_id", err: errors.New(`ent: missing required field "Schedule.skip_id"`)}
+	}
+	if _, ok := _c.mutation.Trees(); !ok {
+		return &ValidationError{Name: "trees", err: errors.New(`ent: missing required field "Schedule.trees"`)}
 	}
 	return nil
 }
@@ -446,13 +446,13 @@ func (_c *ScheduleCreate) createSpec() (*Schedule, *sqlgraph.CreateSpec) {
 		_spec.SetField(schedule.FieldPausedUntil, field.TypeInt64, value)
 		_node.PausedUntil = value
 	}
-	if value, ok := _c.mutation.HeldAt(); ok {
-		_spec.SetField(schedule.FieldHeldAt, field.TypeInt64, value)
-		_node.HeldAt = value
-	}
 	if value, ok := _c.mutation.SkipID(); ok {
 		_spec.SetField(schedule.FieldSkipID, field.TypeInt64, value)
 		_node.SkipID = value
+	}
+	if value, ok := _c.mutation.Trees(); ok {
+		_spec.SetField(schedule.FieldTrees, field.TypeString, value)
+		_node.Trees = value
 	}
 	return _node, _spec
 }
@@ -758,24 +758,6 @@ func (u *ScheduleUpsert) AddPausedUntil(v int64) *ScheduleUpsert {
 	return u
 }
 
-// SetHeldAt sets the "held_at" field.
-func (u *ScheduleUpsert) SetHeldAt(v int64) *ScheduleUpsert {
-	u.Set(schedule.FieldHeldAt, v)
-	return u
-}
-
-// UpdateHeldAt sets the "held_at" field to the value that was provided on create.
-func (u *ScheduleUpsert) UpdateHeldAt() *ScheduleUpsert {
-	u.SetExcluded(schedule.FieldHeldAt)
-	return u
-}
-
-// AddHeldAt adds v to the "held_at" field.
-func (u *ScheduleUpsert) AddHeldAt(v int64) *ScheduleUpsert {
-	u.Add(schedule.FieldHeldAt, v)
-	return u
-}
-
 // SetSkipID sets the "skip_id" field.
 func (u *ScheduleUpsert) SetSkipID(v int64) *ScheduleUpsert {
 	u.Set(schedule.FieldSkipID, v)
@@ -791,6 +773,18 @@ func (u *ScheduleUpsert) UpdateSkipID() *ScheduleUpsert {
 // AddSkipID adds v to the "skip_id" field.
 func (u *ScheduleUpsert) AddSkipID(v int64) *ScheduleUpsert {
 	u.Add(schedule.FieldSkipID, v)
+	return u
+}
+
+// SetTrees sets the "trees" field.
+func (u *ScheduleUpsert) SetTrees(v string) *ScheduleUpsert {
+	u.Set(schedule.FieldTrees, v)
+	return u
+}
+
+// UpdateTrees sets the "trees" field to the value that was provided on create.
+func (u *ScheduleUpsert) UpdateTrees() *ScheduleUpsert {
+	u.SetExcluded(schedule.FieldTrees)
 	return u
 }
 
@@ -1139,27 +1133,6 @@ func (u *ScheduleUpsertOne) UpdatePausedUntil() *ScheduleUpsertOne {
 	})
 }
 
-// SetHeldAt sets the "held_at" field.
-func (u *ScheduleUpsertOne) SetHeldAt(v int64) *ScheduleUpsertOne {
-	return u.Update(func(s *ScheduleUpsert) {
-		s.SetHeldAt(v)
-	})
-}
-
-// AddHeldAt adds v to the "held_at" field.
-func (u *ScheduleUpsertOne) AddHeldAt(v int64) *ScheduleUpsertOne {
-	return u.Update(func(s *ScheduleUpsert) {
-		s.AddHeldAt(v)
-	})
-}
-
-// UpdateHeldAt sets the "held_at" field to the value that was provided on create.
-func (u *ScheduleUpsertOne) UpdateHeldAt() *ScheduleUpsertOne {
-	return u.Update(func(s *ScheduleUpsert) {
-		s.UpdateHeldAt()
-	})
-}
-
 // SetSkipID sets the "skip_id" field.
 func (u *ScheduleUpsertOne) SetSkipID(v int64) *ScheduleUpsertOne {
 	return u.Update(func(s *ScheduleUpsert) {
@@ -1178,6 +1151,20 @@ func (u *ScheduleUpsertOne) AddSkipID(v int64) *ScheduleUpsertOne {
 func (u *ScheduleUpsertOne) UpdateSkipID() *ScheduleUpsertOne {
 	return u.Update(func(s *ScheduleUpsert) {
 		s.UpdateSkipID()
+	})
+}
+
+// SetTrees sets the "trees" field.
+func (u *ScheduleUpsertOne) SetTrees(v string) *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetTrees(v)
+	})
+}
+
+// UpdateTrees sets the "trees" field to the value that was provided on create.
+func (u *ScheduleUpsertOne) UpdateTrees() *ScheduleUpsertOne {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdateTrees()
 	})
 }
 
@@ -1692,27 +1679,6 @@ func (u *ScheduleUpsertBulk) UpdatePausedUntil() *ScheduleUpsertBulk {
 	})
 }
 
-// SetHeldAt sets the "held_at" field.
-func (u *ScheduleUpsertBulk) SetHeldAt(v int64) *ScheduleUpsertBulk {
-	return u.Update(func(s *ScheduleUpsert) {
-		s.SetHeldAt(v)
-	})
-}
-
-// AddHeldAt adds v to the "held_at" field.
-func (u *ScheduleUpsertBulk) AddHeldAt(v int64) *ScheduleUpsertBulk {
-	return u.Update(func(s *ScheduleUpsert) {
-		s.AddHeldAt(v)
-	})
-}
-
-// UpdateHeldAt sets the "held_at" field to the value that was provided on create.
-func (u *ScheduleUpsertBulk) UpdateHeldAt() *ScheduleUpsertBulk {
-	return u.Update(func(s *ScheduleUpsert) {
-		s.UpdateHeldAt()
-	})
-}
-
 // SetSkipID sets the "skip_id" field.
 func (u *ScheduleUpsertBulk) SetSkipID(v int64) *ScheduleUpsertBulk {
 	return u.Update(func(s *ScheduleUpsert) {
@@ -1731,6 +1697,20 @@ func (u *ScheduleUpsertBulk) AddSkipID(v int64) *ScheduleUpsertBulk {
 func (u *ScheduleUpsertBulk) UpdateSkipID() *ScheduleUpsertBulk {
 	return u.Update(func(s *ScheduleUpsert) {
 		s.UpdateSkipID()
+	})
+}
+
+// SetTrees sets the "trees" field.
+func (u *ScheduleUpsertBulk) SetTrees(v string) *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.SetTrees(v)
+	})
+}
+
+// UpdateTrees sets the "trees" field to the value that was provided on create.
+func (u *ScheduleUpsertBulk) UpdateTrees() *ScheduleUpsertBulk {
+	return u.Update(func(s *ScheduleUpsert) {
+		s.UpdateTrees()
 	})
 }
 

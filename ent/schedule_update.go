@@ -322,27 +322,6 @@ func (_u *ScheduleUpdate) AddPausedUntil(v int64) *ScheduleUpdate {
 	return _u
 }
 
-// SetHeldAt sets the "held_at" field.
-func (_u *ScheduleUpdate) SetHeldAt(v int64) *ScheduleUpdate {
-	_u.mutation.ResetHeldAt()
-	_u.mutation.SetHeldAt(v)
-	return _u
-}
-
-// SetNillableHeldAt sets the "held_at" field if the given value is not nil.
-func (_u *ScheduleUpdate) SetNillableHeldAt(v *int64) *ScheduleUpdate {
-	if v != nil {
-		_u.SetHeldAt(*v)
-	}
-	return _u
-}
-
-// AddHeldAt adds value to the "held_at" field.
-func (_u *ScheduleUpdate) AddHeldAt(v int64) *ScheduleUpdate {
-	_u.mutation.AddHeldAt(v)
-	return _u
-}
-
 // SetSkipID sets the "skip_id" field.
 func (_u *ScheduleUpdate) SetSkipID(v int64) *ScheduleUpdate {
 	_u.mutation.ResetSkipID()
@@ -361,6 +340,20 @@ func (_u *ScheduleUpdate) SetNillableSkipID(v *int64) *ScheduleUpdate {
 // AddSkipID adds value to the "skip_id" field.
 func (_u *ScheduleUpdate) AddSkipID(v int64) *ScheduleUpdate {
 	_u.mutation.AddSkipID(v)
+	return _u
+}
+
+// SetTrees sets the "trees" field.
+func (_u *ScheduleUpdate) SetTrees(v string) *ScheduleUpdate {
+	_u.mutation.SetTrees(v)
+	return _u
+}
+
+// SetNillableTrees sets the "trees" field if the given value is not nil.
+func (_u *ScheduleUpdate) SetNillableTrees(v *string) *ScheduleUpdate {
+	if v != nil {
+		_u.SetTrees(*v)
+	}
 	return _u
 }
 
@@ -489,17 +482,14 @@ func (_u *ScheduleUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.AddedPausedUntil(); ok {
 		_spec.AddField(schedule.FieldPausedUntil, field.TypeInt64, value)
 	}
-	if value, ok := _u.mutation.HeldAt(); ok {
-		_spec.SetField(schedule.FieldHeldAt, field.TypeInt64, value)
-	}
-	if value, ok := _u.mutation.AddedHeldAt(); ok {
-		_spec.AddField(schedule.FieldHeldAt, field.TypeInt64, value)
-	}
 	if value, ok := _u.mutation.SkipID(); ok {
 		_spec.SetField(schedule.FieldSkipID, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.AddedSkipID(); ok {
 		_spec.AddField(schedule.FieldSkipID, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Trees(); ok {
+		_spec.SetField(schedule.FieldTrees, field.TypeString, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
@@ -817,27 +807,6 @@ func (_u *ScheduleUpdateOne) AddPausedUntil(v int64) *ScheduleUpdateOne {
 	return _u
 }
 
-// SetHeldAt sets the "held_at" field.
-func (_u *ScheduleUpdateOne) SetHeldAt(v int64) *ScheduleUpdateOne {
-	_u.mutation.ResetHeldAt()
-	_u.mutation.SetHeldAt(v)
-	return _u
-}
-
-// SetNillableHeldAt sets the "held_at" field if the given value is not nil.
-func (_u *ScheduleUpdateOne) SetNillableHeldAt(v *int64) *ScheduleUpdateOne {
-	if v != nil {
-		_u.SetHeldAt(*v)
-	}
-	return _u
-}
-
-// AddHeldAt adds value to the "held_at" field.
-func (_u *ScheduleUpdateOne) AddHeldAt(v int64) *ScheduleUpdateOne {
-	_u.mutation.AddHeldAt(v)
-	return _u
-}
-
 // SetSkipID sets the "skip_id" field.
 func (_u *ScheduleUpdateOne) SetSkipID(v int64) *ScheduleUpdateOne {
 	_u.mutation.ResetSkipID()
@@ -856,6 +825,20 @@ func (_u *ScheduleUpdateOne) SetNillableSkipID(v *int64) *ScheduleUpdateOne {
 // AddSkipID adds value to the "skip_id" field.
 func (_u *ScheduleUpdateOne) AddSkipID(v int64) *ScheduleUpdateOne {
 	_u.mutation.AddSkipID(v)
+	return _u
+}
+
+// SetTrees sets the "trees" field.
+func (_u *ScheduleUpdateOne) SetTrees(v string) *ScheduleUpdateOne {
+	_u.mutation.SetTrees(v)
+	return _u
+}
+
+// SetNillableTrees sets the "trees" field if the given value is not nil.
+func (_u *ScheduleUpdateOne) SetNillableTrees(v *string) *ScheduleUpdateOne {
+	if v != nil {
+		_u.SetTrees(*v)
+	}
 	return _u
 }
 
@@ -1014,17 +997,14 @@ func (_u *ScheduleUpdateOne) sqlSave(ctx context.Context) (_node *Schedule, err 
 	if value, ok := _u.mutation.AddedPausedUntil(); ok {
 		_spec.AddField(schedule.FieldPausedUntil, field.TypeInt64, value)
 	}
-	if value, ok := _u.mutation.HeldAt(); ok {
-		_spec.SetField(schedule.FieldHeldAt, field.TypeInt64, value)
-	}
-	if value, ok := _u.mutation.AddedHeldAt(); ok {
-		_spec.AddField(schedule.FieldHeldAt, field.TypeInt64, value)
-	}
 	if value, ok := _u.mutation.SkipID(); ok {
 		_spec.SetField(schedule.FieldSkipID, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.AddedSkipID(); ok {
 		_spec.AddField(schedule.FieldSkipID, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Trees(); ok {
+		_spec.SetField(schedule.FieldTrees, field.TypeString, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &Schedule{config: _u.config}

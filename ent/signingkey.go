@@ -27,7 +27,11 @@ type SigningKey struct {
 	// Sealed holds the value of the "sealed" field.
 	Sealed []byte `json:"-"`
 	// CreatedAt holds the value of the "created_at" field.
-	CreatedAt    int64 `json:"created_at,omitempty"`
+	CreatedAt int64 `json:"created_at,omitempty"`
+	// ActiveAt holds the value of the "active_at" field.
+	ActiveAt int64 `json:"active_at,omitempty"`
+	// RetiresAt holds the value of the "retires_at" field.
+	RetiresAt    int64 `json:"retires_at,omitempty"`
 	selectValues sql.SelectValues
 }
 
@@ -38,7 +42,7 @@ func (*SigningKey) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case signingkey.FieldPublic, signingkey.FieldSealed:
 			values[i] = new([]byte)
-		case signingkey.FieldKeyID, signingkey.FieldCreatedAt:
+		case signingkey.FieldKeyID, signingkey.FieldCreatedAt, signingkey.FieldActiveAt, signingkey.FieldRetiresAt:
 			values[i] = new(sql.NullInt64)
 		case signingkey.FieldID, signingkey.FieldPurpose, signingkey.FieldSlot:
 			values[i] = new(sql.NullString)
@@ -99,6 +103,18 @@ func (_m *SigningKey) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.CreatedAt = value.Int64
 			}
+		case signingkey.FieldActiveAt:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field active_at", values[i])
+			} else if value.Valid {
+				_m.ActiveAt = value.Int64
+			}
+		case signingkey.FieldRetiresAt:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field retires_at", values[i])
+			} else if value.Valid {
+				_m.RetiresAt = value.Int64
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -151,6 +167,12 @@ func (_m *SigningKey) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("created_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.CreatedAt))
+	builder.WriteString(", ")
+	builder.WriteString("active_at=")
+	builder.WriteString(fmt.Sprintf("%v", _m.ActiveAt))
+	builder.WriteString(", ")
+	builder.WriteString("retires_at=")
+	builder.WriteString(fmt.Sprintf("%v", _m.RetiresAt))
 	builder.WriteByte(')')
 	return builder.String()
 }

@@ -58,6 +58,34 @@ func (_c *SigningKeyCreate) SetCreatedAt(v int64) *SigningKeyCreate {
 	return _c
 }
 
+// SetActiveAt sets the "active_at" field.
+func (_c *SigningKeyCreate) SetActiveAt(v int64) *SigningKeyCreate {
+	_c.mutation.SetActiveAt(v)
+	return _c
+}
+
+// SetNillableActiveAt sets the "active_at" field if the given value is not nil.
+func (_c *SigningKeyCreate) SetNillableActiveAt(v *int64) *SigningKeyCreate {
+	if v != nil {
+		_c.SetActiveAt(*v)
+	}
+	return _c
+}
+
+// SetRetiresAt sets the "retires_at" field.
+func (_c *SigningKeyCreate) SetRetiresAt(v int64) *SigningKeyCreate {
+	_c.mutation.SetRetiresAt(v)
+	return _c
+}
+
+// SetNillableRetiresAt sets the "retires_at" field if the given value is not nil.
+func (_c *SigningKeyCreate) SetNillableRetiresAt(v *int64) *SigningKeyCreate {
+	if v != nil {
+		_c.SetRetiresAt(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *SigningKeyCreate) SetID(v string) *SigningKeyCreate {
 	_c.mutation.SetID(v)
@@ -71,6 +99,7 @@ func (_c *SigningKeyCreate) Mutation() *SigningKeyMutation {
 
 // Save creates the SigningKey in the database.
 func (_c *SigningKeyCreate) Save(ctx context.Context) (*SigningKey, error) {
+	_c.defaults()
 	return withHooks(ctx, _c.sqlSave, _c.mutation, _c.hooks)
 }
 
@@ -96,6 +125,18 @@ func (_c *SigningKeyCreate) ExecX(ctx context.Context) {
 	}
 }
 
+// defaults sets the default values of the builder before save.
+func (_c *SigningKeyCreate) defaults() {
+	if _, ok := _c.mutation.ActiveAt(); !ok {
+		v := signingkey.DefaultActiveAt
+		_c.mutation.SetActiveAt(v)
+	}
+	if _, ok := _c.mutation.RetiresAt(); !ok {
+		v := signingkey.DefaultRetiresAt
+		_c.mutation.SetRetiresAt(v)
+	}
+}
+
 // check runs all checks and user-defined validators on the builder.
 func (_c *SigningKeyCreate) check() error {
 	if _, ok := _c.mutation.Purpose(); !ok {
@@ -115,6 +156,12 @@ func (_c *SigningKeyCreate) check() error {
 	}
 	if _, ok := _c.mutation.CreatedAt(); !ok {
 		return &ValidationError{Name: "created_at", err: errors.New(`ent: missing required field "SigningKey.created_at"`)}
+	}
+	if _, ok := _c.mutation.ActiveAt(); !ok {
+		return &ValidationError{Name: "active_at", err: errors.New(`ent: missing required field "SigningKey.active_at"`)}
+	}
+	if _, ok := _c.mutation.RetiresAt(); !ok {
+		return &ValidationError{Name: "retires_at", err: errors.New(`ent: missing required field "SigningKey.retires_at"`)}
 	}
 	return nil
 }
@@ -175,6 +222,14 @@ func (_c *SigningKeyCreate) createSpec() (*SigningKey, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.CreatedAt(); ok {
 		_spec.SetField(signingkey.FieldCreatedAt, field.TypeInt64, value)
 		_node.CreatedAt = value
+	}
+	if value, ok := _c.mutation.ActiveAt(); ok {
+		_spec.SetField(signingkey.FieldActiveAt, field.TypeInt64, value)
+		_node.ActiveAt = value
+	}
+	if value, ok := _c.mutation.RetiresAt(); ok {
+		_spec.SetField(signingkey.FieldRetiresAt, field.TypeInt64, value)
+		_node.RetiresAt = value
 	}
 	return _node, _spec
 }
@@ -309,6 +364,42 @@ func (u *SigningKeyUpsert) UpdateCreatedAt() *SigningKeyUpsert {
 // AddCreatedAt adds v to the "created_at" field.
 func (u *SigningKeyUpsert) AddCreatedAt(v int64) *SigningKeyUpsert {
 	u.Add(signingkey.FieldCreatedAt, v)
+	return u
+}
+
+// SetActiveAt sets the "active_at" field.
+func (u *SigningKeyUpsert) SetActiveAt(v int64) *SigningKeyUpsert {
+	u.Set(signingkey.FieldActiveAt, v)
+	return u
+}
+
+// UpdateActiveAt sets the "active_at" field to the value that was provided on create.
+func (u *SigningKeyUpsert) UpdateActiveAt() *SigningKeyUpsert {
+	u.SetExcluded(signingkey.FieldActiveAt)
+	return u
+}
+
+// AddActiveAt adds v to the "active_at" field.
+func (u *SigningKeyUpsert) AddActiveAt(v int64) *SigningKeyUpsert {
+	u.Add(signingkey.FieldActiveAt, v)
+	return u
+}
+
+// SetRetiresAt sets the "retires_at" field.
+func (u *SigningKeyUpsert) SetRetiresAt(v int64) *SigningKeyUpsert {
+	u.Set(signingkey.FieldRetiresAt, v)
+	return u
+}
+
+// UpdateRetiresAt sets the "retires_at" field to the value that was provided on create.
+func (u *SigningKeyUpsert) UpdateRetiresAt() *SigningKeyUpsert {
+	u.SetExcluded(signingkey.FieldRetiresAt)
+	return u
+}
+
+// AddRetiresAt adds v to the "retires_at" field.
+func (u *SigningKeyUpsert) AddRetiresAt(v int64) *SigningKeyUpsert {
+	u.Add(signingkey.FieldRetiresAt, v)
 	return u
 }
 
@@ -458,6 +549,48 @@ func (u *SigningKeyUpsertOne) UpdateCreatedAt() *SigningKeyUpsertOne {
 	})
 }
 
+// SetActiveAt sets the "active_at" field.
+func (u *SigningKeyUpsertOne) SetActiveAt(v int64) *SigningKeyUpsertOne {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.SetActiveAt(v)
+	})
+}
+
+// AddActiveAt adds v to the "active_at" field.
+func (u *SigningKeyUpsertOne) AddActiveAt(v int64) *SigningKeyUpsertOne {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.AddActiveAt(v)
+	})
+}
+
+// UpdateActiveAt sets the "active_at" field to the value that was provided on create.
+func (u *SigningKeyUpsertOne) UpdateActiveAt() *SigningKeyUpsertOne {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.UpdateActiveAt()
+	})
+}
+
+// SetRetiresAt sets the "retires_at" field.
+func (u *SigningKeyUpsertOne) SetRetiresAt(v int64) *SigningKeyUpsertOne {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.SetRetiresAt(v)
+	})
+}
+
+// AddRetiresAt adds v to the "retires_at" field.
+func (u *SigningKeyUpsertOne) AddRetiresAt(v int64) *SigningKeyUpsertOne {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.AddRetiresAt(v)
+	})
+}
+
+// UpdateRetiresAt sets the "retires_at" field to the value that was provided on create.
+func (u *SigningKeyUpsertOne) UpdateRetiresAt() *SigningKeyUpsertOne {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.UpdateRetiresAt()
+	})
+}
+
 // Exec executes the query.
 func (u *SigningKeyUpsertOne) Exec(ctx context.Context) error {
 	if len(u.create.conflict) == 0 {
@@ -515,6 +648,7 @@ func (_c *SigningKeyCreateBulk) Save(ctx context.Context) ([]*SigningKey, error)
 	for i := range _c.builders {
 		func(i int, root context.Context) {
 			builder := _c.builders[i]
+			builder.defaults()
 			var mut Mutator = MutateFunc(func(ctx context.Context, m Mutation) (Value, error) {
 				mutation, ok := m.(*SigningKeyMutation)
 				if !ok {
@@ -767,6 +901,48 @@ func (u *SigningKeyUpsertBulk) AddCreatedAt(v int64) *SigningKeyUpsertBulk {
 func (u *SigningKeyUpsertBulk) UpdateCreatedAt() *SigningKeyUpsertBulk {
 	return u.Update(func(s *SigningKeyUpsert) {
 		s.UpdateCreatedAt()
+	})
+}
+
+// SetActiveAt sets the "active_at" field.
+func (u *SigningKeyUpsertBulk) SetActiveAt(v int64) *SigningKeyUpsertBulk {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.SetActiveAt(v)
+	})
+}
+
+// AddActiveAt adds v to the "active_at" field.
+func (u *SigningKeyUpsertBulk) AddActiveAt(v int64) *SigningKeyUpsertBulk {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.AddActiveAt(v)
+	})
+}
+
+// UpdateActiveAt sets the "active_at" field to the value that was provided on create.
+func (u *SigningKeyUpsertBulk) UpdateActiveAt() *SigningKeyUpsertBulk {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.UpdateActiveAt()
+	})
+}
+
+// SetRetiresAt sets the "retires_at" field.
+func (u *SigningKeyUpsertBulk) SetRetiresAt(v int64) *SigningKeyUpsertBulk {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.SetRetiresAt(v)
+	})
+}
+
+// AddRetiresAt adds v to the "retires_at" field.
+func (u *SigningKeyUpsertBulk) AddRetiresAt(v int64) *SigningKeyUpsertBulk {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.AddRetiresAt(v)
+	})
+}
+
+// UpdateRetiresAt sets the "retires_at" field to the value that was provided on create.
+func (u *SigningKeyUpsertBulk) UpdateRetiresAt() *SigningKeyUpsertBulk {
+	return u.Update(func(s *SigningKeyUpsert) {
+		s.UpdateRetiresAt()
 	})
 }
 

@@ -110,6 +110,48 @@ func (_u *SigningKeyUpdate) AddCreatedAt(v int64) *SigningKeyUpdate {
 	return _u
 }
 
+// SetActiveAt sets the "active_at" field.
+func (_u *SigningKeyUpdate) SetActiveAt(v int64) *SigningKeyUpdate {
+	_u.mutation.ResetActiveAt()
+	_u.mutation.SetActiveAt(v)
+	return _u
+}
+
+// SetNillableActiveAt sets the "active_at" field if the given value is not nil.
+func (_u *SigningKeyUpdate) SetNillableActiveAt(v *int64) *SigningKeyUpdate {
+	if v != nil {
+		_u.SetActiveAt(*v)
+	}
+	return _u
+}
+
+// AddActiveAt adds value to the "active_at" field.
+func (_u *SigningKeyUpdate) AddActiveAt(v int64) *SigningKeyUpdate {
+	_u.mutation.AddActiveAt(v)
+	return _u
+}
+
+// SetRetiresAt sets the "retires_at" field.
+func (_u *SigningKeyUpdate) SetRetiresAt(v int64) *SigningKeyUpdate {
+	_u.mutation.ResetRetiresAt()
+	_u.mutation.SetRetiresAt(v)
+	return _u
+}
+
+// SetNillableRetiresAt sets the "retires_at" field if the given value is not nil.
+func (_u *SigningKeyUpdate) SetNillableRetiresAt(v *int64) *SigningKeyUpdate {
+	if v != nil {
+		_u.SetRetiresAt(*v)
+	}
+	return _u
+}
+
+// AddRetiresAt adds value to the "retires_at" field.
+func (_u *SigningKeyUpdate) AddRetiresAt(v int64) *SigningKeyUpdate {
+	_u.mutation.AddRetiresAt(v)
+	return _u
+}
+
 // Mutation returns the SigningKeyMutation object of the builder.
 func (_u *SigningKeyUpdate) Mutation() *SigningKeyMutation {
 	return _u.mutation
@@ -180,6 +222,18 @@ func (_u *SigningKeyUpdate) sqlSave(ctx context.Context) (_node int, err error) 
 	}
 	if value, ok := _u.mutation.AddedCreatedAt(); ok {
 		_spec.AddField(signingkey.FieldCreatedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.ActiveAt(); ok {
+		_spec.SetField(signingkey.FieldActiveAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedActiveAt(); ok {
+		_spec.AddField(signingkey.FieldActiveAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.RetiresAt(); ok {
+		_spec.SetField(signingkey.FieldRetiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedRetiresAt(); ok {
+		_spec.AddField(signingkey.FieldRetiresAt, field.TypeInt64, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
@@ -285,6 +339,48 @@ func (_u *SigningKeyUpdateOne) AddCreatedAt(v int64) *SigningKeyUpdateOne {
 	return _u
 }
 
+// SetActiveAt sets the "active_at" field.
+func (_u *SigningKeyUpdateOne) SetActiveAt(v int64) *SigningKeyUpdateOne {
+	_u.mutation.ResetActiveAt()
+	_u.mutation.SetActiveAt(v)
+	return _u
+}
+
+// SetNillableActiveAt sets the "active_at" field if the given value is not nil.
+func (_u *SigningKeyUpdateOne) SetNillableActiveAt(v *int64) *SigningKeyUpdateOne {
+	if v != nil {
+		_u.SetActiveAt(*v)
+	}
+	return _u
+}
+
+// AddActiveAt adds value to the "active_at" field.
+func (_u *SigningKeyUpdateOne) AddActiveAt(v int64) *SigningKeyUpdateOne {
+	_u.mutation.AddActiveAt(v)
+	return _u
+}
+
+// SetRetiresAt sets the "retires_at" field.
+func (_u *SigningKeyUpdateOne) SetRetiresAt(v int64) *SigningKeyUpdateOne {
+	_u.mutation.ResetRetiresAt()
+	_u.mutation.SetRetiresAt(v)
+	return _u
+}
+
+// SetNillableRetiresAt sets the "retires_at" field if the given value is not nil.
+func (_u *SigningKeyUpdateOne) SetNillableRetiresAt(v *int64) *SigningKeyUpdateOne {
+	if v != nil {
+		_u.SetRetiresAt(*v)
+	}
+	return _u
+}
+
+// AddRetiresAt adds value to the "retires_at" field.
+func (_u *SigningKeyUpdateOne) AddRetiresAt(v int64) *SigningKeyUpdateOne {
+	_u.mutation.AddRetiresAt(v)
+	return _u
+}
+
 // Mutation returns the SigningKeyMutation object of the builder.
 func (_u *SigningKeyUpdateOne) Mutation() *SigningKeyMutation {
 	return _u.mutation
@@ -385,6 +481,18 @@ func (_u *SigningKeyUpdateOne) sqlSave(ctx context.Context) (_node *SigningKey, 
 	}
 	if value, ok := _u.mutation.AddedCreatedAt(); ok {
 		_spec.AddField(signingkey.FieldCreatedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.ActiveAt(); ok {
+		_spec.SetField(signingkey.FieldActiveAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedActiveAt(); ok {
+		_spec.AddField(signingkey.FieldActiveAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.RetiresAt(); ok {
+		_spec.SetField(signingkey.FieldRetiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedRetiresAt(); ok {
+		_spec.AddField(signingkey.FieldRetiresAt, field.TypeInt64, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &SigningKey{config: _u.config}

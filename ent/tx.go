@@ -16,18 +16,32 @@ type Tx struct {
 	config
 	// ActiveExecution is the client for interacting with the ActiveExecution builders.
 	ActiveExecution *ActiveExecutionClient
+	// Approval is the client for interacting with the Approval builders.
+	Approval *ApprovalClient
+	// AuditEvent is the client for interacting with the AuditEvent builders.
+	AuditEvent *AuditEventClient
 	// Backfill is the client for interacting with the Backfill builders.
 	Backfill *BackfillClient
 	// ClientInstance is the client for interacting with the ClientInstance builders.
 	ClientInstance *ClientInstanceClient
 	// Execution is the client for interacting with the Execution builders.
 	Execution *ExecutionClient
+	// ExecutionFile is the client for interacting with the ExecutionFile builders.
+	ExecutionFile *ExecutionFileClient
+	// FileAnnouncement is the client for interacting with the FileAnnouncement builders.
+	FileAnnouncement *FileAnnouncementClient
 	// Instance is the client for interacting with the Instance builders.
 	Instance *InstanceClient
+	// InstanceHour is the client for interacting with the InstanceHour builders.
+	InstanceHour *InstanceHourClient
 	// Job is the client for interacting with the Job builders.
 	Job *JobClient
+	// JobMemory is the client for interacting with the JobMemory builders.
+	JobMemory *JobMemoryClient
 	// JobResource is the client for interacting with the JobResource builders.
 	JobResource *JobResourceClient
+	// KeyHolder is the client for interacting with the KeyHolder builders.
+	KeyHolder *KeyHolderClient
 	// OccurrenceChange is the client for interacting with the OccurrenceChange builders.
 	OccurrenceChange *OccurrenceChangeClient
 	// Replica is the client for interacting with the Replica builders.
@@ -40,6 +54,8 @@ type Tx struct {
 	ResourceConfig *ResourceConfigClient
 	// Schedule is the client for interacting with the Schedule builders.
 	Schedule *ScheduleClient
+	// SealingKey is the client for interacting with the SealingKey builders.
+	SealingKey *SealingKeyClient
 	// ServiceClient is the client for interacting with the ServiceClient builders.
 	ServiceClient *ServiceClientClient
 	// SigningKey is the client for interacting with the SigningKey builders.
@@ -178,18 +194,26 @@ func (tx *Tx) Client() *Client {
 
 func (tx *Tx) init() {
 	tx.ActiveExecution = NewActiveExecutionClient(tx.config)
+	tx.Approval = NewApprovalClient(tx.config)
+	tx.AuditEvent = NewAuditEventClient(tx.config)
 	tx.Backfill = NewBackfillClient(tx.config)
 	tx.ClientInstance = NewClientInstanceClient(tx.config)
 	tx.Execution = NewExecutionClient(tx.config)
+	tx.ExecutionFile = NewExecutionFileClient(tx.config)
+	tx.FileAnnouncement = NewFileAnnouncementClient(tx.config)
 	tx.Instance = NewInstanceClient(tx.config)
+	tx.InstanceHour = NewInstanceHourClient(tx.config)
 	tx.Job = NewJobClient(tx.config)
+	tx.JobMemory = NewJobMemoryClient(tx.config)
 	tx.JobResource = NewJobResourceClient(tx.config)
+	tx.KeyHolder = NewKeyHolderClient(tx.config)
 	tx.OccurrenceChange = NewOccurrenceChangeClient(tx.config)
 	tx.Replica = NewReplicaClient(tx.config)
 	tx.RequestKey = NewRequestKeyClient(tx.config)
 	tx.Resource = NewResourceClient(tx.config)
 	tx.ResourceConfig = NewResourceConfigClient(tx.config)
 	tx.Schedule = NewScheduleClient(tx.config)
+	tx.SealingKey = NewSealingKeyClient(tx.config)
 	tx.ServiceClient = NewServiceClientClient(tx.config)
 	tx.SigningKey = NewSigningKeyClient(tx.config)
 	tx.Skip = NewSkipClient(tx.config)

@@ -13,10 +13,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"google.golang.org/grpc"
 
+	"github.com/pointscene/carillon/facade/console"
 	"github.com/pointscene/carillon/facade/internal/door"
 	"github.com/pointscene/carillon/facade/internal/explorer"
 	"github.com/pointscene/carillon/facade/internal/graph"
@@ -29,9 +31,15 @@ import (
 type Options struct {
 	// PublicURL is how outsiders reach the facade: http://127.0.0.1:8080.
 	PublicURL string
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For is
+	// believed.
+	TrustedProxies []netip.Prefix
 	// Log gets a line per request, and what callers are not told; slog.Default
 	// when nil.
 	Log *slog.Logger
+	// Stopping is closed when the server stops: streams and WebSockets end then.
+	// Nil is never.
+	Stopping <-chan struct{}
 }
 
 // New returns the handler of every address of the HTTP door; it calls the
@@ -59,9 +67,10 @@ func New(conn grpc.ClientConnInterface, o Options) (http.Handler, error) {
 	mux.Handle("/.well-known/oauth-authorization-server", get(tokens.Metadata))
 	mux.Handle("/healthz", get(alive))
 	mux.Handle("/readyz", get(ready(conn)))
-	mux.Handle("/{$}", get(index))
+	mux.Handle(console.AssetsPath, get(console.Assets))
+	mux.Handle("/{$}", get(console.Page))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { door.WriteError(w, r, door.NoSuchRoute()) })
-	return door.Wrap(mux, o.Log), nil
+	return door.WithStopping(door.Wrap(mux, o.Log, o.TrustedProxies), o.Stopping), nil
 }
 
 // get serves GET, and HEAD with it.

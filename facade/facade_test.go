@@ -55,7 +55,10 @@ func TestAddresses(t *testing.T) {
 		want            int
 		media, holds    string
 	}{
-		{"GET", "/", nil, 200, "text/html; charset=utf-8", `href="/graphql"`},
+		{"GET", "/", nil, 200, "text/html; charset=utf-8", `src="/console/console.js"`},
+		{"GET", "/console/console.js", nil, 200, "text/javascript; charset=utf-8", ""},
+		{"GET", "/console/style.css", nil, 200, "text/css; charset=utf-8", ""},
+		{"GET", "/console/console.go", nil, 404, "application/json", "NOT_FOUND"},
 		{"HEAD", "/", nil, 200, "text/html; charset=utf-8", ""},
 		{"GET", "/healthz", nil, 200, "application/json", `"SERVING"`},
 		{"GET", "/readyz", nil, 200, "application/json", `"SERVING"`},

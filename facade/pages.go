@@ -2,7 +2,6 @@ package facade
 
 import (
 	"context"
-	_ "embed"
 	"net/http"
 	"time"
 
@@ -12,16 +11,6 @@ import (
 
 	"github.com/pointscene/carillon/facade/internal/door"
 )
-
-//go:embed index.html
-var indexPage []byte
-
-// index answers the page with links.
-func index(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-	_, _ = w.Write(indexPage) // the client is gone, which nobody can be told
-}
 
 // alive says that the process answers.
 func alive(w http.ResponseWriter, _ *http.Request) {

@@ -12,8 +12,14 @@ import (
 	"strings"
 	"time"
 
+	units "github.com/docker/go-units"
+
 	"github.com/pointscene/carillon/server/internal/egress"
 	"github.com/pointscene/carillon/server/internal/executionlog"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/oidc"
+	"github.com/pointscene/carillon/server/internal/remote/acc"
+	"github.com/pointscene/carillon/server/internal/seal/kms"
 	"github.com/pointscene/carillon/server/internal/telemetry"
 )
 
@@ -51,10 +57,51 @@ type Config struct {
 	APIAddr string
 	// Keyset is the file of the key-encryption keyset; empty means in DataDir.
 	Keyset string
+	// KeysetKMS is the URL of the KMS key that wraps Keyset; empty means that
+	// the file lies in the clear.
+	KeysetKMS string
+	// TLSCert and TLSKey are PEM files; with them every door speaks TLS.
+	TLSCert, TLSKey string
+	// ClientCA is a PEM file with the authorities of client certificates on the
+	// gRPC door.
+	ClientCA string
+	// ClientCertScopes are NAME=SCOPES: what the certificate with this name may
+	// do.
+	ClientCertScopes []string
+	// OIDCIssuer is the URL of the outside issuer that is trusted instead of the
+	// embedded one; empty for none. OIDCAudience must be among its tokens'.
+	OIDCIssuer, OIDCAudience string
+	// OIDCTokenType is at+jwt or jwt.
+	OIDCTokenType string
+	// OIDCScopeClaim is the claim that tells scopes, OIDCScopeMap VALUE=SCOPES
+	// what its values stand for; empty means that they are scopes.
+	OIDCScopeClaim string
+	OIDCScopeMap   []string
+	// InsecureListen allows doors beyond loopback in plain text, and to dial
+	// APIAddr so.
+	InsecureListen bool
+	// APICA is a PEM file with the authorities of APIAddr's certificate; empty
+	// means the system's.
+	APICA string
 	// LogStore is file://… or s3://…; empty means under DataDir.
 	LogStore string
 	// HistoryRetention is how long executions and logs are kept.
 	HistoryRetention time.Duration
+	// ApprovalTimeout is how long an execution that a guard has stopped waits
+	// for somebody to approve or reject its plan.
+	ApprovalTimeout time.Duration
+	// AuditRetention is how long audit events are kept.
+	AuditRetention time.Duration
+	// Limits are those of instances that the operator gave none.
+	Limits job.Limits
+	// ClientRate and InstanceRate bound the work of each client and for each
+	// instance, in units a second; 0 is no limit.
+	ClientRate, InstanceRate int
+	// MaxConnections bounds the connections to each door.
+	MaxConnections int
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For is
+	// believed.
+	TrustedProxies []string
 	// DrainTimeout is how long a stop lets executions end.
 	DrainTimeout time.Duration
 	// LocalRemoteRoot is the folder that remotes of type local are confined
@@ -62,11 +109,22 @@ type Config struct {
 	LocalRemoteRoot string
 	// EgressAllow are networks that tasks may reach although they are private.
 	EgressAllow []string
+	// APSClientID and APSClientSecret are the server's app at Autodesk, for
+	// remotes that bring none of their own.
+	APSClientID, APSClientSecret string
+	// APSEndpoint is where Autodesk Platform Services are.
+	APSEndpoint string
+	// APSRateFactor is the share of an app's documented limits that this process
+	// uses.
+	APSRateFactor float64
 	// Concurrency is how many executions this process runs at once.
 	Concurrency int
 	// InstanceConcurrency is how many of them one instance may have; 0 means
 	// nine tenths, so that no instance can keep the others out.
 	InstanceConcurrency int
+	// WorkLimit bounds the work directory of one execution, WorkTotalLimit those
+	// of all that run in this process: 512MiB, 10GiB.
+	WorkLimit, WorkTotalLimit string
 	// LogFormat is text or json, LogLevel debug, info, warn or error.
 	LogFormat, LogLevel string
 	// Demo seeds an empty database and tells how to call it.
@@ -88,8 +146,19 @@ func DefaultConfig() Config {
 		AdminAddr:        "127.0.0.1:9091",
 		Roles:            Roles(),
 		HistoryRetention: 2160 * time.Hour,
+		ApprovalTimeout:  7 * 24 * time.Hour,
+		AuditRetention:   8760 * time.Hour,
+		ClientRate:       1000,
+		InstanceRate:     1000,
+		MaxConnections:   10_000,
 		DrainTimeout:     30 * time.Second,
+		APSEndpoint:      acc.DefaultEndpoint,
+		APSRateFactor:    1,
 		Concurrency:      2000,
+		WorkLimit:        "10GiB",
+		WorkTotalLimit:   "50GiB",
+		OIDCTokenType:    oidc.TypeAccessToken,
+		OIDCScopeClaim:   "scope",
 		LogFormat:        "text",
 		LogLevel:         "info",
 		Version:          "unknown",
@@ -109,9 +178,16 @@ func (c *Config) Validate() error {
 	if _, err := telemetry.NewLogger(io.Discard, c.LogFormat, c.LogLevel); err != nil {
 		wrong("log-format, --log-level", "%v", err)
 	}
-	checkAddr(wrong, "grpc-addr", c.GRPCAddr)
-	checkAddr(wrong, "http-addr", c.HTTPAddr)
-	checkAddr(wrong, "admin-addr", c.AdminAddr)
+	c.checkAddr(wrong, "grpc-addr", c.GRPCAddr)
+	c.checkAddr(wrong, "http-addr", c.HTTPAddr)
+	c.checkAddr(wrong, "admin-addr", c.AdminAddr)
+	c.checkTLS(wrong)
+	c.checkOIDC(wrong)
+	if c.KeysetKMS != "" {
+		if err := kms.Check(c.KeysetKMS); err != nil {
+			wrong("keyset-kms", "%v", err)
+		}
+	}
 	c.checkRoles(wrong)
 	if c.PublicURL != "" {
 		if u, err := url.Parse(c.PublicURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
@@ -124,6 +200,7 @@ func (c *Config) Validate() error {
 	if c.HistoryRetention < time.Hour {
 		wrong("history-retention", "%s is too short; at least 1h", c.HistoryRetention)
 	}
+	c.checkLimits(wrong)
 	if c.DrainTimeout < 0 {
 		wrong("drain-timeout", "must not be negative")
 	}
@@ -136,7 +213,57 @@ func (c *Config) Validate() error {
 	if _, err := egress.ParsePrefixes(c.EgressAllow); err != nil {
 		wrong("egress-allow", "%v", err)
 	}
+	if _, _, err := c.workLimits(); err != nil {
+		problems = append(problems, err)
+	}
+	c.checkAPS(wrong)
 	return errors.Join(problems...)
+}
+
+// workLimits are the limits of work directories in bytes.
+func (c *Config) workLimits() (limit, total int64, err error) {
+	const least = 1 << 20
+	if limit, err = units.RAMInBytes(c.WorkLimit); err != nil || limit < least {
+		return 0, 0, fmt.Errorf("--work-limit: %q is not a size of at least 1MiB, such as 512MiB or 10GiB", c.WorkLimit)
+	}
+	if total, err = units.RAMInBytes(c.WorkTotalLimit); err != nil || total < limit {
+		return 0, 0, fmt.Errorf("--work-total-limit: %q is not a size, such as 50GiB, of at least --work-limit", c.WorkTotalLimit)
+	}
+	return limit, total, nil
+}
+
+// checkAPS never repeats the secret.
+func (c *Config) checkAPS(wrong func(flag, format string, args ...any)) {
+	if (c.APSClientID == "") != (c.APSClientSecret == "") {
+		wrong("aps-client-id, --aps-client-secret", "belong together: give both or none")
+	}
+	if u, err := url.Parse(c.APSEndpoint); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		wrong("aps-endpoint", "must be an http or https address without query, such as %s", acc.DefaultEndpoint)
+	}
+	if !(c.APSRateFactor >= 0.1 && c.APSRateFactor <= 1000) {
+		wrong("aps-rate-factor", "%v is out of range; 0.1 to 1000", c.APSRateFactor)
+	}
+}
+
+// checkLimits refuses limits that are none. 0 means no limit.
+func (c *Config) checkLimits(wrong func(flag, format string, args ...any)) {
+	if c.AuditRetention < time.Hour {
+		wrong("audit-retention", "%s is too short; at least 1h", c.AuditRetention)
+	}
+	for flag, value := range map[string]int{
+		"quota-jobs": int(c.Limits.Jobs), "quota-executions-per-hour": int(c.Limits.ExecutionsPerHour), "quota-log-mebibytes": int(c.Limits.LogMebibytes),
+		"quota-min-interval": int(c.Limits.MinIntervalMinutes), "client-rate": c.ClientRate, "instance-rate": c.InstanceRate,
+	} {
+		if value < 0 {
+			wrong(flag, "must not be negative; 0 means no limit")
+		}
+	}
+	if c.MaxConnections < 1 {
+		wrong("max-connections", "must be at least 1")
+	}
+	if _, err := egress.ParsePrefixes(c.TrustedProxies); err != nil {
+		wrong("trusted-proxies", "%v", err)
+	}
 }
 
 // checkSchemes refuses addresses of kinds that there are not. It never repeats
@@ -151,16 +278,16 @@ func (c *Config) checkSchemes(wrong func(flag, format string, args ...any)) {
 	}
 }
 
-// checkAddr refuses addresses beyond loopback: there is no TLS yet, and bearer
+// checkAddr refuses plain text beyond loopback, unless asked for by name: bearer
 // tokens must not travel in the clear.
-func checkAddr(wrong func(flag, format string, args ...any), flag, addr string) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
+func (c *Config) checkAddr(wrong func(flag, format string, args ...any), flag, addr string) {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
 		wrong(flag, "%q is not host:port", addr)
 		return
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		wrong(flag, "%q is not a loopback address; put a TLS proxy in front", addr)
+	if !loopback(addr) && c.TLSCert == "" && !c.InsecureListen {
+		wrong(flag, "%q is not a loopback address, and tokens must not travel in plain text: "+
+			"set --tls-cert and --tls-key, or --insecure-listen where a TLS proxy is in front", addr)
 	}
 }
 

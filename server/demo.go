@@ -214,7 +214,7 @@ func (s *Server) printDemo(ctx context.Context, client job.Client, token string)
 const demoText = `
 Carillon is running.
 
-  HTTP     {http}        REST under /v1, GraphQL and its explorer at /graphql, /openapi.json
+  HTTP     {http}        the console for browsers; REST under /v1, GraphQL at /graphql, /openapi.json
   gRPC     {grpc}        with reflection
 
 A demo job makes {folder}/copy like {folder}/source: it ran at once

@@ -4,22 +4,26 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
-	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/configs"
 	"github.com/pointscene/carillon/server/internal/egress"
 	"github.com/pointscene/carillon/server/internal/executor"
 	"github.com/pointscene/carillon/server/internal/lease"
+	"github.com/pointscene/carillon/server/internal/logquota"
 	"github.com/pointscene/carillon/server/internal/remote"
 	"github.com/pointscene/carillon/server/internal/retention"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/task/grpccall"
 	"github.com/pointscene/carillon/server/internal/task/httprequest"
 	"github.com/pointscene/carillon/server/internal/task/syncfiles"
 	"github.com/pointscene/carillon/server/internal/task/util"
+	"github.com/pointscene/carillon/server/internal/task/webdownload"
 	"github.com/pointscene/carillon/server/internal/telemetry"
 	"github.com/pointscene/carillon/server/internal/ticker"
+	"github.com/pointscene/carillon/server/internal/workdir"
 )
 
 const (
@@ -43,23 +47,32 @@ func (s *Server) openEngine(ctx context.Context) error {
 	if err := s.openTypes(ctx); err != nil {
 		return err
 	}
-	s.authorizer = auth.NewAuthorizer(s.store)
-	s.configs = configs.New(s.store, s.authorizer, s.keyring, remote.ParseConfig, now)
+	s.configs = configs.New(s.store, s.authorizer, s.keyring, remote.ParseConfig, remote.Facts, now)
 	o := lease.DefaultOptions()
-	host, _ := os.Hostname() // only a name for people
-	o.Name = fmt.Sprintf("%s/%d", host, os.Getpid())
+	o.Name = processName()
 	o.Now, o.Log = time.Now, s.log
 	o.Adopt = func(lost []store.Lost) { s.executor.Adopt(lost) }
 	o.Lost = func(cause error) { s.executor.AbandonAll(cause) }
+	o.Settle = func(ctx context.Context) { s.executor.Settle(ctx) }
 	s.lease = lease.New(s.store, o)
+	if !s.runsJobs() {
+		if err := s.lease.ReadClock(ctx); err != nil {
+			return fmt.Errorf("--database-url: %w", err)
+		}
+	}
+	s.logQuota = logquota.New(s.store, s.logs, s.log)
 	metrics := telemetry.NewEngine(s.registry, func() int { return s.executor.Taken() })
+	work, err := s.openWork()
+	if err != nil {
+		return err
+	}
 	s.executor = executor.New(executor.Options{
-		Store: s.store, Types: s.types, Logs: s.logs,
-		Configs: func(instanceID int64, mask func(...string)) task.Configs {
-			return maskedConfigs{s.configs.For(instanceID), mask}
+		Store: s.store, Types: s.types, Logs: s.logQuota, Work: work,
+		Configs: func(instanceID, executionID int64, mask func(...string)) task.Configs {
+			return maskedConfigs{s.configs.For(instanceID, executionID), mask}
 		},
-		CheckResources: s.checkResources,
-		Now:            s.lease.Now, Owner: s.lease.ID, Places: s.c.Concurrency, PerInstance: s.c.perInstance(), ReportAfter: reportAfter, Metrics: metrics, Log: s.log,
+		CheckResources: s.checkResources, ApprovalTimeout: s.c.ApprovalTimeout,
+		Now: s.lease.Now, Owner: s.lease.ID, Places: s.c.Concurrency, PerInstance: s.c.perInstance(), ReportAfter: reportAfter, Metrics: metrics, Log: s.log,
 	})
 	tick := ticker.Options{
 		Store: s.store, Lease: s.lease, Schedules: s.c.has(RoleTicker),
@@ -69,8 +82,23 @@ func (s *Server) openEngine(ctx context.Context) error {
 		tick.Places = s.executor
 	}
 	s.ticker = ticker.New(tick)
-	s.pruner = &retention.Pruner{Store: s.store, Logs: s.logs, Keep: s.c.HistoryRetention, Every: pruneEvery, Now: s.lease.Now, Log: s.log}
+	s.pruner = &retention.Pruner{Store: s.store, Logs: s.logs, Keep: s.c.HistoryRetention, KeepAudit: s.c.AuditRetention, Every: pruneEvery, Now: s.lease.Now, Log: s.log}
 	return nil
+}
+
+// openWork makes the folder of the executions' work directories, and removes
+// what a crash left in it.
+func (s *Server) openWork() (*workdir.Store, error) {
+	limit, total, err := s.c.workLimits()
+	if err != nil {
+		return nil, err
+	}
+	work, err := workdir.Open(workdir.Options{Folder: filepath.Join(s.c.DataDir, "work"), Limit: limit, Total: total})
+	if err != nil {
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
+	s.later("work directories", func(context.Context) error { return work.Close() })
+	return work, nil
 }
 
 // openTypes makes the registry of task types, whose outgoing calls all go
@@ -86,12 +114,13 @@ func (s *Server) openTypes(context.Context) error {
 			return fmt.Errorf("--local-remote-root: %w", err)
 		}
 	}
-	remotes, err := remote.New(remote.Options{Dial: guard.DialContext, LocalRoot: s.c.LocalRemoteRoot, Log: s.log})
+	remotes, err := remote.New(remote.Options{Dial: guard.DialContext, LocalRoot: s.c.LocalRemoteRoot, Log: s.log,
+		App: remote.App{ClientID: s.c.APSClientID, ClientSecret: s.c.APSClientSecret, Endpoint: s.c.APSEndpoint, RateFactor: s.c.APSRateFactor}})
 	if err != nil {
 		return fmt.Errorf("--local-remote-root: %w", err)
 	}
 	s.later("remotes", func(context.Context) error { return remotes.Close() })
-	types := []task.Type{httprequest.New(guard.Client()), util.Sleep{}, util.Noop{}}
+	types := []task.Type{httprequest.New(guard.Client()), webdownload.New(guard.Client()), grpccall.New(guard.DialContext), util.Sleep{}, util.Noop{}}
 	s.types = task.NewRegistry(append(types, syncfiles.Types(remotes)...)...)
 	return nil
 }
@@ -108,6 +137,7 @@ func (s *Server) startEngine(ctx context.Context, failed chan<- error) {
 		s.engine.Go(func() { s.pruner.Run(ctx) })
 	}
 	if !s.runsJobs() {
+		s.engine.Go(func() { s.lease.Follow(ctx) })
 		return
 	}
 	s.executor.Start()
@@ -115,6 +145,7 @@ func (s *Server) startEngine(ctx context.Context, failed chan<- error) {
 		// The keeper tries again with every heartbeat.
 		s.log.Warn("can't register as a replica; trying again", "error", err)
 	}
+	s.engine.Go(func() { s.logQuota.Run(ctx) })
 	s.engine.Go(func() { s.lease.Run(ctx) })
 	s.engine.Go(func() { _ = s.store.Listen(ctx, s.handle) }) // it ends with ctx
 	if s.c.has(RoleTicker) {
@@ -173,6 +204,13 @@ func (m maskedConfigs) Remote(ctx context.Context, resourceID, name string) (tas
 	for key, value := range opened.Options {
 		if remote.IsSecret(opened.Type, key) {
 			m.mask(value)
+		}
+	}
+	if renew := opened.Renew; renew != nil {
+		opened.Renew = func(ctx context.Context, fresh func(map[string]string) bool, exchange task.Exchange) (string, error) {
+			token, err := renew(ctx, fresh, exchange)
+			m.mask(token)
+			return token, err
 		}
 	}
 	if save := opened.Save; save != nil {

@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/pointscene/carillon/facade"
+	"github.com/pointscene/carillon/server/internal/egress"
 )
 
 // listen opens the doors that this process has, without serving.
@@ -37,7 +39,7 @@ func (s *Server) listen() error {
 		if err != nil {
 			return fmt.Errorf("--%s: %w", door.flag, err)
 		}
-		*door.into = listener
+		*door.into = netutil.LimitListener(listener, s.c.MaxConnections)
 		s.later(door.flag, func(context.Context) error {
 			if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				return err
@@ -47,9 +49,13 @@ func (s *Server) listen() error {
 	}
 	s.doors.publicURL = strings.TrimSuffix(s.c.PublicURL, "/")
 	if s.doors.publicURL == "" {
-		s.doors.publicURL = "http://" + s.httpAddr()
+		scheme := "http://"
+		if s.c.TLSCert != "" {
+			scheme = "https://"
+		}
+		s.doors.publicURL = scheme + s.httpAddr()
 	}
-	return nil
+	return s.openTLS()
 }
 
 // httpAddr is where the HTTP door is, as far as this process knows.
@@ -104,7 +110,8 @@ func (s *Server) serveHTTP() error {
 		if err != nil {
 			return err
 		}
-		handler, err := facade.New(conn, facade.Options{PublicURL: s.doors.publicURL, Log: s.log})
+		proxies, _ := egress.ParsePrefixes(s.c.TrustedProxies) // Validate has refused others
+		handler, err := facade.New(conn, facade.Options{PublicURL: s.doors.publicURL, TrustedProxies: proxies, Log: s.log, Stopping: s.stopping})
 		if err != nil {
 			return err
 		}
@@ -117,7 +124,10 @@ func (s *Server) serveHTTP() error {
 // httpServer is a server whose slow clients can't hold it: headers and idle
 // connections have limits, bodies are bounded by the handlers.
 func (s *Server) httpServer(name string, handler http.Handler) *http.Server {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	server := &http.Server{
+		Handler: handler, TLSConfig: s.tlsConfig(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+	}
 	s.later(name, func(ctx context.Context) error {
 		if err := server.Shutdown(ctx); err != nil {
 			return errors.Join(err, server.Close())
@@ -127,17 +137,29 @@ func (s *Server) httpServer(name string, handler http.Handler) *http.Server {
 	return server
 }
 
-// adminHandler is for operators on the same machine.
+// adminHandler is for operators and asks for no token. Profiles show the memory
+// of the process, secrets included, so they never leave this machine.
 func (s *Server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{Registry: s.registry}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /healthz", s.alive)
 	mux.HandleFunc("GET /readyz", s.ready)
+	if !loopback(s.doors.admin.Addr().String()) {
+		return mux
+	}
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// alive says that the process lives, and what an operator should know of it.
+func (s *Server) alive(w http.ResponseWriter, _ *http.Request) {
+	_, _ = w.Write([]byte("ok\n"))
+	for _, text := range s.warnings() {
+		_, _ = w.Write([]byte("warning: " + text + "\n"))
+	}
 }
 
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
@@ -156,7 +178,7 @@ func (s *Server) start(ctx context.Context, failed chan<- error) {
 	s.startServices(ctx, failed)
 	s.startEngine(ctx, failed)
 	serve := func(name string, server *http.Server, listener net.Listener) {
-		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := serveDoor(server, listener); err != nil {
 			failed <- fmt.Errorf("serve %s: %w", name, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,8 +13,11 @@ import (
 
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/executionlog"
+	"github.com/pointscene/carillon/server/internal/keys"
 	"github.com/pointscene/carillon/server/internal/seal"
+	"github.com/pointscene/carillon/server/internal/seal/kms"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
+	"github.com/pointscene/carillon/server/internal/telemetry"
 )
 
 // openDataDir makes the data folder and takes it for this process.
@@ -36,7 +40,7 @@ func (s *Server) openDataDir() error {
 // openStore opens the database and sees that its tables fit this program.
 func (s *Server) openStore(ctx context.Context) error {
 	var err error
-	s.store, err = entstore.Open(ctx, entstore.Options{URL: s.c.databaseURL(), Log: s.log})
+	s.store, err = entstore.Open(ctx, entstore.Options{URL: s.c.databaseURL(), Limits: s.c.Limits, Log: s.log})
 	if err != nil {
 		return fmt.Errorf("--database-url: %w", err)
 	}
@@ -71,14 +75,24 @@ func (s *Server) openKeys(ctx context.Context) error {
 	if !s.c.sqlite() && s.c.PublicURL == "" {
 		s.log.Warn("--public-url is not set: tokens that this replica issues name its own address, and other replicas refuse them")
 	}
-	s.log.Warn("the keyset lies unwrapped in a file: whoever reads it and the database reads every stored credential", "keyset", s.c.keyset())
 	s.keyring = ring
+	telemetry.NewKeyset(s.registry, s.c.KeysetKMS != "")
+	s.authorizer = auth.NewAuthorizer(s.store)
 	s.keys = auth.NewKeys(s.store, ring, now)
+	s.rotation = newRotation(s.store, ring, s.keys, s.authorizer, processName(), s.log)
+	if err := s.rotation.Start(ctx); err != nil {
+		return fmt.Errorf("--keyset: %w", err)
+	}
+	s.later("report of held keys", func(ctx context.Context) error { s.rotation.Leave(ctx); return nil })
 	if err := s.keys.EnsureKeys(ctx); err != nil {
 		return err
 	}
 	s.issuer = auth.NewIssuer(s.keys, s.identity(), now)
 	return nil
+}
+
+func newRotation(store *entstore.Store, ring *seal.Keyring, signing *auth.Keys, authorizer *auth.Authorizer, name string, log *slog.Logger) *keys.Service {
+	return keys.New(keys.Options{Store: store, Keyring: ring, Signing: signing, Authorizer: authorizer, Name: name, Log: log})
 }
 
 // openKeyring opens the keyset; it makes a new one only if nothing was sealed
@@ -89,6 +103,11 @@ func openKeyring(ctx context.Context, c *Config, store *entstore.Store, mayCreat
 		return nil, fmt.Errorf("--database-url: %w", err)
 	}
 	options := seal.Options{}
+	if c.KeysetKMS != "" {
+		if options.Wrapper, err = kms.Open(ctx, c.KeysetKMS); err != nil {
+			return nil, fmt.Errorf("--keyset-kms: %w", err)
+		}
+	}
 	if mayCreate {
 		options.MayCreate = func(context.Context) (bool, error) { return len(used) == 0, nil }
 	}

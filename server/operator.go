@@ -2,9 +2,7 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/auth"
@@ -23,8 +21,8 @@ func OperatorToken(ctx context.Context, c Config, scope string, ttl time.Duratio
 	if err != nil {
 		return token, fmt.Errorf("--scope: %w", err)
 	}
-	if _, err := os.Stat(c.keyset()); errors.Is(err, os.ErrNotExist) {
-		return token, fmt.Errorf("--keyset: %s does not exist: start `carillon serve` once, or name the folder of the running one by --data-dir", c.keyset())
+	if err := c.hasKeyset(); err != nil {
+		return token, err
 	}
 	err = withStore(ctx, c, func(store *entstore.Store) error {
 		ring, err := openKeyring(ctx, &c, store, false)

@@ -13,6 +13,8 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,7 +36,9 @@ import (
 	"github.com/pointscene/carillon/server/internal/executions"
 	"github.com/pointscene/carillon/server/internal/executor"
 	"github.com/pointscene/carillon/server/internal/jobs"
+	"github.com/pointscene/carillon/server/internal/keys"
 	"github.com/pointscene/carillon/server/internal/lease"
+	"github.com/pointscene/carillon/server/internal/logquota"
 	"github.com/pointscene/carillon/server/internal/retention"
 	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
@@ -49,6 +53,9 @@ type Server struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	doors    doors
+	// certificate and clientCA are nil for doors in plain text.
+	certificate *fromFiles[*tls.Certificate]
+	clientCA    *fromFiles[*x509.CertPool]
 	// closers let go of what New opened, the last first.
 	closers []func(context.Context) error
 
@@ -56,8 +63,10 @@ type Server struct {
 	store      *entstore.Store
 	keyring    *seal.Keyring
 	keys       *auth.Keys
+	rotation   *keys.Service
 	issuer     *auth.Issuer
 	logs       *executionlog.Store
+	logQuota   *logquota.Logs
 	lease      *lease.Keeper
 	ticker     *ticker.Ticker
 	pruner     *retention.Pruner
@@ -73,6 +82,8 @@ type Server struct {
 	// loops.
 	stopClaims     context.CancelFunc
 	claims, engine sync.WaitGroup
+	// stopping is closed when the doors close: streams end then.
+	stopping chan struct{}
 	// http is nil without the facade.
 	http, admin *http.Server
 	// inner serves the facade of this process on local.
@@ -99,7 +110,7 @@ func New(ctx context.Context, c Config) (opened *Server, err error) {
 		}
 	}
 	build := telemetry.NewBuild(c.Version)
-	s := &Server{c: c, log: log, registry: telemetry.NewRegistry(build)}
+	s := &Server{c: c, log: log, registry: telemetry.NewRegistry(build), stopping: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
@@ -124,6 +135,7 @@ func New(ctx context.Context, c Config) (opened *Server, err error) {
 	if err := s.serveHTTP(); err != nil {
 		return nil, err
 	}
+	s.warn(ctx)
 	return s, nil
 }
 
@@ -170,14 +182,27 @@ func (s *Server) shutdown(stop context.CancelFunc) error {
 		s.health.Shutdown()
 	}
 	s.stopEngine()
+	close(s.stopping)
 	if s.executions != nil {
 		s.executions.Close()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	stop()
-	s.engine.Wait()
-	return s.close(ctx)
+	return errors.Join(s.waitForLoops(ctx), s.close(ctx))
+}
+
+// waitForLoops waits for what runs by itself, no longer than ctx lets it: a call
+// to a database that does not answer may hang in one of them.
+func (s *Server) waitForLoops(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() { s.engine.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return errors.New("some loops did not end in time")
+	}
 }
 
 func (s *Server) close(ctx context.Context) error {

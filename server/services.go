@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -15,23 +17,42 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/egress"
 	"github.com/pointscene/carillon/server/internal/executions"
 	"github.com/pointscene/carillon/server/internal/instances"
 	"github.com/pointscene/carillon/server/internal/jobs"
 	"github.com/pointscene/carillon/server/internal/rpc"
 	"github.com/pointscene/carillon/server/internal/rpc/interceptor"
+	"github.com/pointscene/carillon/server/internal/task"
 )
 
 // openServices makes the gRPC server with every service.
 func (s *Server) openServices(context.Context) error {
 	s.jobs = jobs.New(s.store, s.authorizer, s.types, s.lease.Now)
+	s.jobs.PlanWith(&jobs.Planning{
+		Configs: func(instanceID int64) task.Configs { return s.configs.For(instanceID, 0) }, Recall: s.store.Recall,
+	})
+	certificates, err := auth.NewCertificates(s.c.ClientCertScopes, now)
+	if err != nil {
+		return fmt.Errorf("--client-cert-scopes: %w", err)
+	}
+	identity, err := s.openIdentity()
+	if err != nil {
+		return err
+	}
 	chain, err := interceptor.New(interceptor.Options{
-		Verifier:   auth.NewVerifier(s.keys, s.store, s.identity(), now),
-		Authorizer: s.authorizer,
-		Owners:     s.store,
-		Log:        s.log,
-		Metrics:    s.registry,
-		Now:        time.Now,
+		Verifier:     identity.verifier,
+		Certificates: certificates,
+		Authorizer:   s.authorizer,
+		Owners:       s.store,
+		Log:          s.log,
+		Metrics:      s.registry,
+		Now:          time.Now,
+		Audit:        s.store,
+		Trusted:      s.trusted(),
+		ClientRate:   s.c.ClientRate,
+		InstanceRate: s.c.InstanceRate,
+		MaxStreams:   maxStreamsOfClient,
 	})
 	if err != nil {
 		return err
@@ -47,13 +68,15 @@ func (s *Server) openServices(context.Context) error {
 		Instances:  instances.New(s.store, s.authorizer, s.lease.Now),
 		Configs:    s.configs,
 		Executions: s.executions,
-		Exchanger:  auth.NewExchanger(s.store, s.store, s.issuer, now),
-		Keys:       s.keys,
-		Issuer:     s.identity().Issuer,
+		Types:      s.types,
+		Exchanger:  identity.exchanger,
+		Keys:       identity.keys,
+		Rotation:   s.rotation,
+		Issuer:     identity.issuer,
 		Chain:      chain,
 		Health:     s.health,
 	}
-	s.grpc = rpc.NewServer(deps)
+	s.grpc = rpc.NewServer(deps, s.grpcCredentials())
 	s.later("gRPC server", func(ctx context.Context) error { return stopGRPC(ctx, s.grpc) })
 	// The facade shares one connection among all of its callers, and has
 	// bounded their bodies already, which are larger as messages.
@@ -61,6 +84,17 @@ func (s *Server) openServices(context.Context) error {
 	s.local = bufconn.Listen(1 << 20)
 	s.later("services of the facade", func(ctx context.Context) error { return stopGRPC(ctx, s.inner) })
 	return nil
+}
+
+// maxStreamsOfClient bounds how many logs and changes a client follows at once.
+const maxStreamsOfClient = 200
+
+// trusted tells which peers say whose call it is.
+func (s *Server) trusted() func(netip.Addr) bool {
+	networks, _ := egress.ParsePrefixes(s.c.TrustedProxies) // Validate has refused others
+	return func(peer netip.Addr) bool {
+		return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(peer) })
+	}
 }
 
 // maxInnerMessage is what a body or an answer of the HTTP door may come to: 1
@@ -95,6 +129,7 @@ func (s *Server) startServices(ctx context.Context, failed chan<- error) {
 		go serve(s.grpc, s.doors.grpc)
 	}
 	s.engine.Go(func() { s.watchDatabase(ctx) })
+	s.engine.Go(func() { s.rotation.Run(ctx) })
 }
 
 // watchDatabase tells health checks whether the database answers.
@@ -103,7 +138,7 @@ func (s *Server) watchDatabase(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		status := healthv1.HealthCheckResponse_SERVING
-		if err := s.store.Ping(ctx); err != nil {
+		if err := s.ping(ctx); err != nil {
 			status = healthv1.HealthCheckResponse_NOT_SERVING
 		}
 		s.health.SetServingStatus("", status)
@@ -115,11 +150,28 @@ func (s *Server) watchDatabase(ctx context.Context) {
 	}
 }
 
+// pingTimeout lets health checks tell within 5 s that the database is away.
+const pingTimeout = 3 * time.Second
+
+func (s *Server) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	return s.store.Ping(ctx)
+}
+
 // dial connects the facade with the services: in this process, or those of
 // --api-addr.
 func (s *Server) dial() (*grpc.ClientConn, error) {
-	target, options := s.c.APIAddr, []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	target := s.c.APIAddr
+	secured := insecure.NewCredentials() // within this process
+	if s.local == nil {
+		var err error
+		if secured, err = s.apiCredentials(); err != nil {
+			return nil, err
+		}
+	}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(secured),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxInnerMessage)),
 	}
 	if s.local != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -96,6 +97,10 @@ func (l *load) check(t *testing.T, server *harness.Server) {
 	t.Helper()
 	door := server.As(l.tenant.Operator.Token).GRPCDoor()
 	instance := object{"instanceId": l.tenant.Instance}
+	for _, job := range l.minutely {
+		// The next minute must not add to what is being counted.
+		harness.Must(t, door, "PauseJob", object{"jobId": job})
+	}
 	var executions []object
 	open := func() int {
 		var err error
@@ -114,6 +119,7 @@ func (l *load) check(t *testing.T, server *harness.Server) {
 	l.checkJobs(t, jobs)
 	l.checkExecutions(t, executions)
 	l.sink.Check(t)
+	healthy(t, server)
 	states := map[any]int{}
 	for _, e := range executions {
 		states[e["state"]]++
@@ -293,6 +299,37 @@ func TestKillOneOfTwo(t *testing.T) {
 		stopOther()
 		for _, working := range both {
 			working.Wait()
+		}
+	}
+	l.check(t, replicas[0])
+	l.check(t, replicas[1])
+}
+
+// The same when a replica stands still for longer than its lease and goes on.
+func TestStopOneOfTwo(t *testing.T) {
+	t.Parallel()
+	rounds, still := 1, 12*time.Second
+	if long() {
+		rounds, still = 20, 30*time.Second
+	}
+	replicas := harness.StartReplicas(t, 2, pgtest.Open(t), harness.Options{Flags: harness.Loopback, Errors: true})
+	l := newLoad(t, replicas[0].NewTenant(t))
+	for round := range rounds {
+		frozen, other := replicas[round%2], replicas[1-round%2]
+		ctx, stop := context.WithCancel(t.Context())
+		working := []*sync.WaitGroup{l.drive(ctx, other), l.drive(ctx, frozen)}
+		until(t, time.Now().Add(moment(200*time.Millisecond, 700*time.Millisecond)))
+		said := len(frozen.Log())
+		frozen.Signal(t, syscall.SIGSTOP)
+		until(t, time.Now().Add(still))
+		frozen.Signal(t, syscall.SIGCONT)
+		harness.Wait(t, 20*time.Second, "the replica notices and registers anew", func() bool {
+			_, after, lost := strings.Cut(frozen.Log()[said:], "lost the lease")
+			return lost && strings.Contains(after, "msg=registered")
+		})
+		stop()
+		for _, each := range working {
+			each.Wait()
 		}
 	}
 	l.check(t, replicas[0])

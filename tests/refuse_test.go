@@ -73,7 +73,7 @@ var refusals = []struct {
 	{"remote without a colon", syncing("", "a", "b:/y"), "workflow.tasks[0].args.remotes[0]=INVALID_REMOTE"},
 	{"remote as a connection string", syncing("", ":sftp,host=h:/x", "b:/y"), "workflow.tasks[0].args.remotes[0]=INVALID_REMOTE"},
 	{"one remote", syncing("", "a:/x"), "workflow.tasks[0].args.remotes=TOO_FEW_REMOTES"},
-	{"mode not offered", flow(object{"name": "a", "type": "sync.files", "args": object{"resourceId": "RESOURCE", "remotes": []any{"a:/x", "b:/y"}, "mode": "bisync"}}), "workflow.tasks[0].args.mode=MODE_NOT_AVAILABLE"},
+	{"mode not offered", flow(object{"name": "a", "type": "sync.files", "args": object{"resourceId": "RESOURCE", "remotes": []any{"a:/x", "b:/y"}, "mode": "move"}}), "workflow.tasks[0].args.mode=INVALID_VALUE"},
 	{"too many tasks", flow(many(101)...), "workflow.tasks=TOO_MANY_TASKS"},
 	{"too deep", flow(object{"name": "a", "type": "util.noop", "args": deep(101)}), "workflow.tasks[0].args" + strings.Repeat(".d", 97) + "=TOO_DEEP"},
 	{"number too large", flow(object{"name": "a", "type": "util.noop", "args": object{"n": 9007199254740993}}), "workflow.tasks[0].args.n=NUMBER_RANGE"},

@@ -49,6 +49,12 @@ func TestWrongSettings(t *testing.T) {
 		keepsFolder bool
 	}{
 		"address of the world":       {code: 2, flags: []string{"--http-addr", "0.0.0.0:0"}, words: []string{"--http-addr", "0.0.0.0:0", "loopback"}},
+		"certificate without a key":  {code: 2, flags: []string{"--tls-cert", "c.pem"}, words: []string{"--tls-cert", "--tls-key"}},
+		"client CA without TLS":      {code: 2, flags: []string{"--client-ca", "c.pem"}, words: []string{"--client-ca", "--tls-cert"}},
+		"scopes of no certificate":   {code: 2, flags: []string{"--client-cert-scopes", "a=everything"}, words: []string{"--client-cert-scopes", "everything"}},
+		"issuer without audience":    {code: 2, flags: []string{"--oidc-issuer", "https://login.example.com"}, words: []string{"--oidc-audience"}},
+		"issuer in plain text":       {code: 2, flags: []string{"--oidc-issuer", "http://login.example.com", "--oidc-audience", "a"}, words: []string{"--oidc-issuer", "https"}},
+		"no KMS":                     {code: 2, flags: []string{"--keyset-kms", "vault"}, words: []string{"--keyset-kms", "hcvault://"}},
 		"address of any interface":   {code: 2, flags: []string{"--grpc-addr", ":0"}, words: []string{"--grpc-addr"}},
 		"address without a port":     {code: 2, flags: []string{"--admin-addr", "localhost"}, words: []string{"--admin-addr"}},
 		"role":                       {code: 2, flags: []string{"--roles", "api,cook"}, words: []string{"--roles", "cook", "ticker"}},

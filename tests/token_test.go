@@ -239,7 +239,7 @@ func public(t *testing.T, anybody *harness.Caller) {
 	for _, service := range listed.GetListServicesResponse().GetService() {
 		names += service.GetName() + " "
 	}
-	for _, want := range []string{"carillon.v1.JobService", "carillon.v1.ExecutionService", "carillon.v1.ConfigService", "carillon.v1.InstanceService"} {
+	for _, want := range []string{"carillon.v1.JobService", "carillon.v1.ExecutionService", "carillon.v1.ConfigService", "carillon.v1.InstanceService", "carillon.v1.TaskService"} {
 		if !strings.Contains(names, want) {
 			t.Errorf("reflection lists %s, not %s", names, want)
 		}

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 	"github.com/pointscene/carillon/tests/harness"
 )
 
@@ -58,6 +60,10 @@ func everyCall(n *harness.Tenant, job, execution, backfill string) []guarded {
 		{"ListExecutions", right{instance: "read"}, object{"instanceId": n.Instance}},
 		{"GetExecution", right{instance: "read"}, object{"executionId": execution}},
 		{"TailLog", right{instance: "read"}, object{"executionId": execution}},
+		{"PlanJob", right{instance: "write"}, object{"jobId": job}},
+		{"ApproveExecution", right{instance: "write"}, object{"executionId": execution, "digest": strings.Repeat("x", 201)}},
+		{"RejectExecution", right{instance: "write"}, object{"executionId": execution, "reason": strings.Repeat("x", 501)}},
+		{"ListExecutionFiles", right{instance: "read"}, object{"executionId": execution}},
 		{"CancelExecution", right{instance: "write"}, object{"executionId": execution}},
 		{"CreateInstance", right{create: true}, object{"instance": object{"title": strings.Repeat("x", 201)}}},
 		{"CreateClient", right{operator: true}, object{"client": object{"scopes": []any{"nonsense"}}}},
@@ -74,7 +80,20 @@ func everyCall(n *harness.Tenant, job, execution, backfill string) []guarded {
 		{"GetBackfill", right{instance: "read"}, object{"backfillId": backfill}},
 		{"CancelBackfill", right{instance: "write"}, object{"backfillId": backfill}},
 		{"WatchExecutions", right{instance: "read"}, object{"instanceId": n.Instance}},
+		{"GetQuota", right{instance: "read"}, object{"instanceId": n.Instance}},
+		{"SetQuota", right{operator: true}, object{"instanceId": n.Instance, "limits": object{"jobs": -1}}},
+		{"ListAuditEvents", right{instance: "write"}, object{"instanceId": n.Instance}},
+		{"ListAuditEvents", right{operator: true}, object{"pageToken": "wrong"}},
+		{"ListKeys", right{operator: true}, object{}},
+		{"AddKey", right{operator: true}, object{}},
+		{"PromoteKey", right{operator: true}, object{"keyId": "key_1"}},
+		{"RewrapKeys", right{operator: true}, object{}},
+		{"DisableKey", right{operator: true}, object{"keyId": "key_1"}},
+		{"DestroyKey", right{operator: true}, object{"keyId": "key_1"}},
+		{"ListSigningKeys", right{operator: true}, object{}},
+		{"RotateSigningKey", right{operator: true}, object{"purpose": "LINK"}},
 		{"ListInstances", right{any: true}, object{}},
+		{"ListTaskTypes", right{any: true}, object{}},
 		{"PreviewSchedule", right{any: true}, object{"frequencyType": "MANUAL"}},
 	}
 }
@@ -180,6 +199,36 @@ func TestEveryMethodIsJudged(t *testing.T) {
 	}
 }
 
+// What a method declares is what the stories above expect of it: a declaration
+// that grants too much agrees with nobody.
+func TestDeclarationsAreAsExpected(t *testing.T) {
+	t.Parallel()
+	type level = carillonv1.AccessRule_Level
+	for _, call := range everyCall(&harness.Tenant{Instance: "i", Resource: "r"}, "j", "e", "b") {
+		rule, _ := proto.GetExtension(harness.Methods()[call.rpc].Options(), carillonv1.E_Access).(*carillonv1.AccessRule)
+		byWord := map[string]level{"read": carillonv1.AccessRule_READ, "write": carillonv1.AccessRule_WRITE}
+		want := map[bool]level{true: byWord[call.needs.instance+call.needs.resource], false: carillonv1.AccessRule_OPERATOR}[!call.needs.operator]
+		switch {
+		case call.needs.any:
+			want = carillonv1.AccessRule_AUTHENTICATED
+		case call.needs.create:
+			want = carillonv1.AccessRule_INSTANCE_CREATE
+		case call.needs.operator && rule.GetOperatorWithoutObject():
+			want = rule.GetLevel() // that of the objects, which the call leaves out
+		}
+		onResource := len(rule.GetObjects()) > 0 && rule.GetObjects()[0].GetKind() == carillonv1.AccessObject_RESOURCE
+		if rule.GetLevel() != want || onResource != (call.needs.resource != "") {
+			t.Errorf("%s declares %v, want %s", call.rpc, rule, want)
+		}
+	}
+	for _, name := range open[:3] {
+		rule, _ := proto.GetExtension(harness.Methods()[name].Options(), carillonv1.E_Access).(*carillonv1.AccessRule)
+		if rule.GetLevel() != carillonv1.AccessRule_PUBLIC {
+			t.Errorf("%s declares %v", name, rule)
+		}
+	}
+}
+
 // judge makes one call through every door.
 func judge(t *testing.T, caller *harness.Caller, rpc string, request object, want string) {
 	t.Helper()
@@ -199,7 +248,9 @@ func judge(t *testing.T, caller *harness.Caller, rpc string, request object, wan
 }
 
 // missing tells whether the request names something that nobody has.
-func missing(request object) bool { return request["clientId"] == "client_99999" }
+func missing(request object) bool {
+	return request["clientId"] == "client_99999" || request["keyId"] == "key_1"
+}
 
 func aboutRights(code string) bool {
 	return code == "UNAUTHENTICATED" || code == "PERMISSION_DENIED" || code == "NOT_FOUND"

@@ -45,6 +45,10 @@ const (
 	FieldTasks = "tasks"
 	// FieldLogBytes holds the string denoting the log_bytes field in the database.
 	FieldLogBytes = "log_bytes"
+	// FieldTrees holds the string denoting the trees field in the database.
+	FieldTrees = "trees"
+	// FieldWaitingFor holds the string denoting the waiting_for field in the database.
+	FieldWaitingFor = "waiting_for"
 	// Table holds the table name of the activeexecution in the database.
 	Table = "active_executions"
 )
@@ -69,6 +73,8 @@ var Columns = []string{
 	FieldError,
 	FieldTasks,
 	FieldLogBytes,
+	FieldTrees,
+	FieldWaitingFor,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -80,6 +86,13 @@ func ValidColumn(column string) bool {
 	}
 	return false
 }
+
+var (
+	// DefaultTrees holds the default value on creation for the "trees" field.
+	DefaultTrees string
+	// DefaultWaitingFor holds the default value on creation for the "waiting_for" field.
+	DefaultWaitingFor int64
+)
 
 // OrderOption defines the ordering options for the ActiveExecution queries.
 type OrderOption func(*sql.Selector)
@@ -172,4 +185,14 @@ func ByTasks(opts ...sql.OrderTermOption) OrderOption {
 // ByLogBytes orders the results by the log_bytes field.
 func ByLogBytes(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLogBytes, opts...).ToFunc()
+}
+
+// ByTrees orders the results by the trees field.
+func ByTrees(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldTrees, opts...).ToFunc()
+}
+
+// ByWaitingFor orders the results by the waiting_for field.
+func ByWaitingFor(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldWaitingFor, opts...).ToFunc()
 }

@@ -137,6 +137,16 @@ func LogBytes(v int64) predicate.ActiveExecution {
 	return predicate.ActiveExecution(sql.FieldEQ(FieldLogBytes, v))
 }
 
+// Trees applies equality check predicate on the "trees" field. It's identical to TreesEQ.
+func Trees(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldEQ(FieldTrees, v))
+}
+
+// WaitingFor applies equality check predicate on the "waiting_for" field. It's identical to WaitingForEQ.
+func WaitingFor(v int64) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldEQ(FieldWaitingFor, v))
+}
+
 // JobIDEQ applies the EQ predicate on the "job_id" field.
 func JobIDEQ(v int64) predicate.ActiveExecution {
 	return predicate.ActiveExecution(sql.FieldEQ(FieldJobID, v))
@@ -910,6 +920,111 @@ func LogBytesLT(v int64) predicate.ActiveExecution {
 // LogBytesLTE applies the LTE predicate on the "log_bytes" field.
 func LogBytesLTE(v int64) predicate.ActiveExecution {
 	return predicate.ActiveExecution(sql.FieldLTE(FieldLogBytes, v))
+}
+
+// TreesEQ applies the EQ predicate on the "trees" field.
+func TreesEQ(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldEQ(FieldTrees, v))
+}
+
+// TreesNEQ applies the NEQ predicate on the "trees" field.
+func TreesNEQ(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldNEQ(FieldTrees, v))
+}
+
+// TreesIn applies the In predicate on the "trees" field.
+func TreesIn(vs ...string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldIn(FieldTrees, vs...))
+}
+
+// TreesNotIn applies the NotIn predicate on the "trees" field.
+func TreesNotIn(vs ...string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldNotIn(FieldTrees, vs...))
+}
+
+// TreesGT applies the GT predicate on the "trees" field.
+func TreesGT(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldGT(FieldTrees, v))
+}
+
+// TreesGTE applies the GTE predicate on the "trees" field.
+func TreesGTE(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldGTE(FieldTrees, v))
+}
+
+// TreesLT applies the LT predicate on the "trees" field.
+func TreesLT(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldLT(FieldTrees, v))
+}
+
+// TreesLTE applies the LTE predicate on the "trees" field.
+func TreesLTE(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldLTE(FieldTrees, v))
+}
+
+// TreesContains applies the Contains predicate on the "trees" field.
+func TreesContains(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldContains(FieldTrees, v))
+}
+
+// TreesHasPrefix applies the HasPrefix predicate on the "trees" field.
+func TreesHasPrefix(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldHasPrefix(FieldTrees, v))
+}
+
+// TreesHasSuffix applies the HasSuffix predicate on the "trees" field.
+func TreesHasSuffix(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldHasSuffix(FieldTrees, v))
+}
+
+// TreesEqualFold applies the EqualFold predicate on the "trees" field.
+func TreesEqualFold(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldEqualFold(FieldTrees, v))
+}
+
+// TreesContainsFold applies the ContainsFold predicate on the "trees" field.
+func TreesContainsFold(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldContainsFold(FieldTrees, v))
+}
+
+// WaitingForEQ applies the EQ predicate on the "waiting_for" field.
+func WaitingForEQ(v int64) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldEQ(FieldWaitingFor, v))
+}
+
+// WaitingForNEQ applies the NEQ predicate on the "waiting_for" field.
+func WaitingForNEQ(v int64) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldNEQ(FieldWaitingFor, v))
+}
+
+// WaitingForIn applies the In predicate on the "waiting_for" field.
+func WaitingForIn(vs ...int64) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldIn(FieldWaitingFor, vs...))
+}
+
+// WaitingForNotIn applies the NotIn predicate on the "waiting_for" field.
+func WaitingForNotIn(vs ...int64) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldNotIn(FieldWaitingFor, vs...))
+}
+
+// WaitingForGT applies the GT predicate on the "waiting_for" field.
+func WaitingForGT(v int64) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldGT(FieldWaitingFor, v))
+}
+
+// WaitingForGTE applies the GTE predicate on the "waiting_for" field.
+func WaitingForGTE(v int64) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldGTE(FieldWaitingFor, v))
+}
+
+// WaitingForLT applies the LT predicate on the "waiting_for" field.
+func WaitingForLT(v int64) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldLT(FieldWaitingFor, v))
+}
+
+// WaitingForLTE applies the LTE predicate on the "waiting_for" field.
+func WaitingForLTE(v int64) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldLTE(FieldWaitingFor, v))
 }
 
 // And groups predicates with the AND operator between them.

@@ -21,6 +21,30 @@ func (f ActiveExecutionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Va
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ActiveExecutionMutation", m)
 }
 
+// The ApprovalFunc type is an adapter to allow the use of ordinary
+// function as Approval mutator.
+type ApprovalFunc func(context.Context, *ent.ApprovalMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ApprovalFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ApprovalMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ApprovalMutation", m)
+}
+
+// The AuditEventFunc type is an adapter to allow the use of ordinary
+// function as AuditEvent mutator.
+type AuditEventFunc func(context.Context, *ent.AuditEventMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f AuditEventFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.AuditEventMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AuditEventMutation", m)
+}
+
 // The BackfillFunc type is an adapter to allow the use of ordinary
 // function as Backfill mutator.
 type BackfillFunc func(context.Context, *ent.BackfillMutation) (ent.Value, error)
@@ -57,6 +81,30 @@ func (f ExecutionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, e
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ExecutionMutation", m)
 }
 
+// The ExecutionFileFunc type is an adapter to allow the use of ordinary
+// function as ExecutionFile mutator.
+type ExecutionFileFunc func(context.Context, *ent.ExecutionFileMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ExecutionFileFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ExecutionFileMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ExecutionFileMutation", m)
+}
+
+// The FileAnnouncementFunc type is an adapter to allow the use of ordinary
+// function as FileAnnouncement mutator.
+type FileAnnouncementFunc func(context.Context, *ent.FileAnnouncementMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f FileAnnouncementFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.FileAnnouncementMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.FileAnnouncementMutation", m)
+}
+
 // The InstanceFunc type is an adapter to allow the use of ordinary
 // function as Instance mutator.
 type InstanceFunc func(context.Context, *ent.InstanceMutation) (ent.Value, error)
@@ -67,6 +115,18 @@ func (f InstanceFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, er
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.InstanceMutation", m)
+}
+
+// The InstanceHourFunc type is an adapter to allow the use of ordinary
+// function as InstanceHour mutator.
+type InstanceHourFunc func(context.Context, *ent.InstanceHourMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f InstanceHourFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.InstanceHourMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.InstanceHourMutation", m)
 }
 
 // The JobFunc type is an adapter to allow the use of ordinary
@@ -81,6 +141,18 @@ func (f JobFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) 
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.JobMutation", m)
 }
 
+// The JobMemoryFunc type is an adapter to allow the use of ordinary
+// function as JobMemory mutator.
+type JobMemoryFunc func(context.Context, *ent.JobMemoryMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f JobMemoryFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.JobMemoryMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.JobMemoryMutation", m)
+}
+
 // The JobResourceFunc type is an adapter to allow the use of ordinary
 // function as JobResource mutator.
 type JobResourceFunc func(context.Context, *ent.JobResourceMutation) (ent.Value, error)
@@ -91,6 +163,18 @@ func (f JobResourceFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value,
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.JobResourceMutation", m)
+}
+
+// The KeyHolderFunc type is an adapter to allow the use of ordinary
+// function as KeyHolder mutator.
+type KeyHolderFunc func(context.Context, *ent.KeyHolderMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f KeyHolderFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.KeyHolderMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.KeyHolderMutation", m)
 }
 
 // The OccurrenceChangeFunc type is an adapter to allow the use of ordinary
@@ -163,6 +247,18 @@ func (f ScheduleFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, er
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ScheduleMutation", m)
+}
+
+// The SealingKeyFunc type is an adapter to allow the use of ordinary
+// function as SealingKey mutator.
+type SealingKeyFunc func(context.Context, *ent.SealingKeyMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f SealingKeyFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.SealingKeyMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.SealingKeyMutation", m)
 }
 
 // The ServiceClientFunc type is an adapter to allow the use of ordinary

@@ -26,6 +26,8 @@ const (
 	FieldPauseReason = "pause_reason"
 	// FieldPauseActor holds the string denoting the pause_actor field in the database.
 	FieldPauseActor = "pause_actor"
+	// FieldQuota holds the string denoting the quota field in the database.
+	FieldQuota = "quota"
 	// EdgeResources holds the string denoting the resources edge name in mutations.
 	EdgeResources = "resources"
 	// EdgeJobs holds the string denoting the jobs edge name in mutations.
@@ -67,6 +69,7 @@ var Columns = []string{
 	FieldPausedUntil,
 	FieldPauseReason,
 	FieldPauseActor,
+	FieldQuota,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -88,6 +91,8 @@ var (
 	DefaultPauseReason string
 	// DefaultPauseActor holds the default value on creation for the "pause_actor" field.
 	DefaultPauseActor string
+	// DefaultQuota holds the default value on creation for the "quota" field.
+	DefaultQuota string
 )
 
 // OrderOption defines the ordering options for the Instance queries.
@@ -131,6 +136,11 @@ func ByPauseReason(opts ...sql.OrderTermOption) OrderOption {
 // ByPauseActor orders the results by the pause_actor field.
 func ByPauseActor(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldPauseActor, opts...).ToFunc()
+}
+
+// ByQuota orders the results by the quota field.
+func ByQuota(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldQuota, opts...).ToFunc()
 }
 
 // ByResourcesCount orders the results by resources count.

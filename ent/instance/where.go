@@ -88,6 +88,11 @@ func PauseActor(v string) predicate.Instance {
 	return predicate.Instance(sql.FieldEQ(FieldPauseActor, v))
 }
 
+// Quota applies equality check predicate on the "quota" field. It's identical to QuotaEQ.
+func Quota(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldEQ(FieldQuota, v))
+}
+
 // TitleEQ applies the EQ predicate on the "title" field.
 func TitleEQ(v string) predicate.Instance {
 	return predicate.Instance(sql.FieldEQ(FieldTitle, v))
@@ -466,6 +471,71 @@ func PauseActorEqualFold(v string) predicate.Instance {
 // PauseActorContainsFold applies the ContainsFold predicate on the "pause_actor" field.
 func PauseActorContainsFold(v string) predicate.Instance {
 	return predicate.Instance(sql.FieldContainsFold(FieldPauseActor, v))
+}
+
+// QuotaEQ applies the EQ predicate on the "quota" field.
+func QuotaEQ(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldEQ(FieldQuota, v))
+}
+
+// QuotaNEQ applies the NEQ predicate on the "quota" field.
+func QuotaNEQ(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldNEQ(FieldQuota, v))
+}
+
+// QuotaIn applies the In predicate on the "quota" field.
+func QuotaIn(vs ...string) predicate.Instance {
+	return predicate.Instance(sql.FieldIn(FieldQuota, vs...))
+}
+
+// QuotaNotIn applies the NotIn predicate on the "quota" field.
+func QuotaNotIn(vs ...string) predicate.Instance {
+	return predicate.Instance(sql.FieldNotIn(FieldQuota, vs...))
+}
+
+// QuotaGT applies the GT predicate on the "quota" field.
+func QuotaGT(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldGT(FieldQuota, v))
+}
+
+// QuotaGTE applies the GTE predicate on the "quota" field.
+func QuotaGTE(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldGTE(FieldQuota, v))
+}
+
+// QuotaLT applies the LT predicate on the "quota" field.
+func QuotaLT(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldLT(FieldQuota, v))
+}
+
+// QuotaLTE applies the LTE predicate on the "quota" field.
+func QuotaLTE(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldLTE(FieldQuota, v))
+}
+
+// QuotaContains applies the Contains predicate on the "quota" field.
+func QuotaContains(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldContains(FieldQuota, v))
+}
+
+// QuotaHasPrefix applies the HasPrefix predicate on the "quota" field.
+func QuotaHasPrefix(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldHasPrefix(FieldQuota, v))
+}
+
+// QuotaHasSuffix applies the HasSuffix predicate on the "quota" field.
+func QuotaHasSuffix(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldHasSuffix(FieldQuota, v))
+}
+
+// QuotaEqualFold applies the EqualFold predicate on the "quota" field.
+func QuotaEqualFold(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldEqualFold(FieldQuota, v))
+}
+
+// QuotaContainsFold applies the ContainsFold predicate on the "quota" field.
+func QuotaContainsFold(v string) predicate.Instance {
+	return predicate.Instance(sql.FieldContainsFold(FieldQuota, v))
 }
 
 // HasResources applies the HasEdge predicate on the "resources" edge.

@@ -32,6 +32,10 @@ const (
 	FieldPauseReason = "pause_reason"
 	// FieldPauseActor holds the string denoting the pause_actor field in the database.
 	FieldPauseActor = "pause_actor"
+	// FieldManagedBy holds the string denoting the managed_by field in the database.
+	FieldManagedBy = "managed_by"
+	// FieldPauseReauth holds the string denoting the pause_reauth field in the database.
+	FieldPauseReauth = "pause_reauth"
 	// EdgeInstance holds the string denoting the instance edge name in mutations.
 	EdgeInstance = "instance"
 	// EdgeUses holds the string denoting the uses edge name in mutations.
@@ -67,6 +71,8 @@ var Columns = []string{
 	FieldUpdatedAt,
 	FieldPauseReason,
 	FieldPauseActor,
+	FieldManagedBy,
+	FieldPauseReauth,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -84,6 +90,10 @@ var (
 	DefaultPauseReason string
 	// DefaultPauseActor holds the default value on creation for the "pause_actor" field.
 	DefaultPauseActor string
+	// DefaultManagedBy holds the default value on creation for the "managed_by" field.
+	DefaultManagedBy string
+	// DefaultPauseReauth holds the default value on creation for the "pause_reauth" field.
+	DefaultPauseReauth bool
 )
 
 // OrderOption defines the ordering options for the Job queries.
@@ -137,6 +147,16 @@ func ByPauseReason(opts ...sql.OrderTermOption) OrderOption {
 // ByPauseActor orders the results by the pause_actor field.
 func ByPauseActor(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldPauseActor, opts...).ToFunc()
+}
+
+// ByManagedBy orders the results by the managed_by field.
+func ByManagedBy(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldManagedBy, opts...).ToFunc()
+}
+
+// ByPauseReauth orders the results by the pause_reauth field.
+func ByPauseReauth(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPauseReauth, opts...).ToFunc()
 }
 
 // ByInstanceField orders the results by instance field.

@@ -98,6 +98,16 @@ func PauseActor(v string) predicate.Job {
 	return predicate.Job(sql.FieldEQ(FieldPauseActor, v))
 }
 
+// ManagedBy applies equality check predicate on the "managed_by" field. It's identical to ManagedByEQ.
+func ManagedBy(v string) predicate.Job {
+	return predicate.Job(sql.FieldEQ(FieldManagedBy, v))
+}
+
+// PauseReauth applies equality check predicate on the "pause_reauth" field. It's identical to PauseReauthEQ.
+func PauseReauth(v bool) predicate.Job {
+	return predicate.Job(sql.FieldEQ(FieldPauseReauth, v))
+}
+
 // InstanceIDEQ applies the EQ predicate on the "instance_id" field.
 func InstanceIDEQ(v int64) predicate.Job {
 	return predicate.Job(sql.FieldEQ(FieldInstanceID, v))
@@ -571,6 +581,81 @@ func PauseActorEqualFold(v string) predicate.Job {
 // PauseActorContainsFold applies the ContainsFold predicate on the "pause_actor" field.
 func PauseActorContainsFold(v string) predicate.Job {
 	return predicate.Job(sql.FieldContainsFold(FieldPauseActor, v))
+}
+
+// ManagedByEQ applies the EQ predicate on the "managed_by" field.
+func ManagedByEQ(v string) predicate.Job {
+	return predicate.Job(sql.FieldEQ(FieldManagedBy, v))
+}
+
+// ManagedByNEQ applies the NEQ predicate on the "managed_by" field.
+func ManagedByNEQ(v string) predicate.Job {
+	return predicate.Job(sql.FieldNEQ(FieldManagedBy, v))
+}
+
+// ManagedByIn applies the In predicate on the "managed_by" field.
+func ManagedByIn(vs ...string) predicate.Job {
+	return predicate.Job(sql.FieldIn(FieldManagedBy, vs...))
+}
+
+// ManagedByNotIn applies the NotIn predicate on the "managed_by" field.
+func ManagedByNotIn(vs ...string) predicate.Job {
+	return predicate.Job(sql.FieldNotIn(FieldManagedBy, vs...))
+}
+
+// ManagedByGT applies the GT predicate on the "managed_by" field.
+func ManagedByGT(v string) predicate.Job {
+	return predicate.Job(sql.FieldGT(FieldManagedBy, v))
+}
+
+// ManagedByGTE applies the GTE predicate on the "managed_by" field.
+func ManagedByGTE(v string) predicate.Job {
+	return predicate.Job(sql.FieldGTE(FieldManagedBy, v))
+}
+
+// ManagedByLT applies the LT predicate on the "managed_by" field.
+func ManagedByLT(v string) predicate.Job {
+	return predicate.Job(sql.FieldLT(FieldManagedBy, v))
+}
+
+// ManagedByLTE applies the LTE predicate on the "managed_by" field.
+func ManagedByLTE(v string) predicate.Job {
+	return predicate.Job(sql.FieldLTE(FieldManagedBy, v))
+}
+
+// ManagedByContains applies the Contains predicate on the "managed_by" field.
+func ManagedByContains(v string) predicate.Job {
+	return predicate.Job(sql.FieldContains(FieldManagedBy, v))
+}
+
+// ManagedByHasPrefix applies the HasPrefix predicate on the "managed_by" field.
+func ManagedByHasPrefix(v string) predicate.Job {
+	return predicate.Job(sql.FieldHasPrefix(FieldManagedBy, v))
+}
+
+// ManagedByHasSuffix applies the HasSuffix predicate on the "managed_by" field.
+func ManagedByHasSuffix(v string) predicate.Job {
+	return predicate.Job(sql.FieldHasSuffix(FieldManagedBy, v))
+}
+
+// ManagedByEqualFold applies the EqualFold predicate on the "managed_by" field.
+func ManagedByEqualFold(v string) predicate.Job {
+	return predicate.Job(sql.FieldEqualFold(FieldManagedBy, v))
+}
+
+// ManagedByContainsFold applies the ContainsFold predicate on the "managed_by" field.
+func ManagedByContainsFold(v string) predicate.Job {
+	return predicate.Job(sql.FieldContainsFold(FieldManagedBy, v))
+}
+
+// PauseReauthEQ applies the EQ predicate on the "pause_reauth" field.
+func PauseReauthEQ(v bool) predicate.Job {
+	return predicate.Job(sql.FieldEQ(FieldPauseReauth, v))
+}
+
+// PauseReauthNEQ applies the NEQ predicate on the "pause_reauth" field.
+func PauseReauthNEQ(v bool) predicate.Job {
+	return predicate.Job(sql.FieldNEQ(FieldPauseReauth, v))
 }
 
 // HasInstance applies the HasEdge predicate on the "instance" edge.

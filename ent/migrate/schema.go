@@ -29,6 +29,8 @@ var (
 		{Name: "error", Type: field.TypeString, Size: 2147483647},
 		{Name: "tasks", Type: field.TypeString, Size: 2147483647},
 		{Name: "log_bytes", Type: field.TypeInt64},
+		{Name: "trees", Type: field.TypeString, Size: 2147483647, Default: ""},
+		{Name: "waiting_for", Type: field.TypeInt64, Default: 0},
 	}
 	// ActiveExecutionsTable holds the schema information for the "active_executions" table.
 	ActiveExecutionsTable = &schema.Table{
@@ -48,6 +50,76 @@ var (
 				Annotation: &entsql.IndexAnnotation{
 					Where: "(owner = 0)",
 				},
+			},
+			{
+				Name:    "active_executions_trees",
+				Unique:  false,
+				Columns: []*schema.Column{ActiveExecutionsColumns[0]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "(length(trees) > 0)",
+				},
+			},
+		},
+	}
+	// ApprovalsColumns holds the columns for the "approvals" table.
+	ApprovalsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64},
+		{Name: "attempt", Type: field.TypeInt},
+		{Name: "state", Type: field.TypeString},
+		{Name: "digest", Type: field.TypeString},
+		{Name: "plans", Type: field.TypeString, Size: 2147483647},
+		{Name: "snapshot", Type: field.TypeString, Size: 2147483647},
+		{Name: "requested_at", Type: field.TypeInt64},
+		{Name: "expires_at", Type: field.TypeInt64},
+		{Name: "decided_by", Type: field.TypeString},
+		{Name: "decided_at", Type: field.TypeInt64},
+	}
+	// ApprovalsTable holds the schema information for the "approvals" table.
+	ApprovalsTable = &schema.Table{
+		Name:       "approvals",
+		Columns:    ApprovalsColumns,
+		PrimaryKey: []*schema.Column{ApprovalsColumns[0]},
+	}
+	// AuditEventsColumns holds the columns for the "audit_events" table.
+	AuditEventsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "at", Type: field.TypeInt64},
+		{Name: "actor", Type: field.TypeString},
+		{Name: "token_id", Type: field.TypeString},
+		{Name: "scopes", Type: field.TypeString, Size: 2147483647},
+		{Name: "method", Type: field.TypeString},
+		{Name: "object", Type: field.TypeString},
+		{Name: "instance_id", Type: field.TypeInt64},
+		{Name: "peer", Type: field.TypeString},
+		{Name: "request_id", Type: field.TypeString},
+		{Name: "code", Type: field.TypeString},
+		{Name: "details", Type: field.TypeJSON, Nullable: true},
+	}
+	// AuditEventsTable holds the schema information for the "audit_events" table.
+	AuditEventsTable = &schema.Table{
+		Name:       "audit_events",
+		Columns:    AuditEventsColumns,
+		PrimaryKey: []*schema.Column{AuditEventsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "auditevent_instance_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{AuditEventsColumns[7], AuditEventsColumns[0]},
+			},
+			{
+				Name:    "auditevent_actor_id",
+				Unique:  false,
+				Columns: []*schema.Column{AuditEventsColumns[2], AuditEventsColumns[0]},
+			},
+			{
+				Name:    "auditevent_object_id",
+				Unique:  false,
+				Columns: []*schema.Column{AuditEventsColumns[6], AuditEventsColumns[0]},
+			},
+			{
+				Name:    "auditevent_at",
+				Unique:  false,
+				Columns: []*schema.Column{AuditEventsColumns[1]},
 			},
 		},
 	}
@@ -162,6 +234,53 @@ var (
 			},
 		},
 	}
+	// ExecutionFilesColumns holds the columns for the "execution_files" table.
+	ExecutionFilesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "execution_id", Type: field.TypeInt64},
+		{Name: "attempt", Type: field.TypeInt},
+		{Name: "task", Type: field.TypeString},
+		{Name: "remote", Type: field.TypeString},
+		{Name: "action", Type: field.TypeString},
+		{Name: "state", Type: field.TypeString},
+		{Name: "path", Type: field.TypeString, Size: 2147483647},
+		{Name: "size", Type: field.TypeInt64},
+		{Name: "reason", Type: field.TypeString},
+		{Name: "message", Type: field.TypeString, Size: 2147483647},
+		{Name: "at", Type: field.TypeInt64},
+	}
+	// ExecutionFilesTable holds the schema information for the "execution_files" table.
+	ExecutionFilesTable = &schema.Table{
+		Name:       "execution_files",
+		Columns:    ExecutionFilesColumns,
+		PrimaryKey: []*schema.Column{ExecutionFilesColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "executionfile_execution_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{ExecutionFilesColumns[1], ExecutionFilesColumns[0]},
+			},
+		},
+	}
+	// FileAnnouncementsColumns holds the columns for the "file_announcements" table.
+	FileAnnouncementsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "execution_id", Type: field.TypeInt64},
+		{Name: "files", Type: field.TypeString, Size: 2147483647},
+	}
+	// FileAnnouncementsTable holds the schema information for the "file_announcements" table.
+	FileAnnouncementsTable = &schema.Table{
+		Name:       "file_announcements",
+		Columns:    FileAnnouncementsColumns,
+		PrimaryKey: []*schema.Column{FileAnnouncementsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "fileannouncement_execution_id",
+				Unique:  false,
+				Columns: []*schema.Column{FileAnnouncementsColumns[1]},
+			},
+		},
+	}
 	// InstancesColumns holds the columns for the "instances" table.
 	InstancesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeInt64, Increment: true},
@@ -172,12 +291,38 @@ var (
 		{Name: "paused_until", Type: field.TypeInt64, Default: 0},
 		{Name: "pause_reason", Type: field.TypeString, Default: ""},
 		{Name: "pause_actor", Type: field.TypeString, Default: ""},
+		{Name: "quota", Type: field.TypeString, Size: 2147483647, Default: ""},
 	}
 	// InstancesTable holds the schema information for the "instances" table.
 	InstancesTable = &schema.Table{
 		Name:       "instances",
 		Columns:    InstancesColumns,
 		PrimaryKey: []*schema.Column{InstancesColumns[0]},
+	}
+	// InstanceHoursColumns holds the columns for the "instance_hours" table.
+	InstanceHoursColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "instance_id", Type: field.TypeInt64},
+		{Name: "hour", Type: field.TypeInt64},
+		{Name: "executions", Type: field.TypeInt64},
+	}
+	// InstanceHoursTable holds the schema information for the "instance_hours" table.
+	InstanceHoursTable = &schema.Table{
+		Name:       "instance_hours",
+		Columns:    InstanceHoursColumns,
+		PrimaryKey: []*schema.Column{InstanceHoursColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "instancehour_instance_id_hour",
+				Unique:  true,
+				Columns: []*schema.Column{InstanceHoursColumns[1], InstanceHoursColumns[2]},
+			},
+			{
+				Name:    "instancehour_hour",
+				Unique:  false,
+				Columns: []*schema.Column{InstanceHoursColumns[2]},
+			},
+		},
 	}
 	// JobsColumns holds the columns for the "jobs" table.
 	JobsColumns = []*schema.Column{
@@ -191,6 +336,8 @@ var (
 		{Name: "updated_at", Type: field.TypeInt64},
 		{Name: "pause_reason", Type: field.TypeString, Default: ""},
 		{Name: "pause_actor", Type: field.TypeString, Default: ""},
+		{Name: "managed_by", Type: field.TypeString, Default: ""},
+		{Name: "pause_reauth", Type: field.TypeBool, Default: false},
 		{Name: "instance_id", Type: field.TypeInt64},
 	}
 	// JobsTable holds the schema information for the "jobs" table.
@@ -201,7 +348,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "jobs_instances_jobs",
-				Columns:    []*schema.Column{JobsColumns[10]},
+				Columns:    []*schema.Column{JobsColumns[12]},
 				RefColumns: []*schema.Column{InstancesColumns[0]},
 				OnDelete:   schema.Restrict,
 			},
@@ -210,7 +357,35 @@ var (
 			{
 				Name:    "job_instance_id_id",
 				Unique:  false,
-				Columns: []*schema.Column{JobsColumns[10], JobsColumns[0]},
+				Columns: []*schema.Column{JobsColumns[12], JobsColumns[0]},
+			},
+			{
+				Name:    "job_instance_id_managed_by_name",
+				Unique:  true,
+				Columns: []*schema.Column{JobsColumns[12], JobsColumns[10], JobsColumns[1]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "managed_by <> ''",
+				},
+			},
+		},
+	}
+	// JobMemoriesColumns holds the columns for the "job_memories" table.
+	JobMemoriesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "job_id", Type: field.TypeInt64},
+		{Name: "key", Type: field.TypeString},
+		{Name: "value", Type: field.TypeBytes},
+	}
+	// JobMemoriesTable holds the schema information for the "job_memories" table.
+	JobMemoriesTable = &schema.Table{
+		Name:       "job_memories",
+		Columns:    JobMemoriesColumns,
+		PrimaryKey: []*schema.Column{JobMemoriesColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "jobmemory_job_id_key",
+				Unique:  true,
+				Columns: []*schema.Column{JobMemoriesColumns[1], JobMemoriesColumns[2]},
 			},
 		},
 	}
@@ -251,6 +426,20 @@ var (
 				Columns: []*schema.Column{JobResourcesColumns[2]},
 			},
 		},
+	}
+	// KeyHoldersColumns holds the columns for the "key_holders" table.
+	KeyHoldersColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeString},
+		{Name: "name", Type: field.TypeString},
+		{Name: "keys", Type: field.TypeJSON},
+		{Name: "primary_key", Type: field.TypeUint32},
+		{Name: "lives_until", Type: field.TypeInt64},
+	}
+	// KeyHoldersTable holds the schema information for the "key_holders" table.
+	KeyHoldersTable = &schema.Table{
+		Name:       "key_holders",
+		Columns:    KeyHoldersColumns,
+		PrimaryKey: []*schema.Column{KeyHoldersColumns[0]},
 	}
 	// OccurrenceChangesColumns holds the columns for the "occurrence_changes" table.
 	OccurrenceChangesColumns = []*schema.Column{
@@ -347,6 +536,13 @@ var (
 		{Name: "key_id", Type: field.TypeUint32},
 		{Name: "ciphertext", Type: field.TypeBytes},
 		{Name: "updated_at", Type: field.TypeInt64},
+		{Name: "account", Type: field.TypeString, Default: ""},
+		{Name: "expires_at", Type: field.TypeInt64, Default: 0},
+		{Name: "token_expires_at", Type: field.TypeInt64, Default: 0},
+		{Name: "refused_at", Type: field.TypeInt64, Default: 0},
+		{Name: "refused_reason", Type: field.TypeString, Size: 2147483647, Default: ""},
+		{Name: "renewer", Type: field.TypeString, Default: ""},
+		{Name: "renewer_until", Type: field.TypeInt64, Default: 0},
 		{Name: "resource_id", Type: field.TypeInt64},
 	}
 	// ResourceConfigsTable holds the schema information for the "resource_configs" table.
@@ -357,7 +553,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "resource_configs_resources_configs",
-				Columns:    []*schema.Column{ResourceConfigsColumns[8]},
+				Columns:    []*schema.Column{ResourceConfigsColumns[15]},
 				RefColumns: []*schema.Column{ResourcesColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
@@ -366,7 +562,7 @@ var (
 			{
 				Name:    "resourceconfig_resource_id_name",
 				Unique:  true,
-				Columns: []*schema.Column{ResourceConfigsColumns[8], ResourceConfigsColumns[1]},
+				Columns: []*schema.Column{ResourceConfigsColumns[15], ResourceConfigsColumns[1]},
 			},
 			{
 				Name:    "resourceconfig_key_id",
@@ -395,8 +591,8 @@ var (
 		{Name: "started", Type: field.TypeInt64, Default: 0},
 		{Name: "failures", Type: field.TypeInt, Default: 0},
 		{Name: "paused_until", Type: field.TypeInt64, Default: 0},
-		{Name: "held_at", Type: field.TypeInt64, Default: 0},
 		{Name: "skip_id", Type: field.TypeInt64, Default: 0},
+		{Name: "trees", Type: field.TypeString, Size: 2147483647, Default: ""},
 	}
 	// SchedulesTable holds the schema information for the "schedules" table.
 	SchedulesTable = &schema.Table{
@@ -422,6 +618,19 @@ var (
 			},
 		},
 	}
+	// SealingKeysColumns holds the columns for the "sealing_keys" table.
+	SealingKeysColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64},
+		{Name: "state", Type: field.TypeString},
+		{Name: "created_at", Type: field.TypeInt64},
+		{Name: "changed_at", Type: field.TypeInt64},
+	}
+	// SealingKeysTable holds the schema information for the "sealing_keys" table.
+	SealingKeysTable = &schema.Table{
+		Name:       "sealing_keys",
+		Columns:    SealingKeysColumns,
+		PrimaryKey: []*schema.Column{SealingKeysColumns[0]},
+	}
 	// ClientsColumns holds the columns for the "clients" table.
 	ClientsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeInt64, Increment: true},
@@ -446,6 +655,8 @@ var (
 		{Name: "key_id", Type: field.TypeUint32},
 		{Name: "sealed", Type: field.TypeBytes},
 		{Name: "created_at", Type: field.TypeInt64},
+		{Name: "active_at", Type: field.TypeInt64, Default: 0},
+		{Name: "retires_at", Type: field.TypeInt64, Default: 0},
 	}
 	// SigningKeysTable holds the schema information for the "signing_keys" table.
 	SigningKeysTable = &schema.Table{
@@ -485,18 +696,26 @@ var (
 	// Tables holds all the tables in the schema.
 	Tables = []*schema.Table{
 		ActiveExecutionsTable,
+		ApprovalsTable,
+		AuditEventsTable,
 		BackfillsTable,
 		ClientInstancesTable,
 		ExecutionsTable,
+		ExecutionFilesTable,
+		FileAnnouncementsTable,
 		InstancesTable,
+		InstanceHoursTable,
 		JobsTable,
+		JobMemoriesTable,
 		JobResourcesTable,
+		KeyHoldersTable,
 		OccurrenceChangesTable,
 		ReplicasTable,
 		RequestKeysTable,
 		ResourcesTable,
 		ResourceConfigsTable,
 		SchedulesTable,
+		SealingKeysTable,
 		ClientsTable,
 		SigningKeysTable,
 		SkipsTable,

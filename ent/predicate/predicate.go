@@ -9,6 +9,12 @@ import (
 // ActiveExecution is the predicate function for activeexecution builders.
 type ActiveExecution func(*sql.Selector)
 
+// Approval is the predicate function for approval builders.
+type Approval func(*sql.Selector)
+
+// AuditEvent is the predicate function for auditevent builders.
+type AuditEvent func(*sql.Selector)
+
 // Backfill is the predicate function for backfill builders.
 type Backfill func(*sql.Selector)
 
@@ -18,14 +24,29 @@ type ClientInstance func(*sql.Selector)
 // Execution is the predicate function for execution builders.
 type Execution func(*sql.Selector)
 
+// ExecutionFile is the predicate function for executionfile builders.
+type ExecutionFile func(*sql.Selector)
+
+// FileAnnouncement is the predicate function for fileannouncement builders.
+type FileAnnouncement func(*sql.Selector)
+
 // Instance is the predicate function for instance builders.
 type Instance func(*sql.Selector)
+
+// InstanceHour is the predicate function for instancehour builders.
+type InstanceHour func(*sql.Selector)
 
 // Job is the predicate function for job builders.
 type Job func(*sql.Selector)
 
+// JobMemory is the predicate function for jobmemory builders.
+type JobMemory func(*sql.Selector)
+
 // JobResource is the predicate function for jobresource builders.
 type JobResource func(*sql.Selector)
+
+// KeyHolder is the predicate function for keyholder builders.
+type KeyHolder func(*sql.Selector)
 
 // OccurrenceChange is the predicate function for occurrencechange builders.
 type OccurrenceChange func(*sql.Selector)
@@ -44,6 +65,9 @@ type ResourceConfig func(*sql.Selector)
 
 // Schedule is the predicate function for schedule builders.
 type Schedule func(*sql.Selector)
+
+// SealingKey is the predicate function for sealingkey builders.
+type SealingKey func(*sql.Selector)
 
 // ServiceClient is the predicate function for serviceclient builders.
 type ServiceClient func(*sql.Selector)

@@ -28,6 +28,20 @@ const (
 	FieldCiphertext = "ciphertext"
 	// FieldUpdatedAt holds the string denoting the updated_at field in the database.
 	FieldUpdatedAt = "updated_at"
+	// FieldAccount holds the string denoting the account field in the database.
+	FieldAccount = "account"
+	// FieldExpiresAt holds the string denoting the expires_at field in the database.
+	FieldExpiresAt = "expires_at"
+	// FieldTokenExpiresAt holds the string denoting the token_expires_at field in the database.
+	FieldTokenExpiresAt = "token_expires_at"
+	// FieldRefusedAt holds the string denoting the refused_at field in the database.
+	FieldRefusedAt = "refused_at"
+	// FieldRefusedReason holds the string denoting the refused_reason field in the database.
+	FieldRefusedReason = "refused_reason"
+	// FieldRenewer holds the string denoting the renewer field in the database.
+	FieldRenewer = "renewer"
+	// FieldRenewerUntil holds the string denoting the renewer_until field in the database.
+	FieldRenewerUntil = "renewer_until"
 	// EdgeResource holds the string denoting the resource edge name in mutations.
 	EdgeResource = "resource"
 	// Table holds the table name of the resourceconfig in the database.
@@ -52,6 +66,13 @@ var Columns = []string{
 	FieldKeyID,
 	FieldCiphertext,
 	FieldUpdatedAt,
+	FieldAccount,
+	FieldExpiresAt,
+	FieldTokenExpiresAt,
+	FieldRefusedAt,
+	FieldRefusedReason,
+	FieldRenewer,
+	FieldRenewerUntil,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -63,6 +84,23 @@ func ValidColumn(column string) bool {
 	}
 	return false
 }
+
+var (
+	// DefaultAccount holds the default value on creation for the "account" field.
+	DefaultAccount string
+	// DefaultExpiresAt holds the default value on creation for the "expires_at" field.
+	DefaultExpiresAt int64
+	// DefaultTokenExpiresAt holds the default value on creation for the "token_expires_at" field.
+	DefaultTokenExpiresAt int64
+	// DefaultRefusedAt holds the default value on creation for the "refused_at" field.
+	DefaultRefusedAt int64
+	// DefaultRefusedReason holds the default value on creation for the "refused_reason" field.
+	DefaultRefusedReason string
+	// DefaultRenewer holds the default value on creation for the "renewer" field.
+	DefaultRenewer string
+	// DefaultRenewerUntil holds the default value on creation for the "renewer_until" field.
+	DefaultRenewerUntil int64
+)
 
 // OrderOption defines the ordering options for the ResourceConfig queries.
 type OrderOption func(*sql.Selector)
@@ -100,6 +138,41 @@ func ByKeyID(opts ...sql.OrderTermOption) OrderOption {
 // ByUpdatedAt orders the results by the updated_at field.
 func ByUpdatedAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldUpdatedAt, opts...).ToFunc()
+}
+
+// ByAccount orders the results by the account field.
+func ByAccount(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldAccount, opts...).ToFunc()
+}
+
+// ByExpiresAt orders the results by the expires_at field.
+func ByExpiresAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldExpiresAt, opts...).ToFunc()
+}
+
+// ByTokenExpiresAt orders the results by the token_expires_at field.
+func ByTokenExpiresAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldTokenExpiresAt, opts...).ToFunc()
+}
+
+// ByRefusedAt orders the results by the refused_at field.
+func ByRefusedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRefusedAt, opts...).ToFunc()
+}
+
+// ByRefusedReason orders the results by the refused_reason field.
+func ByRefusedReason(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRefusedReason, opts...).ToFunc()
+}
+
+// ByRenewer orders the results by the renewer field.
+func ByRenewer(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRenewer, opts...).ToFunc()
+}
+
+// ByRenewerUntil orders the results by the renewer_until field.
+func ByRenewerUntil(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRenewerUntil, opts...).ToFunc()
 }
 
 // ByResourceField orders the results by resource field.

@@ -88,6 +88,41 @@ func UpdatedAt(v int64) predicate.ResourceConfig {
 	return predicate.ResourceConfig(sql.FieldEQ(FieldUpdatedAt, v))
 }
 
+// Account applies equality check predicate on the "account" field. It's identical to AccountEQ.
+func Account(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldAccount, v))
+}
+
+// ExpiresAt applies equality check predicate on the "expires_at" field. It's identical to ExpiresAtEQ.
+func ExpiresAt(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldExpiresAt, v))
+}
+
+// TokenExpiresAt applies equality check predicate on the "token_expires_at" field. It's identical to TokenExpiresAtEQ.
+func TokenExpiresAt(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldTokenExpiresAt, v))
+}
+
+// RefusedAt applies equality check predicate on the "refused_at" field. It's identical to RefusedAtEQ.
+func RefusedAt(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldRefusedAt, v))
+}
+
+// RefusedReason applies equality check predicate on the "refused_reason" field. It's identical to RefusedReasonEQ.
+func RefusedReason(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldRefusedReason, v))
+}
+
+// Renewer applies equality check predicate on the "renewer" field. It's identical to RenewerEQ.
+func Renewer(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldRenewer, v))
+}
+
+// RenewerUntil applies equality check predicate on the "renewer_until" field. It's identical to RenewerUntilEQ.
+func RenewerUntil(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldRenewerUntil, v))
+}
+
 // ResourceIDEQ applies the EQ predicate on the "resource_id" field.
 func ResourceIDEQ(v int64) predicate.ResourceConfig {
 	return predicate.ResourceConfig(sql.FieldEQ(FieldResourceID, v))
@@ -396,6 +431,361 @@ func UpdatedAtLT(v int64) predicate.ResourceConfig {
 // UpdatedAtLTE applies the LTE predicate on the "updated_at" field.
 func UpdatedAtLTE(v int64) predicate.ResourceConfig {
 	return predicate.ResourceConfig(sql.FieldLTE(FieldUpdatedAt, v))
+}
+
+// AccountEQ applies the EQ predicate on the "account" field.
+func AccountEQ(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldAccount, v))
+}
+
+// AccountNEQ applies the NEQ predicate on the "account" field.
+func AccountNEQ(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNEQ(FieldAccount, v))
+}
+
+// AccountIn applies the In predicate on the "account" field.
+func AccountIn(vs ...string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldIn(FieldAccount, vs...))
+}
+
+// AccountNotIn applies the NotIn predicate on the "account" field.
+func AccountNotIn(vs ...string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNotIn(FieldAccount, vs...))
+}
+
+// AccountGT applies the GT predicate on the "account" field.
+func AccountGT(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGT(FieldAccount, v))
+}
+
+// AccountGTE applies the GTE predicate on the "account" field.
+func AccountGTE(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGTE(FieldAccount, v))
+}
+
+// AccountLT applies the LT predicate on the "account" field.
+func AccountLT(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLT(FieldAccount, v))
+}
+
+// AccountLTE applies the LTE predicate on the "account" field.
+func AccountLTE(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLTE(FieldAccount, v))
+}
+
+// AccountContains applies the Contains predicate on the "account" field.
+func AccountContains(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldContains(FieldAccount, v))
+}
+
+// AccountHasPrefix applies the HasPrefix predicate on the "account" field.
+func AccountHasPrefix(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldHasPrefix(FieldAccount, v))
+}
+
+// AccountHasSuffix applies the HasSuffix predicate on the "account" field.
+func AccountHasSuffix(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldHasSuffix(FieldAccount, v))
+}
+
+// AccountEqualFold applies the EqualFold predicate on the "account" field.
+func AccountEqualFold(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEqualFold(FieldAccount, v))
+}
+
+// AccountContainsFold applies the ContainsFold predicate on the "account" field.
+func AccountContainsFold(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldContainsFold(FieldAccount, v))
+}
+
+// ExpiresAtEQ applies the EQ predicate on the "expires_at" field.
+func ExpiresAtEQ(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldExpiresAt, v))
+}
+
+// ExpiresAtNEQ applies the NEQ predicate on the "expires_at" field.
+func ExpiresAtNEQ(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNEQ(FieldExpiresAt, v))
+}
+
+// ExpiresAtIn applies the In predicate on the "expires_at" field.
+func ExpiresAtIn(vs ...int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldIn(FieldExpiresAt, vs...))
+}
+
+// ExpiresAtNotIn applies the NotIn predicate on the "expires_at" field.
+func ExpiresAtNotIn(vs ...int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNotIn(FieldExpiresAt, vs...))
+}
+
+// ExpiresAtGT applies the GT predicate on the "expires_at" field.
+func ExpiresAtGT(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGT(FieldExpiresAt, v))
+}
+
+// ExpiresAtGTE applies the GTE predicate on the "expires_at" field.
+func ExpiresAtGTE(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGTE(FieldExpiresAt, v))
+}
+
+// ExpiresAtLT applies the LT predicate on the "expires_at" field.
+func ExpiresAtLT(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLT(FieldExpiresAt, v))
+}
+
+// ExpiresAtLTE applies the LTE predicate on the "expires_at" field.
+func ExpiresAtLTE(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLTE(FieldExpiresAt, v))
+}
+
+// TokenExpiresAtEQ applies the EQ predicate on the "token_expires_at" field.
+func TokenExpiresAtEQ(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldTokenExpiresAt, v))
+}
+
+// TokenExpiresAtNEQ applies the NEQ predicate on the "token_expires_at" field.
+func TokenExpiresAtNEQ(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNEQ(FieldTokenExpiresAt, v))
+}
+
+// TokenExpiresAtIn applies the In predicate on the "token_expires_at" field.
+func TokenExpiresAtIn(vs ...int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldIn(FieldTokenExpiresAt, vs...))
+}
+
+// TokenExpiresAtNotIn applies the NotIn predicate on the "token_expires_at" field.
+func TokenExpiresAtNotIn(vs ...int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNotIn(FieldTokenExpiresAt, vs...))
+}
+
+// TokenExpiresAtGT applies the GT predicate on the "token_expires_at" field.
+func TokenExpiresAtGT(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGT(FieldTokenExpiresAt, v))
+}
+
+// TokenExpiresAtGTE applies the GTE predicate on the "token_expires_at" field.
+func TokenExpiresAtGTE(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGTE(FieldTokenExpiresAt, v))
+}
+
+// TokenExpiresAtLT applies the LT predicate on the "token_expires_at" field.
+func TokenExpiresAtLT(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLT(FieldTokenExpiresAt, v))
+}
+
+// TokenExpiresAtLTE applies the LTE predicate on the "token_expires_at" field.
+func TokenExpiresAtLTE(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLTE(FieldTokenExpiresAt, v))
+}
+
+// RefusedAtEQ applies the EQ predicate on the "refused_at" field.
+func RefusedAtEQ(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldRefusedAt, v))
+}
+
+// RefusedAtNEQ applies the NEQ predicate on the "refused_at" field.
+func RefusedAtNEQ(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNEQ(FieldRefusedAt, v))
+}
+
+// RefusedAtIn applies the In predicate on the "refused_at" field.
+func RefusedAtIn(vs ...int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldIn(FieldRefusedAt, vs...))
+}
+
+// RefusedAtNotIn applies the NotIn predicate on the "refused_at" field.
+func RefusedAtNotIn(vs ...int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNotIn(FieldRefusedAt, vs...))
+}
+
+// RefusedAtGT applies the GT predicate on the "refused_at" field.
+func RefusedAtGT(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGT(FieldRefusedAt, v))
+}
+
+// RefusedAtGTE applies the GTE predicate on the "refused_at" field.
+func RefusedAtGTE(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGTE(FieldRefusedAt, v))
+}
+
+// RefusedAtLT applies the LT predicate on the "refused_at" field.
+func RefusedAtLT(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLT(FieldRefusedAt, v))
+}
+
+// RefusedAtLTE applies the LTE predicate on the "refused_at" field.
+func RefusedAtLTE(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLTE(FieldRefusedAt, v))
+}
+
+// RefusedReasonEQ applies the EQ predicate on the "refused_reason" field.
+func RefusedReasonEQ(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldRefusedReason, v))
+}
+
+// RefusedReasonNEQ applies the NEQ predicate on the "refused_reason" field.
+func RefusedReasonNEQ(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNEQ(FieldRefusedReason, v))
+}
+
+// RefusedReasonIn applies the In predicate on the "refused_reason" field.
+func RefusedReasonIn(vs ...string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldIn(FieldRefusedReason, vs...))
+}
+
+// RefusedReasonNotIn applies the NotIn predicate on the "refused_reason" field.
+func RefusedReasonNotIn(vs ...string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNotIn(FieldRefusedReason, vs...))
+}
+
+// RefusedReasonGT applies the GT predicate on the "refused_reason" field.
+func RefusedReasonGT(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGT(FieldRefusedReason, v))
+}
+
+// RefusedReasonGTE applies the GTE predicate on the "refused_reason" field.
+func RefusedReasonGTE(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGTE(FieldRefusedReason, v))
+}
+
+// RefusedReasonLT applies the LT predicate on the "refused_reason" field.
+func RefusedReasonLT(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLT(FieldRefusedReason, v))
+}
+
+// RefusedReasonLTE applies the LTE predicate on the "refused_reason" field.
+func RefusedReasonLTE(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLTE(FieldRefusedReason, v))
+}
+
+// RefusedReasonContains applies the Contains predicate on the "refused_reason" field.
+func RefusedReasonContains(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldContains(FieldRefusedReason, v))
+}
+
+// RefusedReasonHasPrefix applies the HasPrefix predicate on the "refused_reason" field.
+func RefusedReasonHasPrefix(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldHasPrefix(FieldRefusedReason, v))
+}
+
+// RefusedReasonHasSuffix applies the HasSuffix predicate on the "refused_reason" field.
+func RefusedReasonHasSuffix(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldHasSuffix(FieldRefusedReason, v))
+}
+
+// RefusedReasonEqualFold applies the EqualFold predicate on the "refused_reason" field.
+func RefusedReasonEqualFold(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEqualFold(FieldRefusedReason, v))
+}
+
+// RefusedReasonContainsFold applies the ContainsFold predicate on the "refused_reason" field.
+func RefusedReasonContainsFold(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldContainsFold(FieldRefusedReason, v))
+}
+
+// RenewerEQ applies the EQ predicate on the "renewer" field.
+func RenewerEQ(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldRenewer, v))
+}
+
+// RenewerNEQ applies the NEQ predicate on the "renewer" field.
+func RenewerNEQ(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNEQ(FieldRenewer, v))
+}
+
+// RenewerIn applies the In predicate on the "renewer" field.
+func RenewerIn(vs ...string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldIn(FieldRenewer, vs...))
+}
+
+// RenewerNotIn applies the NotIn predicate on the "renewer" field.
+func RenewerNotIn(vs ...string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNotIn(FieldRenewer, vs...))
+}
+
+// RenewerGT applies the GT predicate on the "renewer" field.
+func RenewerGT(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGT(FieldRenewer, v))
+}
+
+// RenewerGTE applies the GTE predicate on the "renewer" field.
+func RenewerGTE(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGTE(FieldRenewer, v))
+}
+
+// RenewerLT applies the LT predicate on the "renewer" field.
+func RenewerLT(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLT(FieldRenewer, v))
+}
+
+// RenewerLTE applies the LTE predicate on the "renewer" field.
+func RenewerLTE(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLTE(FieldRenewer, v))
+}
+
+// RenewerContains applies the Contains predicate on the "renewer" field.
+func RenewerContains(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldContains(FieldRenewer, v))
+}
+
+// RenewerHasPrefix applies the HasPrefix predicate on the "renewer" field.
+func RenewerHasPrefix(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldHasPrefix(FieldRenewer, v))
+}
+
+// RenewerHasSuffix applies the HasSuffix predicate on the "renewer" field.
+func RenewerHasSuffix(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldHasSuffix(FieldRenewer, v))
+}
+
+// RenewerEqualFold applies the EqualFold predicate on the "renewer" field.
+func RenewerEqualFold(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEqualFold(FieldRenewer, v))
+}
+
+// RenewerContainsFold applies the ContainsFold predicate on the "renewer" field.
+func RenewerContainsFold(v string) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldContainsFold(FieldRenewer, v))
+}
+
+// RenewerUntilEQ applies the EQ predicate on the "renewer_until" field.
+func RenewerUntilEQ(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldEQ(FieldRenewerUntil, v))
+}
+
+// RenewerUntilNEQ applies the NEQ predicate on the "renewer_until" field.
+func RenewerUntilNEQ(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNEQ(FieldRenewerUntil, v))
+}
+
+// RenewerUntilIn applies the In predicate on the "renewer_until" field.
+func RenewerUntilIn(vs ...int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldIn(FieldRenewerUntil, vs...))
+}
+
+// RenewerUntilNotIn applies the NotIn predicate on the "renewer_until" field.
+func RenewerUntilNotIn(vs ...int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldNotIn(FieldRenewerUntil, vs...))
+}
+
+// RenewerUntilGT applies the GT predicate on the "renewer_until" field.
+func RenewerUntilGT(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGT(FieldRenewerUntil, v))
+}
+
+// RenewerUntilGTE applies the GTE predicate on the "renewer_until" field.
+func RenewerUntilGTE(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldGTE(FieldRenewerUntil, v))
+}
+
+// RenewerUntilLT applies the LT predicate on the "renewer_until" field.
+func RenewerUntilLT(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLT(FieldRenewerUntil, v))
+}
+
+// RenewerUntilLTE applies the LTE predicate on the "renewer_until" field.
+func RenewerUntilLTE(v int64) predicate.ResourceConfig {
+	return predicate.ResourceConfig(sql.FieldLTE(FieldRenewerUntil, v))
 }
 
 // HasResource applies the HasEdge predicate on the "resource" edge.

@@ -45,10 +45,10 @@ const (
 	FieldFailures = "failures"
 	// FieldPausedUntil holds the string denoting the paused_until field in the database.
 	FieldPausedUntil = "paused_until"
-	// FieldHeldAt holds the string denoting the held_at field in the database.
-	FieldHeldAt = "held_at"
 	// FieldSkipID holds the string denoting the skip_id field in the database.
 	FieldSkipID = "skip_id"
+	// FieldTrees holds the string denoting the trees field in the database.
+	FieldTrees = "trees"
 	// Table holds the table name of the schedule in the database.
 	Table = "schedules"
 )
@@ -73,8 +73,8 @@ var Columns = []string{
 	FieldStarted,
 	FieldFailures,
 	FieldPausedUntil,
-	FieldHeldAt,
 	FieldSkipID,
+	FieldTrees,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -102,10 +102,10 @@ var (
 	DefaultFailures int
 	// DefaultPausedUntil holds the default value on creation for the "paused_until" field.
 	DefaultPausedUntil int64
-	// DefaultHeldAt holds the default value on creation for the "held_at" field.
-	DefaultHeldAt int64
 	// DefaultSkipID holds the default value on creation for the "skip_id" field.
 	DefaultSkipID int64
+	// DefaultTrees holds the default value on creation for the "trees" field.
+	DefaultTrees string
 )
 
 // OrderOption defines the ordering options for the Schedule queries.
@@ -201,12 +201,12 @@ func ByPausedUntil(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldPausedUntil, opts...).ToFunc()
 }
 
-// ByHeldAt orders the results by the held_at field.
-func ByHeldAt(opts ...sql.OrderTermOption) OrderOption {
-	return sql.OrderByField(FieldHeldAt, opts...).ToFunc()
-}
-
 // BySkipID orders the results by the skip_id field.
 func BySkipID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldSkipID, opts...).ToFunc()
+}
+
+// ByTrees orders the results by the trees field.
+func ByTrees(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldTrees, opts...).ToFunc()
 }

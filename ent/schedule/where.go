@@ -137,14 +137,14 @@ func PausedUntil(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldEQ(FieldPausedUntil, v))
 }
 
-// HeldAt applies equality check predicate on the "held_at" field. It's identical to HeldAtEQ.
-func HeldAt(v int64) predicate.Schedule {
-	return predicate.Schedule(sql.FieldEQ(FieldHeldAt, v))
-}
-
 // SkipID applies equality check predicate on the "skip_id" field. It's identical to SkipIDEQ.
 func SkipID(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldEQ(FieldSkipID, v))
+}
+
+// Trees applies equality check predicate on the "trees" field. It's identical to TreesEQ.
+func Trees(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldTrees, v))
 }
 
 // InstanceIDEQ applies the EQ predicate on the "instance_id" field.
@@ -922,46 +922,6 @@ func PausedUntilLTE(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldLTE(FieldPausedUntil, v))
 }
 
-// HeldAtEQ applies the EQ predicate on the "held_at" field.
-func HeldAtEQ(v int64) predicate.Schedule {
-	return predicate.Schedule(sql.FieldEQ(FieldHeldAt, v))
-}
-
-// HeldAtNEQ applies the NEQ predicate on the "held_at" field.
-func HeldAtNEQ(v int64) predicate.Schedule {
-	return predicate.Schedule(sql.FieldNEQ(FieldHeldAt, v))
-}
-
-// HeldAtIn applies the In predicate on the "held_at" field.
-func HeldAtIn(vs ...int64) predicate.Schedule {
-	return predicate.Schedule(sql.FieldIn(FieldHeldAt, vs...))
-}
-
-// HeldAtNotIn applies the NotIn predicate on the "held_at" field.
-func HeldAtNotIn(vs ...int64) predicate.Schedule {
-	return predicate.Schedule(sql.FieldNotIn(FieldHeldAt, vs...))
-}
-
-// HeldAtGT applies the GT predicate on the "held_at" field.
-func HeldAtGT(v int64) predicate.Schedule {
-	return predicate.Schedule(sql.FieldGT(FieldHeldAt, v))
-}
-
-// HeldAtGTE applies the GTE predicate on the "held_at" field.
-func HeldAtGTE(v int64) predicate.Schedule {
-	return predicate.Schedule(sql.FieldGTE(FieldHeldAt, v))
-}
-
-// HeldAtLT applies the LT predicate on the "held_at" field.
-func HeldAtLT(v int64) predicate.Schedule {
-	return predicate.Schedule(sql.FieldLT(FieldHeldAt, v))
-}
-
-// HeldAtLTE applies the LTE predicate on the "held_at" field.
-func HeldAtLTE(v int64) predicate.Schedule {
-	return predicate.Schedule(sql.FieldLTE(FieldHeldAt, v))
-}
-
 // SkipIDEQ applies the EQ predicate on the "skip_id" field.
 func SkipIDEQ(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldEQ(FieldSkipID, v))
@@ -1000,6 +960,71 @@ func SkipIDLT(v int64) predicate.Schedule {
 // SkipIDLTE applies the LTE predicate on the "skip_id" field.
 func SkipIDLTE(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldLTE(FieldSkipID, v))
+}
+
+// TreesEQ applies the EQ predicate on the "trees" field.
+func TreesEQ(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldTrees, v))
+}
+
+// TreesNEQ applies the NEQ predicate on the "trees" field.
+func TreesNEQ(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNEQ(FieldTrees, v))
+}
+
+// TreesIn applies the In predicate on the "trees" field.
+func TreesIn(vs ...string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldIn(FieldTrees, vs...))
+}
+
+// TreesNotIn applies the NotIn predicate on the "trees" field.
+func TreesNotIn(vs ...string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNotIn(FieldTrees, vs...))
+}
+
+// TreesGT applies the GT predicate on the "trees" field.
+func TreesGT(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGT(FieldTrees, v))
+}
+
+// TreesGTE applies the GTE predicate on the "trees" field.
+func TreesGTE(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGTE(FieldTrees, v))
+}
+
+// TreesLT applies the LT predicate on the "trees" field.
+func TreesLT(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLT(FieldTrees, v))
+}
+
+// TreesLTE applies the LTE predicate on the "trees" field.
+func TreesLTE(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLTE(FieldTrees, v))
+}
+
+// TreesContains applies the Contains predicate on the "trees" field.
+func TreesContains(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldContains(FieldTrees, v))
+}
+
+// TreesHasPrefix applies the HasPrefix predicate on the "trees" field.
+func TreesHasPrefix(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldHasPrefix(FieldTrees, v))
+}
+
+// TreesHasSuffix applies the HasSuffix predicate on the "trees" field.
+func TreesHasSuffix(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldHasSuffix(FieldTrees, v))
+}
+
+// TreesEqualFold applies the EqualFold predicate on the "trees" field.
+func TreesEqualFold(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEqualFold(FieldTrees, v))
+}
+
+// TreesContainsFold applies the ContainsFold predicate on the "trees" field.
+func TreesContainsFold(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldContainsFold(FieldTrees, v))
 }
 
 // And groups predicates with the AND operator between them.

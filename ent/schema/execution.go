@@ -36,6 +36,11 @@ func (ActiveExecution) Fields() []ent.Field {
 		// tasks is JSON, empty before the first report.
 		field.Text("tasks"),
 		field.Int64("log_bytes"),
+		// trees is as the job's; with an owner, these are the ones it holds.
+		field.Text("trees").Default(""),
+		// waiting_for is the execution that holds them, 0 for none and -1 for
+		// one of another instance.
+		field.Int64("waiting_for").Default(0),
 	}
 }
 
@@ -45,6 +50,7 @@ func (ActiveExecution) Indexes() []ent.Index {
 	return []ent.Index{
 		index.Fields("job_id", "scheduled_for", "trigger_id").Unique().StorageKey("active_executions_once"),
 		index.Fields("not_before").StorageKey("active_executions_waiting").Annotations(entsql.IndexWhere("(owner = 0)")),
+		index.Fields("id").StorageKey("active_executions_trees").Annotations(entsql.IndexWhere("(length(trees) > 0)")),
 	}
 }
 
@@ -117,4 +123,87 @@ func (Replica) Fields() []ent.Field {
 		field.Int64("started_at"),
 		field.Int64("lease_until"),
 	}
+}
+
+// ExecutionFile is what became of one file of an execution.
+type ExecutionFile struct{ ent.Schema }
+
+// Fields of ExecutionFile.
+func (ExecutionFile) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id"),
+		field.Int64("execution_id").Immutable(),
+		field.Int("attempt").Immutable(),
+		field.String("task").Immutable(),
+		field.String("remote").Immutable(),
+		field.String("action").Immutable(),
+		field.String("state").Immutable(),
+		field.Text("path").Immutable(),
+		field.Int64("size").Immutable(),
+		field.String("reason").Immutable(),
+		field.Text("message").Immutable(),
+		field.Int64("at").Immutable(),
+	}
+}
+
+// Indexes of ExecutionFile.
+func (ExecutionFile) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("execution_id", "id")}
+}
+
+// FileAnnouncement holds files that are about to be changed, for the case that
+// the replica dies before their records are written.
+type FileAnnouncement struct{ ent.Schema }
+
+// Fields of FileAnnouncement. files is JSON.
+func (FileAnnouncement) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id"),
+		field.Int64("execution_id").Immutable(),
+		field.Text("files").Immutable(),
+	}
+}
+
+// Indexes of FileAnnouncement.
+func (FileAnnouncement) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("execution_id")}
+}
+
+// Approval is a plan that waits or waited for somebody. The id is the
+// execution's; of several, one after the other, the last stays.
+type Approval struct{ ent.Schema }
+
+// Fields of Approval. plans and snapshot are JSON; the snapshot is emptied when
+// the execution ends without going on.
+func (Approval) Fields() []ent.Field {
+	return []ent.Field{
+		givenID(),
+		field.Int("attempt"),
+		field.String("state"),
+		field.String("digest"),
+		field.Text("plans"),
+		field.Text("snapshot"),
+		field.Int64("requested_at"),
+		field.Int64("expires_at"),
+		field.String("decided_by"),
+		field.Int64("decided_at"),
+	}
+}
+
+// JobMemory is what executions of a job remember for the next.
+type JobMemory struct{ ent.Schema }
+
+// Fields of JobMemory.
+func (JobMemory) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id"),
+		field.Int64("job_id").Immutable(),
+		field.String("key").Immutable(),
+		field.Bytes("value"),
+	}
+}
+
+// Indexes of JobMemory.
+func (JobMemory) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("job_id", "key").Unique()}
 }

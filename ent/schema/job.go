@@ -26,6 +26,10 @@ func (Job) Fields() []ent.Field {
 		field.Int64("updated_at"),
 		field.String("pause_reason").Default(""),
 		field.String("pause_actor").Default(""),
+		field.String("managed_by").Default(""),
+		// pause_reauth: paused by the service until refused credentials are
+		// replaced.
+		field.Bool("pause_reauth").Default(false),
 	}
 }
 
@@ -38,7 +42,13 @@ func (Job) Edges() []ent.Edge {
 }
 
 // Indexes of Job.
-func (Job) Indexes() []ent.Index { return []ent.Index{index.Fields("instance_id", "id")} }
+func (Job) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("instance_id", "id"),
+		// Two programs that apply the same file at once must not make a job twice.
+		index.Fields("instance_id", "managed_by", "name").Unique().Annotations(entsql.IndexWhere("managed_by <> ''")),
+	}
+}
 
 // JobResource says that a job's workflow names a resource.
 type JobResource struct{ ent.Schema }
@@ -98,11 +108,12 @@ func (Schedule) Fields() []ent.Field {
 		// paused_until is when a paused job resumes by itself; next_run is the
 		// same then, so that the ticker comes by.
 		field.Int64("paused_until").Default(0),
-		// held_at is since when the instance is paused.
-		field.Int64("held_at").Default(0),
 		// skip_id is the ledger row that the next skip of the same reason folds
 		// into, 0 when an execution came after it.
 		field.Int64("skip_id").Default(0),
+		// trees is JSON of the []job.Place that the workflow works on, empty for
+		// none.
+		field.Text("trees").Default(""),
 	}
 }
 

@@ -24,6 +24,8 @@ func (Instance) Fields() []ent.Field {
 		field.Int64("paused_until").Default(0),
 		field.String("pause_reason").Default(""),
 		field.String("pause_actor").Default(""),
+		// quota is JSON of job.Quota, empty when all are the defaults.
+		field.Text("quota").Default(""),
 	}
 }
 
@@ -34,6 +36,26 @@ func (Instance) Edges() []ent.Edge {
 		edge.To("jobs", Job.Type).Annotations(entsql.OnDelete(entsql.Restrict)),
 		edge.To("links", ClientInstance.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 	}
+}
+
+// InstanceHour counts the executions of an instance in an hour, while it has a
+// limit of them.
+type InstanceHour struct{ ent.Schema }
+
+// Fields of InstanceHour.
+func (InstanceHour) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id"),
+		field.Int64("instance_id").Immutable(),
+		// hour is its beginning.
+		field.Int64("hour").Immutable(),
+		field.Int64("executions"),
+	}
+}
+
+// Indexes of InstanceHour.
+func (InstanceHour) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("instance_id", "hour").Unique(), index.Fields("hour")}
 }
 
 // Resource owns stored credentials.
@@ -79,6 +101,19 @@ func (ResourceConfig) Fields() []ent.Field {
 		field.Uint32("key_id"),
 		field.Bytes("ciphertext").Sensitive(),
 		field.Int64("updated_at"),
+		// account tells which remotes are one account; see job.Place.
+		field.String("account").Default(""),
+		// expires_at is when the credentials end, token_expires_at when the
+		// access token does; 0 when nobody knows.
+		field.Int64("expires_at").Default(0),
+		field.Int64("token_expires_at").Default(0),
+		// refused_at is since when the credentials are refused, 0 while they
+		// are not.
+		field.Int64("refused_at").Default(0),
+		field.Text("refused_reason").Default(""),
+		// renewer holds the lock on the token until renewer_until.
+		field.String("renewer").Default(""),
+		field.Int64("renewer_until").Default(0),
 	}
 }
 
@@ -158,6 +193,9 @@ func (SigningKey) Fields() []ent.Field {
 		field.Uint32("key_id"),
 		field.Bytes("sealed").Sensitive(),
 		field.Int64("created_at"),
+		// active_at and retires_at are 0 for at once and for never.
+		field.Int64("active_at").Default(0),
+		field.Int64("retires_at").Default(0),
 	}
 }
 

@@ -23,6 +23,10 @@ const (
 	FieldSealed = "sealed"
 	// FieldCreatedAt holds the string denoting the created_at field in the database.
 	FieldCreatedAt = "created_at"
+	// FieldActiveAt holds the string denoting the active_at field in the database.
+	FieldActiveAt = "active_at"
+	// FieldRetiresAt holds the string denoting the retires_at field in the database.
+	FieldRetiresAt = "retires_at"
 	// Table holds the table name of the signingkey in the database.
 	Table = "signing_keys"
 )
@@ -36,6 +40,8 @@ var Columns = []string{
 	FieldKeyID,
 	FieldSealed,
 	FieldCreatedAt,
+	FieldActiveAt,
+	FieldRetiresAt,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -47,6 +53,13 @@ func ValidColumn(column string) bool {
 	}
 	return false
 }
+
+var (
+	// DefaultActiveAt holds the default value on creation for the "active_at" field.
+	DefaultActiveAt int64
+	// DefaultRetiresAt holds the default value on creation for the "retires_at" field.
+	DefaultRetiresAt int64
+)
 
 // OrderOption defines the ordering options for the SigningKey queries.
 type OrderOption func(*sql.Selector)
@@ -74,4 +87,14 @@ func ByKeyID(opts ...sql.OrderTermOption) OrderOption {
 // ByCreatedAt orders the results by the created_at field.
 func ByCreatedAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldCreatedAt, opts...).ToFunc()
+}
+
+// ByActiveAt orders the results by the active_at field.
+func ByActiveAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldActiveAt, opts...).ToFunc()
+}
+
+// ByRetiresAt orders the results by the retires_at field.
+func ByRetiresAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRetiresAt, opts...).ToFunc()
 }

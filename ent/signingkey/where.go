@@ -92,6 +92,16 @@ func CreatedAt(v int64) predicate.SigningKey {
 	return predicate.SigningKey(sql.FieldEQ(FieldCreatedAt, v))
 }
 
+// ActiveAt applies equality check predicate on the "active_at" field. It's identical to ActiveAtEQ.
+func ActiveAt(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldEQ(FieldActiveAt, v))
+}
+
+// RetiresAt applies equality check predicate on the "retires_at" field. It's identical to RetiresAtEQ.
+func RetiresAt(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldEQ(FieldRetiresAt, v))
+}
+
 // PurposeEQ applies the EQ predicate on the "purpose" field.
 func PurposeEQ(v string) predicate.SigningKey {
 	return predicate.SigningKey(sql.FieldEQ(FieldPurpose, v))
@@ -380,6 +390,86 @@ func CreatedAtLT(v int64) predicate.SigningKey {
 // CreatedAtLTE applies the LTE predicate on the "created_at" field.
 func CreatedAtLTE(v int64) predicate.SigningKey {
 	return predicate.SigningKey(sql.FieldLTE(FieldCreatedAt, v))
+}
+
+// ActiveAtEQ applies the EQ predicate on the "active_at" field.
+func ActiveAtEQ(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldEQ(FieldActiveAt, v))
+}
+
+// ActiveAtNEQ applies the NEQ predicate on the "active_at" field.
+func ActiveAtNEQ(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldNEQ(FieldActiveAt, v))
+}
+
+// ActiveAtIn applies the In predicate on the "active_at" field.
+func ActiveAtIn(vs ...int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldIn(FieldActiveAt, vs...))
+}
+
+// ActiveAtNotIn applies the NotIn predicate on the "active_at" field.
+func ActiveAtNotIn(vs ...int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldNotIn(FieldActiveAt, vs...))
+}
+
+// ActiveAtGT applies the GT predicate on the "active_at" field.
+func ActiveAtGT(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldGT(FieldActiveAt, v))
+}
+
+// ActiveAtGTE applies the GTE predicate on the "active_at" field.
+func ActiveAtGTE(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldGTE(FieldActiveAt, v))
+}
+
+// ActiveAtLT applies the LT predicate on the "active_at" field.
+func ActiveAtLT(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldLT(FieldActiveAt, v))
+}
+
+// ActiveAtLTE applies the LTE predicate on the "active_at" field.
+func ActiveAtLTE(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldLTE(FieldActiveAt, v))
+}
+
+// RetiresAtEQ applies the EQ predicate on the "retires_at" field.
+func RetiresAtEQ(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldEQ(FieldRetiresAt, v))
+}
+
+// RetiresAtNEQ applies the NEQ predicate on the "retires_at" field.
+func RetiresAtNEQ(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldNEQ(FieldRetiresAt, v))
+}
+
+// RetiresAtIn applies the In predicate on the "retires_at" field.
+func RetiresAtIn(vs ...int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldIn(FieldRetiresAt, vs...))
+}
+
+// RetiresAtNotIn applies the NotIn predicate on the "retires_at" field.
+func RetiresAtNotIn(vs ...int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldNotIn(FieldRetiresAt, vs...))
+}
+
+// RetiresAtGT applies the GT predicate on the "retires_at" field.
+func RetiresAtGT(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldGT(FieldRetiresAt, v))
+}
+
+// RetiresAtGTE applies the GTE predicate on the "retires_at" field.
+func RetiresAtGTE(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldGTE(FieldRetiresAt, v))
+}
+
+// RetiresAtLT applies the LT predicate on the "retires_at" field.
+func RetiresAtLT(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldLT(FieldRetiresAt, v))
+}
+
+// RetiresAtLTE applies the LTE predicate on the "retires_at" field.
+func RetiresAtLTE(v int64) predicate.SigningKey {
+	return predicate.SigningKey(sql.FieldLTE(FieldRetiresAt, v))
 }
 
 // And groups predicates with the AND operator between them.

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 )
@@ -31,11 +33,27 @@ const callLimit = 40 * time.Second
 
 // As is a caller with a token.
 func (s *Server) As(token string) *Caller {
+	if s.options.Roots != nil {
+		return s.AsCertificate(token)
+	}
 	return &Caller{
 		server: s, Token: token,
 		http: &http.Client{Timeout: callLimit},
 		grpc: sync.OnceValues(func() (*grpc.ClientConn, error) {
 			return grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		}),
+	}
+}
+
+// AsCertificate is a caller of a server that speaks TLS, who shows client
+// certificates on every door.
+func (s *Server) AsCertificate(token string, shown ...tls.Certificate) *Caller {
+	config := &tls.Config{RootCAs: s.options.Roots, Certificates: shown, MinVersion: tls.VersionTLS12}
+	return &Caller{
+		server: s, Token: token,
+		http: &http.Client{Timeout: callLimit, Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}},
+		grpc: sync.OnceValues(func() (*grpc.ClientConn, error) {
+			return grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(config)))
 		}),
 	}
 }

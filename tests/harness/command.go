@@ -25,11 +25,18 @@ const commandLimit = time.Minute
 // as NAME=value.
 func Run(t testing.TB, env []string, args ...string) Result {
 	t.Helper()
+	return RunWith(t, env, "", args...)
+}
+
+// RunWith is Run with text on standard input.
+func RunWith(t testing.TB, env []string, stdin string, args ...string) Result {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = t.TempDir()
 	cmd.Env = environment(env)
+	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -17,7 +17,7 @@ type operation struct {
 }
 
 // resources are the fields of requests that hold a resource.
-var resources = []string{"job", "instance", "resource", "client"}
+var resources = []string{"job", "instance", "resource", "client", "limits"}
 
 var history = map[string]string{"jobHistoryId": "executionId"}
 
@@ -42,11 +42,17 @@ var operations = map[string]operation{
 	"GetBackfill":       {field: "getBackfill"},
 	"CancelBackfill":    {field: "cancelBackfill"},
 
-	"GetExecution":    {field: "getScheduledJobHistory", paths: history},
-	"CancelExecution": {field: "cancelScheduledJobRun", paths: history},
+	"GetExecution":       {field: "getScheduledJobHistory", paths: history},
+	"PlanJob":            {field: "planJob"},
+	"ApproveExecution":   {field: "approveScheduledJobRun", paths: history},
+	"RejectExecution":    {field: "rejectScheduledJobRun", paths: history},
+	"ListExecutionFiles": {field: "getExecutionFiles", paths: history, list: "files"},
+	"CancelExecution":    {field: "cancelScheduledJobRun", paths: history},
 	// Those of an instance; those of a job are getJobHistory.
 	"ListExecutions": {field: "getInstanceJobHistory", list: "executions"},
 	"TailLog":        {field: "getJobLog", paths: history, list: "lines"},
+
+	"ListTaskTypes": {field: "getTaskTypes", list: "taskTypes"},
 
 	"AddConfig":    {field: "addJobConfig"},
 	"GetConfig":    {field: "getJobConfig"},
@@ -58,6 +64,8 @@ var operations = map[string]operation{
 	"DeleteInstance": {field: "deleteInstance", empty: true},
 	"PauseInstance":  {field: "pauseInstance"},
 	"ResumeInstance": {field: "resumeInstance"},
+	"GetQuota":       {field: "getQuota"},
+	"SetQuota":       {field: "setQuota"},
 	"CreateResource": {field: "createResource"},
 	"GetResource":    {field: "getResource"},
 	"ListResources":  {field: "getResources", list: "resources"},
@@ -67,4 +75,14 @@ var operations = map[string]operation{
 	"ListClients":       {field: "getClients", list: "clients"},
 	"DeleteClient":      {field: "deleteClient", empty: true},
 	"ResetClientSecret": {field: "resetClientSecret"},
+
+	"ListKeys":         {field: "getKeys"},
+	"AddKey":           {field: "addKey"},
+	"PromoteKey":       {field: "promoteKey"},
+	"RewrapKeys":       {field: "rewrapKeys"},
+	"DisableKey":       {field: "disableKey"},
+	"DestroyKey":       {field: "destroyKey"},
+	"ListSigningKeys":  {field: "getSigningKeys"},
+	"RotateSigningKey": {field: "rotateSigningKey"},
+	"ListAuditEvents":  {field: "getAuditEvents", list: "events"},
 }

@@ -3,8 +3,9 @@ package harness
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,6 +28,8 @@ type Options struct {
 	Env []string
 	// Dir is the working directory; empty means DataDir.
 	Dir string
+	// Roots are the authorities of the doors' certificate; nil for plain text.
+	Roots *x509.CertPool
 	// Errors says that the story makes the server log errors.
 	Errors bool
 }
@@ -128,7 +131,7 @@ func (s *Server) readAddresses() bool {
 }
 
 func (s *Server) ready() bool {
-	answer, err := http.Get("http://" + s.Admin + "/readyz")
+	answer, err := s.client().Get(s.scheme() + s.Admin + "/readyz")
 	if err != nil {
 		return false
 	}
@@ -223,7 +226,7 @@ func (s *Server) Command(t testing.TB, args ...string) Result {
 func (s *Server) store() []string {
 	flags := []string{"--data-dir", s.DataDir}
 	for i, flag := range s.options.Flags {
-		if flag == "--database-url" || flag == "--keyset" {
+		if flag == "--database-url" || flag == "--keyset" || flag == "--keyset-kms" {
 			flags = append(flags, flag, s.options.Flags[i+1])
 		}
 	}
@@ -241,7 +244,20 @@ func (s *Server) Token(t testing.TB, scope string, args ...string) string {
 }
 
 // URL is an address of the HTTP door.
-func (s *Server) URL(path string) string { return fmt.Sprintf("http://%s%s", s.HTTP, path) }
+func (s *Server) URL(path string) string { return s.scheme() + s.HTTP + path }
+
+func (s *Server) scheme() string {
+	if s.options.Roots != nil {
+		return "https://"
+	}
+	return "http://"
+}
+
+// client trusts the authorities of the server.
+func (s *Server) client() *http.Client {
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.options.Roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
+	return &http.Client{Timeout: callLimit, Transport: transport}
+}
 
 // output collects what a process writes.
 type output struct {

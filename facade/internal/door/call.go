@@ -36,6 +36,9 @@ func Outgoing(r *http.Request) (context.Context, error) {
 			md.Set(key, value)
 		}
 	}
+	if client := clientOf(r.Context()); client != "" {
+		md.Set("x-forwarded-for", client)
+	}
 	return metadata.NewOutgoingContext(r.Context(), md), nil
 }
 

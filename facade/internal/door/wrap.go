@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -30,7 +31,10 @@ func Logger(ctx context.Context) *slog.Logger {
 // Wrap gives every request an id, the safe headers and a log line, and turns a
 // panic into an internal error. The line holds the path but never the query:
 // that of a signed link is a permission.
-func Wrap(next http.Handler, log *slog.Logger) http.Handler {
+//
+// A client that stops reading ends its request: each write has writeTimeout.
+// trusted are the proxies whose X-Forwarded-For is believed.
+func Wrap(next http.Handler, log *slog.Logger, trusted []netip.Prefix) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		id := r.Header.Get(requestIDHeader)
@@ -42,12 +46,15 @@ func Wrap(next http.Handler, log *slog.Logger) http.Handler {
 		w.Header().Set(requestIDHeader, id)
 
 		logger := log.With(slog.String("request_id", id))
-		r = r.WithContext(context.WithValue(r.Context(), loggerKey{}, logger))
-		counted := &counter{ResponseWriter: w}
+		ctx := context.WithValue(r.Context(), clientKey{}, clientAddress(r, trusted))
+		r = r.WithContext(context.WithValue(ctx, loggerKey{}, logger))
+		counted := &counter{ResponseWriter: w, control: http.NewResponseController(w)}
+		counted.grant()
 		defer func() {
 			if value := recover(); value != nil {
 				failed(counted, r, value)
 			}
+			counted.grant() // for what is still buffered
 			logger.LogAttrs(r.Context(), levelOf(r), "request",
 				slog.String("method", r.Method),
 				slog.String("path", r.URL.Path),
@@ -101,11 +108,16 @@ func LogPanic(ctx context.Context, value any) {
 	Logger(ctx).LogAttrs(ctx, slog.LevelError, "panic", slog.String("panic", text), slog.String("stack", string(debug.Stack())))
 }
 
+// writeTimeout is how long a client may take to read what was written before it
+// counts as gone. A log may be followed for days, but not by nobody.
+const writeTimeout = 30 * time.Second
+
 // counter notes what was answered.
 type counter struct {
 	http.ResponseWriter
-	status int
-	bytes  int64
+	control *http.ResponseController
+	status  int
+	bytes   int64
 }
 
 func (c *counter) WriteHeader(code int) {
@@ -119,10 +131,21 @@ func (c *counter) Write(p []byte) (int, error) {
 	if c.status == 0 {
 		c.status = http.StatusOK
 	}
+	c.grant()
 	n, err := c.ResponseWriter.Write(p)
 	c.bytes += int64(n)
 	return n, err
 }
 
-// Unwrap lets http.ResponseController flush.
+// FlushError sends what was written.
+func (c *counter) FlushError() error {
+	c.grant()
+	return c.control.Flush()
+}
+
+// grant gives the client its time to read. Only a recorder in a test, and a
+// connection that is not HTTP any more, have no deadlines.
+func (c *counter) grant() { _ = c.control.SetWriteDeadline(time.Now().Add(writeTimeout)) }
+
+// Unwrap lets http.ResponseController do the rest.
 func (c *counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }

@@ -23,8 +23,8 @@ func (r *mutationResolver) ResumeScheduledJob(ctx context.Context, jobID string,
 	return one(r.jobs.ResumeJob(ctx, &carillonv1.ResumeJobRequest{JobId: jobID, Etag: deref(etag)}))
 }
 
-func (r *mutationResolver) RunScheduledJob(ctx context.Context, jobID string, requestID *string, overlapPolicy *carillonv1.Job_OverlapPolicy) (*model.ScheduledJobHistory, error) {
-	return execution(r.jobs.RunJob(ctx, &carillonv1.RunJobRequest{JobId: jobID, RequestId: deref(requestID), OverlapPolicy: deref(overlapPolicy)}))
+func (r *mutationResolver) RunScheduledJob(ctx context.Context, jobID string, requestID *string, overlapPolicy *carillonv1.Job_OverlapPolicy, validateOnly *bool) (*model.ScheduledJobHistory, error) {
+	return execution(r.jobs.RunJob(ctx, &carillonv1.RunJobRequest{JobId: jobID, RequestId: deref(requestID), OverlapPolicy: deref(overlapPolicy), ValidateOnly: deref(validateOnly)}))
 }
 
 func (r *mutationResolver) SkipOccurrence(ctx context.Context, jobID string, scheduledFor *timestamppb.Timestamp) (*model.Occurrence, error) {
@@ -39,15 +39,15 @@ func (r *mutationResolver) RestoreOccurrence(ctx context.Context, jobID string, 
 	return occurrence(r.jobs.RestoreOccurrence(ctx, &carillonv1.RestoreOccurrenceRequest{JobId: jobID, ScheduledFor: scheduledFor}))
 }
 
-func (r *mutationResolver) BackfillJob(ctx context.Context, jobID string, from *timestamppb.Timestamp, to *timestamppb.Timestamp, concurrency *int32, overlapPolicy *carillonv1.Job_OverlapPolicy, requestID *string, validateOnly *bool) (*carillonv1.Backfill, error) {
-	return r.jobs.BackfillJob(ctx, &carillonv1.BackfillJobRequest{
+func (r *mutationResolver) BackfillJob(ctx context.Context, jobID string, from *timestamppb.Timestamp, to *timestamppb.Timestamp, concurrency *int32, overlapPolicy *carillonv1.Job_OverlapPolicy, requestID *string, validateOnly *bool) (*model.Backfill, error) {
+	return model.BackfillOf(r.jobs.BackfillJob(ctx, &carillonv1.BackfillJobRequest{
 		JobId: jobID, From: from, To: to, Concurrency: deref(concurrency), OverlapPolicy: deref(overlapPolicy),
 		RequestId: deref(requestID), ValidateOnly: deref(validateOnly),
-	})
+	}))
 }
 
-func (r *mutationResolver) CancelBackfill(ctx context.Context, backfillID string) (*carillonv1.Backfill, error) {
-	return r.jobs.CancelBackfill(ctx, &carillonv1.CancelBackfillRequest{BackfillId: backfillID})
+func (r *mutationResolver) CancelBackfill(ctx context.Context, backfillID string) (*model.Backfill, error) {
+	return model.BackfillOf(r.jobs.CancelBackfill(ctx, &carillonv1.CancelBackfillRequest{BackfillId: backfillID}))
 }
 
 func (r *mutationResolver) PauseInstance(ctx context.Context, instanceID string, reason *string, until *timestamppb.Timestamp) (*model.Instance, error) {
@@ -62,6 +62,14 @@ func (r *mutationResolver) CancelScheduledJobRun(ctx context.Context, jobHistory
 	return execution(r.executions.CancelExecution(ctx, &carillonv1.CancelExecutionRequest{ExecutionId: jobHistoryID}))
 }
 
+func (r *mutationResolver) ApproveScheduledJobRun(ctx context.Context, jobHistoryID string, digest string) (*model.ScheduledJobHistory, error) {
+	return execution(r.executions.ApproveExecution(ctx, &carillonv1.ApproveExecutionRequest{ExecutionId: jobHistoryID, Digest: digest}))
+}
+
+func (r *mutationResolver) RejectScheduledJobRun(ctx context.Context, jobHistoryID string, reason *string) (*model.ScheduledJobHistory, error) {
+	return execution(r.executions.RejectExecution(ctx, &carillonv1.RejectExecutionRequest{ExecutionId: jobHistoryID, Reason: deref(reason)}))
+}
+
 func (r *mutationResolver) DeleteJobConfig(ctx context.Context, resourceID string) (*model.SuccessResponse, error) {
 	_, err := r.configs.DeleteConfig(ctx, &carillonv1.DeleteConfigRequest{ResourceId: resourceID})
 	return done(err)
@@ -73,6 +81,13 @@ func (r *mutationResolver) CreateInstance(ctx context.Context, title *string, de
 		RequestId: deref(requestID), ValidateOnly: deref(validateOnly),
 	})
 	return answered(&model.Instance{Instance: instance}, err)
+}
+
+func (r *mutationResolver) SetQuota(ctx context.Context, instanceID string, jobs *int32, executionsPerHour *int32, logMebibytes *int32, minIntervalMinutes *int32) (*model.Quota, error) {
+	quota, err := r.instances.SetQuota(ctx, &carillonv1.SetQuotaRequest{InstanceId: instanceID, Limits: &carillonv1.QuotaLimits{
+		Jobs: jobs, ExecutionsPerHour: executionsPerHour, LogMebibytes: logMebibytes, MinIntervalMinutes: minIntervalMinutes,
+	}})
+	return answered(&model.Quota{Quota: quota}, err)
 }
 
 func (r *mutationResolver) DeleteInstance(ctx context.Context, instanceID string) (*model.SuccessResponse, error) {
@@ -136,12 +151,30 @@ func (r *queryResolver) ExplainJob(ctx context.Context, jobID string, from *time
 	return answered(&model.JobExplanation{ExplainJobResponse: answer}, err)
 }
 
+func (r *queryResolver) PlanJob(ctx context.Context, jobID string) (*model.JobPlan, error) {
+	answer, err := r.jobs.PlanJob(ctx, &carillonv1.PlanJobRequest{JobId: jobID})
+	return answered(&model.JobPlan{PlanJobResponse: answer}, err)
+}
+
+func (r *queryResolver) GetExecutionFiles(ctx context.Context, jobHistoryID string, action *carillonv1.ExecutionFile_Action, state *carillonv1.ExecutionFile_State, pathPrefix *string, page *model.Page) (*model.ExecutionFilePage, error) {
+	size, token := pageOf(page)
+	answer, err := r.executions.ListExecutionFiles(ctx, &carillonv1.ListExecutionFilesRequest{
+		ExecutionId: jobHistoryID, Action: deref(action), State: deref(state), PathPrefix: deref(pathPrefix), PageSize: size, PageToken: token,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &model.ExecutionFilePage{Items: answer.GetFiles()}
+	out.Cursor, out.HasNextPage = next(answer.GetNextPageToken())
+	return out, nil
+}
+
 func (r *queryResolver) GetJobLog(ctx context.Context, jobHistoryID string, page *model.Page) (*model.LogPage, error) {
 	return r.readLog(ctx, jobHistoryID, page)
 }
 
-func (r *queryResolver) GetBackfill(ctx context.Context, backfillID string) (*carillonv1.Backfill, error) {
-	return r.jobs.GetBackfill(ctx, &carillonv1.GetBackfillRequest{BackfillId: backfillID})
+func (r *queryResolver) GetBackfill(ctx context.Context, backfillID string) (*model.Backfill, error) {
+	return model.BackfillOf(r.jobs.GetBackfill(ctx, &carillonv1.GetBackfillRequest{BackfillId: backfillID}))
 }
 
 func (r *queryResolver) PreviewSchedule(ctx context.Context, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, timeZone *string, after *timestamppb.Timestamp, count *int32, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, overlapPolicy *carillonv1.Job_OverlapPolicy, assumedDuration *durationpb.Duration) (*model.SchedulePreview, error) {
@@ -154,8 +187,9 @@ func (r *queryResolver) PreviewSchedule(ctx context.Context, frequencyType caril
 	return answered(&model.SchedulePreview{PreviewScheduleResponse: preview}, err)
 }
 
-func (r *queryResolver) GetJobConfig(ctx context.Context, resourceID string) (*carillonv1.Config, error) {
-	return r.configs.GetConfig(ctx, &carillonv1.GetConfigRequest{ResourceId: resourceID})
+func (r *queryResolver) GetJobConfig(ctx context.Context, resourceID string) (*model.JobConfig, error) {
+	config, err := r.configs.GetConfig(ctx, &carillonv1.GetConfigRequest{ResourceId: resourceID})
+	return answered(&model.JobConfig{Config: config}, err)
 }
 
 func (r *queryResolver) GetInstance(ctx context.Context, instanceID string) (*model.Instance, error) {
@@ -205,6 +239,39 @@ func (r *queryResolver) GetClients(ctx context.Context, page *model.Page) (*mode
 	out := &model.ClientPage{Items: []*model.Client{}}
 	for _, client := range answer.GetClients() {
 		out.Items = append(out.Items, &model.Client{Client: client})
+	}
+	out.Cursor, out.HasNextPage = next(answer.GetNextPageToken())
+	return out, nil
+}
+
+func (r *queryResolver) GetTaskTypes(ctx context.Context, page *model.Page) (*model.TaskTypePage, error) {
+	size, token := pageOf(page)
+	answer, err := r.tasks.ListTaskTypes(ctx, &carillonv1.ListTaskTypesRequest{PageSize: size, PageToken: token})
+	if err != nil {
+		return nil, err
+	}
+	out := &model.TaskTypePage{Items: append([]*carillonv1.TaskType{}, answer.GetTaskTypes()...)}
+	out.Cursor, out.HasNextPage = next(answer.GetNextPageToken())
+	return out, nil
+}
+
+func (r *queryResolver) GetQuota(ctx context.Context, instanceID string) (*model.Quota, error) {
+	quota, err := r.instances.GetQuota(ctx, &carillonv1.GetQuotaRequest{InstanceId: instanceID})
+	return answered(&model.Quota{Quota: quota}, err)
+}
+
+func (r *queryResolver) GetAuditEvents(ctx context.Context, instanceID *string, from *timestamppb.Timestamp, to *timestamppb.Timestamp, actor *string, method *string, object *string, page *model.Page) (*model.AuditEventPage, error) {
+	size, token := pageOf(page)
+	answer, err := r.audit.ListAuditEvents(ctx, &carillonv1.ListAuditEventsRequest{
+		InstanceId: deref(instanceID), From: from, To: to, Actor: deref(actor), Method: deref(method), Object: deref(object),
+		PageSize: size, PageToken: token,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &model.AuditEventPage{Items: []*model.AuditEvent{}}
+	for _, event := range answer.GetEvents() {
+		out.Items = append(out.Items, &model.AuditEvent{AuditEvent: event})
 	}
 	out.Cursor, out.HasNextPage = next(answer.GetNextPageToken())
 	return out, nil

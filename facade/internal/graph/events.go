@@ -7,6 +7,7 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 
+	"github.com/pointscene/carillon/facade/internal/door"
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
 
@@ -51,6 +52,8 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, o *operati
 			going = out.next(f, more) && more
 		case <-wait.C:
 			going = out.write(":\n\n")
+		case <-door.Stopping(r.Context()):
+			return // without "complete": the client connects again
 		case <-o.ctx.Done():
 			return
 		}

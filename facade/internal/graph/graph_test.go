@@ -32,7 +32,7 @@ type bench struct {
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{Service: facadetest.New(t)}
-	b.handler = door.Wrap(New(b.Conn), slog.New(slog.NewTextHandler(&b.log, nil)))
+	b.handler = door.Wrap(New(b.Conn), slog.New(slog.NewTextHandler(&b.log, nil)), nil)
 	job := &carillonv1.Job{
 		Id: "job_19", InstanceId: "inst_1", Name: "nightly", Active: proto.Bool(true), State: carillonv1.Job_ACTIVE,
 		Workflow: object(t, `{"tasks": []}`), FrequencyType: carillonv1.Job_CRON_BASED, TimeZone: proto.String("UTC"),

@@ -24,8 +24,10 @@ const (
 const (
 	defaultPage = 100
 	maxPage     = 1000
-	// someElements stands for the length of a list that no argument limits.
+	// someElements stands for the length of a list that no argument limits,
+	// fewElements for one inside of such a list: a task has few destinations.
 	someElements = 10
+	fewElements  = 2
 )
 
 func tooMuch(reason, format string, limit int) *door.Fault {
@@ -152,24 +154,25 @@ func (s sizes) roots(selections ast.SelectionSet) int {
 // checkCost limits what a valid operation can answer: every field counts as
 // often as the lists around it are long.
 func checkCost(operation *ast.OperationDefinition, variables map[string]any) *door.Fault {
-	if cost(operation.SelectionSet, variables, 1, 0) > maxCost {
+	if cost(operation.SelectionSet, variables, 1, 0, false) > maxCost {
 		return tooMuch("QUERY_TOO_COMPLEX", "asks for more than about %d values; ask for fewer fields or smaller pages", maxCost)
 	}
 	return nil
 }
 
 // cost counts selections that are answered times times. page is the length of
-// the list that the field around them limits, 0 when it limits none.
-func cost(selections ast.SelectionSet, variables map[string]any, times, page int) int {
+// the list that the field around them limits, 0 when it limits none; inside is set
+// in a list that nothing limits.
+func cost(selections ast.SelectionSet, variables map[string]any, times, page int, inside bool) int {
 	sum := 0
 	for _, selection := range selections {
 		switch selection := selection.(type) {
 		case *ast.Field:
-			sum += times + costOfField(selection, variables, times, page)
+			sum += times + costOfField(selection, variables, times, page, inside)
 		case *ast.InlineFragment:
-			sum += cost(selection.SelectionSet, variables, times, page)
+			sum += cost(selection.SelectionSet, variables, times, page, inside)
 		case *ast.FragmentSpread:
-			sum += cost(selection.Definition.SelectionSet, variables, times, page)
+			sum += cost(selection.Definition.SelectionSet, variables, times, page, inside)
 		}
 		if sum > maxCost {
 			return maxCost + 1 // never overflows
@@ -178,7 +181,7 @@ func cost(selections ast.SelectionSet, variables map[string]any, times, page int
 	return sum
 }
 
-func costOfField(field *ast.Field, variables map[string]any, times, page int) int {
+func costOfField(field *ast.Field, variables map[string]any, times, page int, inside bool) int {
 	inner := 0
 	switch {
 	case field.Definition.Arguments.ForName("page") != nil:
@@ -187,10 +190,12 @@ func costOfField(field *ast.Field, variables map[string]any, times, page int) in
 		times *= page
 	case field.Definition.Type.Elem != nil && field.ObjectDefinition.Name == "Query":
 		times *= defaultPage // all of an instance's jobs
+	case field.Definition.Type.Elem != nil && inside:
+		times *= fewElements
 	case field.Definition.Type.Elem != nil:
-		times *= someElements
+		times, inside = times*someElements, true
 	}
-	return cost(field.SelectionSet, variables, min(times, maxCost+1), inner)
+	return cost(field.SelectionSet, variables, min(times, maxCost+1), inner, inside)
 }
 
 // pageLength reads page.first; the service refuses what is no length.

@@ -83,6 +83,10 @@ func instance(i *carillonv1.Instance, err error) (*model.Instance, error) {
 	return answered(&model.Instance{Instance: i}, err)
 }
 
+func key(k *carillonv1.Key, err error) (*model.Key, error) {
+	return answered(&model.Key{Key: k}, err)
+}
+
 func occurrence(o *carillonv1.Occurrence, err error) (*model.Occurrence, error) {
 	return answered(&model.Occurrence{Occurrence: o}, err)
 }

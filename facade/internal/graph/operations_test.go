@@ -34,14 +34,19 @@ var operations = []struct{ kind, field, arguments, method, request string }{
 	{"query", "getResource", `resourceId: 7`, "GetResource", `{"resourceId": "7"}`},
 	{"query", "getResources", `instanceId: 1`, "ListResources", `{"instanceId": "1"}`},
 	{"query", "getClients", `page: {first: 3}`, "ListClients", `{"pageSize": 3}`},
-	{"mutation", "createScheduledJob", `instanceId: 1, frequencyType: MANUAL, workflow: {}, active: null, name: "n", description: "d", timeZone: "Europe/Helsinki", labels: {a: "b"}, overlapPolicy: ALLOW, catchUpPolicy: ALL, catchUpWindow: "60s", retryPolicy: {retryCount: 2, minBackoff: "1.5s", maxDoublings: 0}, dstGapPolicy: SKIP, dstOverlapPolicy: BOTH, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "5s", excludedDates: ["2026-12-24"], maxExecutions: 3, executionTimeLimit: "60s", pauseAfterFailures: 4, priority: -1, requestId: "r", validateOnly: true`,
+	{"query", "getQuota", `instanceId: 1`, "GetQuota", `{"instanceId": "1"}`},
+	{"query", "getAuditEvents", `instanceId: 1, from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z", actor: "client_3", method: "CreateJob", object: "job_19", page: {first: 2, after: "a"}`,
+		"ListAuditEvents", `{"instanceId": "1", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "actor": "client_3", "method": "CreateJob", "object": "job_19", "pageSize": 2, "pageToken": "a"}`},
+	{"mutation", "setQuota", `instanceId: 1, jobs: 5, executionsPerHour: 0, minIntervalMinutes: 15`, "SetQuota", `{"instanceId": "1", "limits": {"jobs": 5, "executionsPerHour": 0, "minIntervalMinutes": 15}}`},
+	{"query", "getTaskTypes", `page: {first: 3}`, "ListTaskTypes", `{"pageSize": 3}`},
+	{"mutation", "createScheduledJob", `instanceId: 1, frequencyType: MANUAL, workflow: {}, active: null, name: "n", description: "d", timeZone: "Europe/Helsinki", labels: {a: "b"}, overlapPolicy: ALLOW, catchUpPolicy: ALL, catchUpWindow: "60s", retryPolicy: {retryCount: 2, minBackoff: "1.5s", maxDoublings: 0}, dstGapPolicy: SKIP, dstOverlapPolicy: BOTH, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "5s", excludedDates: ["2026-12-24"], maxExecutions: 3, executionTimeLimit: "60s", pauseAfterFailures: 4, priority: -1, managedBy: "m", requestId: "r", validateOnly: true`,
 		"CreateJob", `{"instanceId": "1", "requestId": "r", "validateOnly": true, "job": {"frequencyType": "MANUAL", "workflow": {}, "name": "n", "description": "d", "timeZone": "Europe/Helsinki", "labels": {"a": "b"},
 			"overlapPolicy": "ALLOW", "catchUpPolicy": "ALL", "catchUpWindow": "60s", "retryPolicy": {"retryCount": 2, "minBackoff": "1.5s", "maxDoublings": 0},
 			"dstGapPolicy": "SKIP", "dstOverlapPolicy": "BOTH", "startTime": "2026-01-01T00:00:00Z", "endTime": "2027-01-01T00:00:00Z", "jitter": "5s", "excludedDates": ["2026-12-24"], "maxExecutions": 3,
-			"executionTimeLimit": "60s", "pauseAfterFailures": 4, "priority": -1}}`},
-	{"mutation", "updateScheduledJob", `jobId: 19, instanceId: 1, active: false, workflow: {a: []}, timeZone: "UTC", labels: {}, overlapPolicy: SKIP, catchUpPolicy: NONE, catchUpWindow: "60s", retryPolicy: {}, dstGapPolicy: SHIFT_FORWARD, dstOverlapPolicy: FIRST, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "0s", excludedDates: [], maxExecutions: 0, executionTimeLimit: "60s", pauseAfterFailures: 0, priority: 0, etag: "e", validateOnly: true`,
-		"UpdateJob", `{"validateOnly": true, "updateMask": "active,catchUpPolicy,catchUpWindow,dstGapPolicy,dstOverlapPolicy,endTime,excludedDates,executionTimeLimit,jitter,labels,maxExecutions,overlapPolicy,pauseAfterFailures,priority,retryPolicy,startTime,timeZone,workflow", "job": {"id": "19", "instanceId": "1", "active": false,
-			"workflow": {"a": []}, "timeZone": "UTC", "overlapPolicy": "SKIP", "catchUpPolicy": "NONE", "catchUpWindow": "60s", "retryPolicy": {}, "etag": "e",
+			"executionTimeLimit": "60s", "pauseAfterFailures": 4, "priority": -1, "managedBy": "m"}}`},
+	{"mutation", "updateScheduledJob", `jobId: 19, instanceId: 1, active: false, workflow: {a: []}, timeZone: "UTC", labels: {}, overlapPolicy: SKIP, catchUpPolicy: NONE, catchUpWindow: "60s", retryPolicy: {}, dstGapPolicy: SHIFT_FORWARD, dstOverlapPolicy: FIRST, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "0s", excludedDates: [], maxExecutions: 0, executionTimeLimit: "60s", pauseAfterFailures: 0, priority: 0, managedBy: "m", etag: "e", validateOnly: true`,
+		"UpdateJob", `{"validateOnly": true, "updateMask": "active,catchUpPolicy,catchUpWindow,dstGapPolicy,dstOverlapPolicy,endTime,excludedDates,executionTimeLimit,jitter,labels,managedBy,maxExecutions,overlapPolicy,pauseAfterFailures,priority,retryPolicy,startTime,timeZone,workflow", "job": {"id": "19", "instanceId": "1", "active": false,
+			"workflow": {"a": []}, "timeZone": "UTC", "overlapPolicy": "SKIP", "catchUpPolicy": "NONE", "catchUpWindow": "60s", "retryPolicy": {}, "managedBy": "m", "etag": "e",
 			"dstGapPolicy": "SHIFT_FORWARD", "dstOverlapPolicy": "FIRST", "startTime": "2026-01-01T00:00:00Z", "endTime": "2027-01-01T00:00:00Z", "jitter": "0s", "executionTimeLimit": "60s"}}`},
 	{"mutation", "updateScheduledJob", `jobId: 19, instanceId: 1, name: "n", updateMask: ["startTime", "retryPolicy.minBackoff", "name", "workflow.tasks", "executionTimeLimit", "color", "max_executions", "id.x"]`,
 		"UpdateJob", `{"updateMask": "startTime,retryPolicy.minBackoff,name,workflow.tasks,executionTimeLimit,color,maxExecutions,id.x", "job": {"id": "19", "instanceId": "1", "name": "n"}}`},
@@ -58,7 +63,12 @@ var operations = []struct{ kind, field, arguments, method, request string }{
 	{"mutation", "pauseInstance", `instanceId: 1, reason: "r", until: "2026-01-01T00:00:00Z"`, "PauseInstance", `{"instanceId": "1", "reason": "r", "until": "2026-01-01T00:00:00Z"}`},
 	{"mutation", "resumeInstance", `instanceId: 1`, "ResumeInstance", `{"instanceId": "1"}`},
 	{"mutation", "resumeScheduledJob", `jobId: 19`, "ResumeJob", `{"jobId": "19"}`},
-	{"mutation", "runScheduledJob", `jobId: 19, requestId: "r", overlapPolicy: CANCEL_OTHER`, "RunJob", `{"jobId": "19", "requestId": "r", "overlapPolicy": "CANCEL_OTHER"}`},
+	{"mutation", "runScheduledJob", `jobId: 19, requestId: "r", overlapPolicy: CANCEL_OTHER, validateOnly: true`, "RunJob", `{"jobId": "19", "requestId": "r", "overlapPolicy": "CANCEL_OTHER", "validateOnly": true}`},
+	{"query", "planJob", `jobId: 19`, "PlanJob", `{"jobId": "19"}`},
+	{"query", "getExecutionFiles", `jobHistoryId: 5, action: DELETE, state: DONE, pathPrefix: "a/", page: {first: 2, after: "c"}`, "ListExecutionFiles",
+		`{"executionId": "5", "action": "DELETE", "state": "DONE", "pathPrefix": "a/", "pageSize": 2, "pageToken": "c"}`},
+	{"mutation", "approveScheduledJobRun", `jobHistoryId: 5, digest: "d"`, "ApproveExecution", `{"executionId": "5", "digest": "d"}`},
+	{"mutation", "rejectScheduledJobRun", `jobHistoryId: 5, reason: "r"`, "RejectExecution", `{"executionId": "5", "reason": "r"}`},
 	{"mutation", "cancelScheduledJobRun", `jobHistoryId: 5`, "CancelExecution", `{"executionId": "5"}`},
 	{"mutation", "deleteJobConfig", `resourceId: 7`, "DeleteConfig", `{"resourceId": "7"}`},
 	{"mutation", "createInstance", `title: "t", requestId: "r", validateOnly: true`, "CreateInstance", `{"instance": {"title": "t"}, "requestId": "r", "validateOnly": true}`},
@@ -68,6 +78,14 @@ var operations = []struct{ kind, field, arguments, method, request string }{
 	{"mutation", "createClient", `title: "t", scopes: ["a"], instanceIds: [1, "inst_2"]`, "CreateClient", `{"client": {"title": "t", "scopes": ["a"], "instanceIds": ["1", "inst_2"]}}`},
 	{"mutation", "deleteClient", `clientId: 3`, "DeleteClient", `{"clientId": "3"}`},
 	{"mutation", "resetClientSecret", `clientId: 3`, "ResetClientSecret", `{"clientId": "3"}`},
+	{"query", "getKeys", ``, "ListKeys", `{}`},
+	{"query", "getSigningKeys", ``, "ListSigningKeys", `{}`},
+	{"mutation", "addKey", ``, "AddKey", `{}`},
+	{"mutation", "promoteKey", `keyId: 9`, "PromoteKey", `{"keyId": "9"}`},
+	{"mutation", "rewrapKeys", ``, "RewrapKeys", `{}`},
+	{"mutation", "disableKey", `keyId: "key_9"`, "DisableKey", `{"keyId": "key_9"}`},
+	{"mutation", "destroyKey", `keyId: 9, force: true`, "DestroyKey", `{"keyId": "9", "force": true}`},
+	{"mutation", "rotateSigningKey", `purpose: TOKEN, revoke: true`, "RotateSigningKey", `{"purpose": "TOKEN", "revoke": true}`},
 }
 
 // TestOperations asks for every field of every answer, of messages that have
@@ -84,7 +102,11 @@ func TestOperations(t *testing.T) {
 			if c.kind == "mutation" {
 				root = schema.Mutation
 			}
-			query := fmt.Sprintf("%s { %s(%s) %s }", c.kind, c.field, c.arguments, everything(schema, root.Fields.ForName(c.field).Type))
+			call := c.field
+			if c.arguments != "" {
+				call += "(" + c.arguments + ")"
+			}
+			query := fmt.Sprintf("%s { %s %s }", c.kind, call, everything(schema, root.Fields.ForName(c.field).Type))
 			w, got := b.post(t, query, "")
 			if len(got.Errors) > 0 {
 				t.Fatalf("%s: %s", query, w.Body)
@@ -140,7 +162,7 @@ func answerLittle(b *bench) {
 		Id: "exec_5", JobId: "job_19", InstanceId: "inst_1", Trigger: carillonv1.Execution_MANUAL, State: carillonv1.Execution_QUEUED, CreatedAt: now,
 		Error: &carillonv1.Execution_Error{}, Tasks: []*carillonv1.Execution_Task{{State: carillonv1.Execution_Task_PENDING}},
 	}
-	for _, method := range []string{"RunJob", "CancelExecution"} {
+	for _, method := range []string{"RunJob", "CancelExecution", "ApproveExecution", "RejectExecution"} {
 		b.Answer(method, execution)
 	}
 	b.Answer("ListExecutions", &carillonv1.ListExecutionsResponse{Executions: []*carillonv1.Execution{execution}})
@@ -171,7 +193,16 @@ func answerLittle(b *bench) {
 	b.Answer("CreateClient", client)
 	b.Answer("ResetClientSecret", client)
 	b.Answer("ListClients", &carillonv1.ListClientsResponse{Clients: []*carillonv1.Client{client}})
-	b.Answer("GetConfig", &carillonv1.Config{ResourceId: "res_7", Remotes: []*carillonv1.Remote{{Name: "s3"}}})
+	b.Answer("ListTaskTypes", &carillonv1.ListTaskTypesResponse{TaskTypes: []*carillonv1.TaskType{{Name: "a.b", ArgumentsSchema: &structpb.Struct{}, Example: &structpb.Struct{}}}})
+	key := &carillonv1.Key{Id: "key_9", State: carillonv1.Key_PRIMARY, CreatedAt: now, ChangedAt: now}
+	for _, method := range []string{"AddKey", "PromoteKey", "DisableKey", "DestroyKey"} {
+		b.Answer(method, key)
+	}
+	signing := &carillonv1.SigningKey{Id: "k", Purpose: carillonv1.SigningKey_LINK, CreatedAt: now}
+	b.Answer("RotateSigningKey", signing)
+	b.Answer("ListKeys", &carillonv1.ListKeysResponse{Keys: []*carillonv1.Key{key}})
+	b.Answer("ListSigningKeys", &carillonv1.ListSigningKeysResponse{SigningKeys: []*carillonv1.SigningKey{signing}})
+	b.Answer("GetConfig", &carillonv1.Config{ResourceId: "res_7", Remotes: []*carillonv1.Remote{{Name: "s3", State: carillonv1.Remote_READY}}})
 	b.OnStream("TailLog", func(_ context.Context, _ proto.Message, send func(proto.Message) error) error {
 		return send(&carillonv1.TailLogResponse{Time: now, Cursor: "c1"})
 	})

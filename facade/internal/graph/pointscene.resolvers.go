@@ -23,7 +23,7 @@ func (r *mutationResolver) AddJobConfig(ctx context.Context, resourceID string, 
 	return done(err)
 }
 
-func (r *mutationResolver) CreateScheduledJob(ctx context.Context, instanceID string, workflow *structpb.Struct, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, requestID *string, validateOnly *bool) (*model.ScheduledJob, error) {
+func (r *mutationResolver) CreateScheduledJob(ctx context.Context, instanceID string, workflow *structpb.Struct, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, managedBy *string, requestID *string, validateOnly *bool) (*model.ScheduledJob, error) {
 	job := &carillonv1.Job{
 		Name:               deref(name),
 		Description:        deref(description),
@@ -48,13 +48,14 @@ func (r *mutationResolver) CreateScheduledJob(ctx context.Context, instanceID st
 		ExecutionTimeLimit: executionTimeLimit,
 		PauseAfterFailures: deref(pauseAfterFailures),
 		Priority:           deref(priority),
+		ManagedBy:          deref(managedBy),
 	}
 	return one(r.jobs.CreateJob(ctx, &carillonv1.CreateJobRequest{
 		InstanceId: instanceID, Job: job, RequestId: deref(requestID), ValidateOnly: deref(validateOnly),
 	}))
 }
 
-func (r *mutationResolver) UpdateScheduledJob(ctx context.Context, jobID string, instanceID string, workflow *structpb.Struct, frequencyType *carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, etag *string, validateOnly *bool, updateMask []string) (*model.ScheduledJob, error) {
+func (r *mutationResolver) UpdateScheduledJob(ctx context.Context, jobID string, instanceID string, workflow *structpb.Struct, frequencyType *carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, managedBy *string, etag *string, validateOnly *bool, updateMask []string) (*model.ScheduledJob, error) {
 	job := &carillonv1.Job{
 		Id:                 jobID,
 		InstanceId:         instanceID,
@@ -82,6 +83,7 @@ func (r *mutationResolver) UpdateScheduledJob(ctx context.Context, jobID string,
 		ExecutionTimeLimit: executionTimeLimit,
 		PauseAfterFailures: deref(pauseAfterFailures),
 		Priority:           deref(priority),
+		ManagedBy:          deref(managedBy),
 	}
 	mask := maskOf(updateMask, map[string]bool{
 		"name":                 name != nil,
@@ -107,6 +109,7 @@ func (r *mutationResolver) UpdateScheduledJob(ctx context.Context, jobID string,
 		"execution_time_limit": executionTimeLimit != nil,
 		"pause_after_failures": pauseAfterFailures != nil,
 		"priority":             priority != nil,
+		"managed_by":           managedBy != nil,
 	})
 	return one(r.jobs.UpdateJob(ctx, &carillonv1.UpdateJobRequest{Job: job, UpdateMask: mask, ValidateOnly: deref(validateOnly)}))
 }

@@ -14,7 +14,10 @@ type resolver struct {
 	jobs       carillonv1.JobServiceClient
 	executions carillonv1.ExecutionServiceClient
 	instances  carillonv1.InstanceServiceClient
+	tasks      carillonv1.TaskServiceClient
 	configs    carillonv1.ConfigServiceClient
+	keys       carillonv1.KeyServiceClient
+	audit      carillonv1.AuditServiceClient
 }
 
 func newResolver(conn grpc.ClientConnInterface) *resolver {
@@ -22,7 +25,10 @@ func newResolver(conn grpc.ClientConnInterface) *resolver {
 		jobs:       carillonv1.NewJobServiceClient(conn),
 		executions: carillonv1.NewExecutionServiceClient(conn),
 		instances:  carillonv1.NewInstanceServiceClient(conn),
+		tasks:      carillonv1.NewTaskServiceClient(conn),
 		configs:    carillonv1.NewConfigServiceClient(conn),
+		keys:       carillonv1.NewKeyServiceClient(conn),
+		audit:      carillonv1.NewAuditServiceClient(conn),
 	}
 }
 

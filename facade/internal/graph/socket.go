@@ -101,8 +101,19 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
 	s := &socket{handler: h, conn: conn, ctx: ctx, request: r, active: map[string]*operating{}}
 	defer s.running.Wait()
 	defer cancel()
+	s.running.Go(func() { s.endWithServer(ctx) })
 	if err := s.serve(); err != nil {
 		_ = conn.Close(err.code, err.reason) // the client may be gone
+	}
+}
+
+// endWithServer says goodbye when the server stops. It has a context of its own,
+// since the socket's is replaced when the client says who it is.
+func (s *socket) endWithServer(ctx context.Context) {
+	select {
+	case <-door.Stopping(ctx):
+		_ = s.conn.Close(websocket.StatusGoingAway, "the server is stopping") // the client may be gone
+	case <-ctx.Done():
 	}
 }
 

@@ -36,7 +36,7 @@ func newBench(t *testing.T) *bench {
 	mux.HandleFunc("/token", h.Token)
 	mux.HandleFunc("/keys", h.Keys)
 	mux.HandleFunc("/metadata", h.Metadata)
-	b.handler = door.Wrap(mux, slog.New(slog.NewTextHandler(&b.log, nil)))
+	b.handler = door.Wrap(mux, slog.New(slog.NewTextHandler(&b.log, nil)), nil)
 	b.Answer("IssueToken", &carillonv1.IssueTokenResponse{AccessToken: "a.b.c", TokenType: "Bearer", ExpiresIn: 14399, Scope: "instance-*"})
 	b.Answer("GetSigningKeys", &carillonv1.GetSigningKeysResponse{Jwks: `{"keys":[]}`, Issuer: "https://issuer.example"})
 	return b

@@ -60,7 +60,10 @@ func New(conn grpc.ClientConnInterface) (*Handler, error) {
 		carillonv1.RegisterJobServiceHandlerClient(ctx, h.mux, carillonv1.NewJobServiceClient(conn)),
 		carillonv1.RegisterExecutionServiceHandlerClient(ctx, h.mux, h.executions),
 		carillonv1.RegisterInstanceServiceHandlerClient(ctx, h.mux, carillonv1.NewInstanceServiceClient(conn)),
+		carillonv1.RegisterTaskServiceHandlerClient(ctx, h.mux, carillonv1.NewTaskServiceClient(conn)),
 		carillonv1.RegisterConfigServiceHandlerClient(ctx, h.mux, carillonv1.NewConfigServiceClient(conn)),
+		carillonv1.RegisterKeyServiceHandlerClient(ctx, h.mux, carillonv1.NewKeyServiceClient(conn)),
+		carillonv1.RegisterAuditServiceHandlerClient(ctx, h.mux, carillonv1.NewAuditServiceClient(conn)),
 		// Registered later, they come before the gateway's own.
 		h.mux.HandlePath(http.MethodGet, "/v1/executions/{execution_id}/log", h.tailLog),
 		h.mux.HandlePath(http.MethodGet, "/v1/instances/{instance_id}/executions:watch", h.watchExecutions),

@@ -34,7 +34,7 @@ func newBench(t testing.TB) *bench {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", h)
 	mux.HandleFunc("/logs/{execution_id}", h.SignedLog)
-	b.handler = door.Wrap(mux, slog.New(slog.NewTextHandler(&b.log, nil)))
+	b.handler = door.Wrap(mux, slog.New(slog.NewTextHandler(&b.log, nil)), nil)
 	return b
 }
 
@@ -113,10 +113,22 @@ var calls = []struct{ verb, address, body, method, request string }{
 	{"GET", "/v1/instances/1/resources", "", "ListResources", `{"instanceId": "1"}`},
 	{"GET", "/v1/resources/res_7", "", "GetResource", `{"resourceId": "res_7"}`},
 	{"DELETE", "/v1/resources/7", "", "DeleteResource", `{"resourceId": "7"}`},
+	{"GET", "/v1/instances/1/quota", "", "GetQuota", `{"instanceId": "1"}`},
+	{"POST", "/v1/instances/1/quota:set", `{"jobs": 5, "minIntervalMinutes": 0}`, "SetQuota", `{"instanceId": "1", "limits": {"jobs": 5, "minIntervalMinutes": 0}}`},
+	{"GET", "/v1/auditEvents?instanceId=1&from=2026-01-01T00:00:00Z&actor=client_3&method=CreateJob&object=job_19&pageSize=2", "", "ListAuditEvents", `{"instanceId": "1", "from": "2026-01-01T00:00:00Z", "actor": "client_3", "method": "CreateJob", "object": "job_19", "pageSize": 2}`},
 	{"POST", "/v1/clients", `{"title": "c", "scopes": ["instance-*"], "instanceIds": [1, "inst_2"]}`, "CreateClient", `{"client": {"title": "c", "scopes": ["instance-*"], "instanceIds": ["1", "inst_2"]}}`},
 	{"GET", "/v1/clients", "", "ListClients", `{}`},
+	{"GET", "/v1/taskTypes?pageSize=2", "", "ListTaskTypes", `{"pageSize": 2}`},
 	{"DELETE", "/v1/clients/3", "", "DeleteClient", `{"clientId": "3"}`},
 	{"POST", "/v1/clients/client_3:resetSecret", "", "ResetClientSecret", `{"clientId": "client_3"}`},
+	{"GET", "/v1/keys", "", "ListKeys", `{}`},
+	{"POST", "/v1/keys", `{}`, "AddKey", `{}`},
+	{"POST", "/v1/keys/key_9:promote", "", "PromoteKey", `{"keyId": "key_9"}`},
+	{"POST", "/v1/keys:rewrap", "", "RewrapKeys", `{}`},
+	{"POST", "/v1/keys/9:disable", `{}`, "DisableKey", `{"keyId": "9"}`},
+	{"POST", "/v1/keys/9:destroy", `{"force": true}`, "DestroyKey", `{"keyId": "9", "force": true}`},
+	{"GET", "/v1/signingKeys", "", "ListSigningKeys", `{}`},
+	{"POST", "/v1/signingKeys:rotate", `{"purpose": "LINK", "revoke": true}`, "RotateSigningKey", `{"purpose": "LINK", "revoke": true}`},
 	{"POST", "/v1/resources/7/config", `{"config": {"s3": {"type": "s3"}, "old": null}}`, "AddConfig", `{"resourceId": "7", "config": {"s3": {"type": "s3"}, "old": null}}`},
 	{"GET", "/v1/resources/7/config", "", "GetConfig", `{"resourceId": "7"}`},
 	{"DELETE", "/v1/resources/7/config", "", "DeleteConfig", `{"resourceId": "7"}`},
@@ -133,6 +145,10 @@ var calls = []struct{ verb, address, body, method, request string }{
 	{"GET", "/v1/jobs/19/executions", "", "ListExecutions", `{"jobId": "19"}`},
 	{"GET", "/v1/instances/1/executions", "", "ListExecutions", `{"instanceId": "1"}`},
 	{"GET", "/v1/executions/exec_5", "", "GetExecution", `{"executionId": "exec_5"}`},
+	{"POST", "/v1/jobs/19:plan", "{}", "PlanJob", `{"jobId": "19"}`},
+	{"POST", "/v1/executions/5:approve", `{"digest": "d"}`, "ApproveExecution", `{"executionId": "5", "digest": "d"}`},
+	{"POST", "/v1/executions/5:reject", `{"reason": "r"}`, "RejectExecution", `{"executionId": "5", "reason": "r"}`},
+	{"GET", "/v1/executions/5/files?action=COPY&state=FAILED&pathPrefix=a&pageSize=2", "", "ListExecutionFiles", `{"executionId": "5", "action": "COPY", "state": "FAILED", "pathPrefix": "a", "pageSize": 2}`},
 	{"POST", "/v1/executions/5:cancel", "{}", "CancelExecution", `{"executionId": "5"}`},
 	{"GET", "/v1/executions/5/log?follow&cursor=c", "", "TailLog", `{"executionId": "5", "follow": true, "cursor": "c"}`},
 	{"POST", "/v1/instances/1:pause", `{"reason": "r", "until": "2026-01-01T00:00:00Z"}`, "PauseInstance", `{"instanceId": "1", "reason": "r", "until": "2026-01-01T00:00:00Z"}`},

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pointscene/carillon/facade/internal/door"
@@ -149,6 +151,9 @@ func (o *output) copy(next <-chan received) {
 			if !o.send(o.frames.idle()) {
 				return
 			}
+		case <-door.Stopping(o.r.Context()):
+			o.end(status.Error(codes.Unavailable, "The server is stopping; go on with the last cursor."))
+			return
 		case <-o.r.Context().Done():
 			return
 		}

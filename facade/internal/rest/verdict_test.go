@@ -206,9 +206,9 @@ func TestAnswersHoldEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"id": "exec_1", "jobId": "", "instanceId": "", "trigger": "TRIGGER_UNSPECIFIED", "scheduledFor": "1970-01-01T00:00:00.000001Z",
+		"id": "exec_1", "jobId": "", "instanceId": "", "trigger": "TRIGGER_UNSPECIFIED", "waitingFor": nil, "scheduledFor": "1970-01-01T00:00:00.000001Z",
 		"startedAt": nil, "finishedAt": nil, "state": "RUNNING", "success": nil, "error": nil, "attempt": 0.0, "logPath": "",
-		"signedLogUrl": "", "tasks": []any{}, "createdAt": nil,
+		"signedLogUrl": "", "tasks": []any{}, "createdAt": nil, "approval": nil, "plans": []any{},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)

@@ -171,7 +171,12 @@ type AccessRule struct {
 	Level AccessRule_Level `protobuf:"varint,1,opt,name=level,proto3,enum=carillon.v1.AccessRule_Level" json:"level,omitempty"`
 	// For READ and WRITE: where the object's identifier stands in the request.
 	// With several, exactly one of them is set in a request.
-	Objects       []*AccessObject `protobuf:"bytes,2,rep,name=objects,proto3" json:"objects,omitempty"`
+	Objects []*AccessObject `protobuf:"bytes,2,rep,name=objects,proto3" json:"objects,omitempty"`
+	// The objects may all be missing; then the scope operator is needed.
+	OperatorWithoutObject bool `protobuf:"varint,3,opt,name=operator_without_object,json=operatorWithoutObject,proto3" json:"operator_without_object,omitempty"`
+	// The call is audited although it changes nothing. Every call that needs more
+	// than READ, and is no GET, is audited anyway.
+	Audited       bool `protobuf:"varint,4,opt,name=audited,proto3" json:"audited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -218,6 +223,20 @@ func (x *AccessRule) GetObjects() []*AccessObject {
 		return x.Objects
 	}
 	return nil
+}
+
+func (x *AccessRule) GetOperatorWithoutObject() bool {
+	if x != nil {
+		return x.OperatorWithoutObject
+	}
+	return false
+}
+
+func (x *AccessRule) GetAudited() bool {
+	if x != nil {
+		return x.Audited
+	}
+	return false
 }
 
 // Where the identifier of the object that a method acts on stands.
@@ -298,11 +317,13 @@ var File_carillon_v1_access_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x18carillon/v1/access.proto\x12\vcarillon.v1\x1a google/protobuf/descriptor.proto\"\xed\x01\n" +
+	"\x18carillon/v1/access.proto\x12\vcarillon.v1\x1a google/protobuf/descriptor.proto\"\xbf\x02\n" +
 	"\n" +
 	"AccessRule\x123\n" +
 	"\x05level\x18\x01 \x01(\x0e2\x1d.carillon.v1.AccessRule.LevelR\x05level\x123\n" +
-	"\aobjects\x18\x02 \x03(\v2\x19.carillon.v1.AccessObjectR\aobjects\"u\n" +
+	"\aobjects\x18\x02 \x03(\v2\x19.carillon.v1.AccessObjectR\aobjects\x126\n" +
+	"\x17operator_without_object\x18\x03 \x01(\bR\x15operatorWithoutObject\x12\x18\n" +
+	"\aaudited\x18\x04 \x01(\bR\aaudited\"u\n" +
 	"\x05Level\x12\x15\n" +
 	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +

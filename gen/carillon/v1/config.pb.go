@@ -25,6 +25,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whether it can be used.
+type Remote_State int32
+
+const (
+	// Never answered.
+	Remote_STATE_UNSPECIFIED Remote_State = 0
+	// Nothing is known against it.
+	Remote_READY Remote_State = 1
+	// The service refuses the credentials. Nobody tries them again, and the jobs
+	// that name the remote are paused, until AddConfig stores it anew.
+	Remote_REAUTH_REQUIRED Remote_State = 2
+)
+
+// Enum value maps for Remote_State.
+var (
+	Remote_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "READY",
+		2: "REAUTH_REQUIRED",
+	}
+	Remote_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"READY":             1,
+		"REAUTH_REQUIRED":   2,
+	}
+)
+
+func (x Remote_State) Enum() *Remote_State {
+	p := new(Remote_State)
+	*p = x
+	return p
+}
+
+func (x Remote_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Remote_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_carillon_v1_config_proto_enumTypes[0].Descriptor()
+}
+
+func (Remote_State) Type() protoreflect.EnumType {
+	return &file_carillon_v1_config_proto_enumTypes[0]
+}
+
+func (x Remote_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Remote_State.Descriptor instead.
+func (Remote_State) EnumDescriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{1, 0}
+}
+
 // What is stored for a resource, without any value.
 type Config struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -90,9 +144,21 @@ type Remote struct {
 	// The names of the keys that are set.
 	Keys []string `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`
 	// When it was last changed, by a caller or by a refreshed token.
-	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// Whether it can be used.
+	State Remote_State `protobuf:"varint,5,opt,name=state,proto3,enum=carillon.v1.Remote_State" json:"state,omitempty"`
+	// Why its credentials are refused; empty while they are not.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Since when they are refused; null while they are not.
+	Since *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
+	// When somebody must authorise anew, as far as it is known: the end of a
+	// refresh token that is not used before, or of a token without one. Null when
+	// it does not end or nobody knows.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// When the access token ends; it is renewed by itself.
+	TokenExpiresAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=token_expires_at,json=tokenExpiresAt,proto3" json:"token_expires_at,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Remote) Reset() {
@@ -149,6 +215,41 @@ func (x *Remote) GetKeys() []string {
 func (x *Remote) GetUpdatedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdatedAt
+	}
+	return nil
+}
+
+func (x *Remote) GetState() Remote_State {
+	if x != nil {
+		return x.State
+	}
+	return Remote_STATE_UNSPECIFIED
+}
+
+func (x *Remote) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Remote) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Remote) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *Remote) GetTokenExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TokenExpiresAt
 	}
 	return nil
 }
@@ -392,13 +493,23 @@ const file_carillon_v1_config_proto_rawDesc = "" +
 	"\x06Config\x12\x1f\n" +
 	"\vresource_id\x18\x01 \x01(\tR\n" +
 	"resourceId\x12-\n" +
-	"\aremotes\x18\x02 \x03(\v2\x13.carillon.v1.RemoteR\aremotes\"\x7f\n" +
+	"\aremotes\x18\x02 \x03(\v2\x13.carillon.v1.RemoteR\aremotes\"\xbb\x03\n" +
 	"\x06Remote\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
 	"\x04keys\x18\x03 \x03(\tR\x04keys\x129\n" +
 	"\n" +
-	"updated_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"\x81\x01\n" +
+	"updated_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12/\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x19.carillon.v1.Remote.StateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x120\n" +
+	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x129\n" +
+	"\n" +
+	"expires_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12D\n" +
+	"\x10token_expires_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0etokenExpiresAt\">\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05READY\x10\x01\x12\x13\n" +
+	"\x0fREAUTH_REQUIRED\x10\x02\"\x81\x01\n" +
 	"\x10AddConfigRequest\x12+\n" +
 	"\vresource_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
@@ -432,33 +543,39 @@ func file_carillon_v1_config_proto_rawDescGZIP() []byte {
 	return file_carillon_v1_config_proto_rawDescData
 }
 
+var file_carillon_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_carillon_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_carillon_v1_config_proto_goTypes = []any{
-	(*Config)(nil),                // 0: carillon.v1.Config
-	(*Remote)(nil),                // 1: carillon.v1.Remote
-	(*AddConfigRequest)(nil),      // 2: carillon.v1.AddConfigRequest
-	(*AddConfigResponse)(nil),     // 3: carillon.v1.AddConfigResponse
-	(*GetConfigRequest)(nil),      // 4: carillon.v1.GetConfigRequest
-	(*DeleteConfigRequest)(nil),   // 5: carillon.v1.DeleteConfigRequest
-	(*DeleteConfigResponse)(nil),  // 6: carillon.v1.DeleteConfigResponse
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 8: google.protobuf.Struct
+	(Remote_State)(0),             // 0: carillon.v1.Remote.State
+	(*Config)(nil),                // 1: carillon.v1.Config
+	(*Remote)(nil),                // 2: carillon.v1.Remote
+	(*AddConfigRequest)(nil),      // 3: carillon.v1.AddConfigRequest
+	(*AddConfigResponse)(nil),     // 4: carillon.v1.AddConfigResponse
+	(*GetConfigRequest)(nil),      // 5: carillon.v1.GetConfigRequest
+	(*DeleteConfigRequest)(nil),   // 6: carillon.v1.DeleteConfigRequest
+	(*DeleteConfigResponse)(nil),  // 7: carillon.v1.DeleteConfigResponse
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 9: google.protobuf.Struct
 }
 var file_carillon_v1_config_proto_depIdxs = []int32{
-	1, // 0: carillon.v1.Config.remotes:type_name -> carillon.v1.Remote
-	7, // 1: carillon.v1.Remote.updated_at:type_name -> google.protobuf.Timestamp
-	8, // 2: carillon.v1.AddConfigRequest.config:type_name -> google.protobuf.Struct
-	2, // 3: carillon.v1.ConfigService.AddConfig:input_type -> carillon.v1.AddConfigRequest
-	4, // 4: carillon.v1.ConfigService.GetConfig:input_type -> carillon.v1.GetConfigRequest
-	5, // 5: carillon.v1.ConfigService.DeleteConfig:input_type -> carillon.v1.DeleteConfigRequest
-	3, // 6: carillon.v1.ConfigService.AddConfig:output_type -> carillon.v1.AddConfigResponse
-	0, // 7: carillon.v1.ConfigService.GetConfig:output_type -> carillon.v1.Config
-	6, // 8: carillon.v1.ConfigService.DeleteConfig:output_type -> carillon.v1.DeleteConfigResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2,  // 0: carillon.v1.Config.remotes:type_name -> carillon.v1.Remote
+	8,  // 1: carillon.v1.Remote.updated_at:type_name -> google.protobuf.Timestamp
+	0,  // 2: carillon.v1.Remote.state:type_name -> carillon.v1.Remote.State
+	8,  // 3: carillon.v1.Remote.since:type_name -> google.protobuf.Timestamp
+	8,  // 4: carillon.v1.Remote.expires_at:type_name -> google.protobuf.Timestamp
+	8,  // 5: carillon.v1.Remote.token_expires_at:type_name -> google.protobuf.Timestamp
+	9,  // 6: carillon.v1.AddConfigRequest.config:type_name -> google.protobuf.Struct
+	3,  // 7: carillon.v1.ConfigService.AddConfig:input_type -> carillon.v1.AddConfigRequest
+	5,  // 8: carillon.v1.ConfigService.GetConfig:input_type -> carillon.v1.GetConfigRequest
+	6,  // 9: carillon.v1.ConfigService.DeleteConfig:input_type -> carillon.v1.DeleteConfigRequest
+	4,  // 10: carillon.v1.ConfigService.AddConfig:output_type -> carillon.v1.AddConfigResponse
+	1,  // 11: carillon.v1.ConfigService.GetConfig:output_type -> carillon.v1.Config
+	7,  // 12: carillon.v1.ConfigService.DeleteConfig:output_type -> carillon.v1.DeleteConfigResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_config_proto_init() }
@@ -472,13 +589,14 @@ func file_carillon_v1_config_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_config_proto_rawDesc), len(file_carillon_v1_config_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_carillon_v1_config_proto_goTypes,
 		DependencyIndexes: file_carillon_v1_config_proto_depIdxs,
+		EnumInfos:         file_carillon_v1_config_proto_enumTypes,
 		MessageInfos:      file_carillon_v1_config_proto_msgTypes,
 	}.Build()
 	File_carillon_v1_config_proto = out.File

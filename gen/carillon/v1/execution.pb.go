@@ -183,6 +183,10 @@ const (
 	Execution_Task_SKIPPED Execution_Task_State = 5
 	// Ended because the execution was ended.
 	Execution_Task_CANCELLED Execution_Task_State = 6
+	// A part of its work failed; what needs it does not start.
+	Execution_Task_PARTIALLY_SUCCEEDED Execution_Task_State = 7
+	// Stopped by a guard before it changed anything of the plan.
+	Execution_Task_AWAITING_APPROVAL Execution_Task_State = 8
 )
 
 // Enum value maps for Execution_Task_State.
@@ -195,15 +199,19 @@ var (
 		4: "FAILED",
 		5: "SKIPPED",
 		6: "CANCELLED",
+		7: "PARTIALLY_SUCCEEDED",
+		8: "AWAITING_APPROVAL",
 	}
 	Execution_Task_State_value = map[string]int32{
-		"STATE_UNSPECIFIED": 0,
-		"PENDING":           1,
-		"RUNNING":           2,
-		"SUCCEEDED":         3,
-		"FAILED":            4,
-		"SKIPPED":           5,
-		"CANCELLED":         6,
+		"STATE_UNSPECIFIED":   0,
+		"PENDING":             1,
+		"RUNNING":             2,
+		"SUCCEEDED":           3,
+		"FAILED":              4,
+		"SKIPPED":             5,
+		"CANCELLED":           6,
+		"PARTIALLY_SUCCEEDED": 7,
+		"AWAITING_APPROVAL":   8,
 	}
 )
 
@@ -231,7 +239,195 @@ func (x Execution_Task_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Execution_Task_State.Descriptor instead.
 func (Execution_Task_State) EnumDescriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{0, 1, 0}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{0, 2, 0}
+}
+
+// What became of it.
+type Approval_State int32
+
+const (
+	// Never answered.
+	Approval_STATE_UNSPECIFIED Approval_State = 0
+	// Nobody has decided.
+	Approval_PENDING Approval_State = 1
+	// The execution went on.
+	Approval_APPROVED Approval_State = 2
+	// The execution was ended.
+	Approval_REJECTED Approval_State = 3
+	// Nobody decided in time.
+	Approval_EXPIRED Approval_State = 4
+)
+
+// Enum value maps for Approval_State.
+var (
+	Approval_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "PENDING",
+		2: "APPROVED",
+		3: "REJECTED",
+		4: "EXPIRED",
+	}
+	Approval_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"PENDING":           1,
+		"APPROVED":          2,
+		"REJECTED":          3,
+		"EXPIRED":           4,
+	}
+)
+
+func (x Approval_State) Enum() *Approval_State {
+	p := new(Approval_State)
+	*p = x
+	return p
+}
+
+func (x Approval_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Approval_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_carillon_v1_execution_proto_enumTypes[3].Descriptor()
+}
+
+func (Approval_State) Type() protoreflect.EnumType {
+	return &file_carillon_v1_execution_proto_enumTypes[3]
+}
+
+func (x Approval_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Approval_State.Descriptor instead.
+func (Approval_State) EnumDescriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{1, 0}
+}
+
+// What was to be done.
+type ExecutionFile_Action int32
+
+const (
+	// Never answered.
+	ExecutionFile_ACTION_UNSPECIFIED ExecutionFile_Action = 0
+	// The destination did not have it.
+	ExecutionFile_COPY ExecutionFile_Action = 1
+	// The destination had another version.
+	ExecutionFile_UPDATE ExecutionFile_Action = 2
+	// The source no longer has it.
+	ExecutionFile_DELETE ExecutionFile_Action = 3
+	// It changed on both sides of a bisync.
+	ExecutionFile_CONFLICT ExecutionFile_Action = 4
+)
+
+// Enum value maps for ExecutionFile_Action.
+var (
+	ExecutionFile_Action_name = map[int32]string{
+		0: "ACTION_UNSPECIFIED",
+		1: "COPY",
+		2: "UPDATE",
+		3: "DELETE",
+		4: "CONFLICT",
+	}
+	ExecutionFile_Action_value = map[string]int32{
+		"ACTION_UNSPECIFIED": 0,
+		"COPY":               1,
+		"UPDATE":             2,
+		"DELETE":             3,
+		"CONFLICT":           4,
+	}
+)
+
+func (x ExecutionFile_Action) Enum() *ExecutionFile_Action {
+	p := new(ExecutionFile_Action)
+	*p = x
+	return p
+}
+
+func (x ExecutionFile_Action) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExecutionFile_Action) Descriptor() protoreflect.EnumDescriptor {
+	return file_carillon_v1_execution_proto_enumTypes[4].Descriptor()
+}
+
+func (ExecutionFile_Action) Type() protoreflect.EnumType {
+	return &file_carillon_v1_execution_proto_enumTypes[4]
+}
+
+func (x ExecutionFile_Action) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExecutionFile_Action.Descriptor instead.
+func (ExecutionFile_Action) EnumDescriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{3, 0}
+}
+
+// What became of it.
+type ExecutionFile_State int32
+
+const (
+	// Never answered.
+	ExecutionFile_STATE_UNSPECIFIED ExecutionFile_State = 0
+	// It was done.
+	ExecutionFile_DONE ExecutionFile_State = 1
+	// It could not be done.
+	ExecutionFile_FAILED ExecutionFile_State = 2
+	// It can't be synced and was left as it is.
+	ExecutionFile_SKIPPED ExecutionFile_State = 3
+	// It would be done, but for dryRun.
+	ExecutionFile_PLANNED ExecutionFile_State = 4
+	// The server died, or the execution was ended, in the middle: it was done
+	// whole or not at all. A further attempt has a record of its own.
+	ExecutionFile_UNKNOWN ExecutionFile_State = 5
+)
+
+// Enum value maps for ExecutionFile_State.
+var (
+	ExecutionFile_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "DONE",
+		2: "FAILED",
+		3: "SKIPPED",
+		4: "PLANNED",
+		5: "UNKNOWN",
+	}
+	ExecutionFile_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"DONE":              1,
+		"FAILED":            2,
+		"SKIPPED":           3,
+		"PLANNED":           4,
+		"UNKNOWN":           5,
+	}
+)
+
+func (x ExecutionFile_State) Enum() *ExecutionFile_State {
+	p := new(ExecutionFile_State)
+	*p = x
+	return p
+}
+
+func (x ExecutionFile_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExecutionFile_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_carillon_v1_execution_proto_enumTypes[5].Descriptor()
+}
+
+func (ExecutionFile_State) Type() protoreflect.EnumType {
+	return &file_carillon_v1_execution_proto_enumTypes[5]
+}
+
+func (x ExecutionFile_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExecutionFile_State.Descriptor instead.
+func (ExecutionFile_State) EnumDescriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{3, 1}
 }
 
 // One run of a job's workflow.
@@ -266,7 +462,14 @@ type Execution struct {
 	// The workflow's tasks in its order.
 	Tasks []*Execution_Task `protobuf:"bytes,14,rep,name=tasks,proto3" json:"tasks,omitempty"`
 	// When it was recorded.
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// What it waits or waited for; null unless a guard has stopped it.
+	Approval *Approval `protobuf:"bytes,16,opt,name=approval,proto3" json:"approval,omitempty"`
+	// What it would do; only for RunJob with validate_only.
+	Plans []*Plan `protobuf:"bytes,17,rep,name=plans,proto3" json:"plans,omitempty"`
+	// What it waits for while it is QUEUED, beyond its time, a free place or
+	// executions of its own job; null otherwise.
+	WaitingFor    *Execution_WaitingFor `protobuf:"bytes,18,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -406,6 +609,657 @@ func (x *Execution) GetCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Execution) GetApproval() *Approval {
+	if x != nil {
+		return x.Approval
+	}
+	return nil
+}
+
+func (x *Execution) GetPlans() []*Plan {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
+func (x *Execution) GetWaitingFor() *Execution_WaitingFor {
+	if x != nil {
+		return x.WaitingFor
+	}
+	return nil
+}
+
+// A plan that needs somebody's approval.
+type Approval struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of it.
+	State Approval_State `protobuf:"varint,1,opt,name=state,proto3,enum=carillon.v1.Approval_State" json:"state,omitempty"`
+	// Stands for all plans together; ApproveExecution names it.
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// What was to be done, by task and destination.
+	Plans []*Plan `protobuf:"bytes,3,rep,name=plans,proto3" json:"plans,omitempty"`
+	// When it was asked for.
+	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	// Until when it can be decided.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// Who decided; empty before.
+	DecidedBy string `protobuf:"bytes,6,opt,name=decided_by,json=decidedBy,proto3" json:"decided_by,omitempty"`
+	// When; null before.
+	DecidedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Approval) Reset() {
+	*x = Approval{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Approval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Approval) ProtoMessage() {}
+
+func (x *Approval) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Approval.ProtoReflect.Descriptor instead.
+func (*Approval) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Approval) GetState() Approval_State {
+	if x != nil {
+		return x.State
+	}
+	return Approval_STATE_UNSPECIFIED
+}
+
+func (x *Approval) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Approval) GetPlans() []*Plan {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
+func (x *Approval) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+func (x *Approval) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *Approval) GetDecidedBy() string {
+	if x != nil {
+		return x.DecidedBy
+	}
+	return ""
+}
+
+func (x *Approval) GetDecidedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecidedAt
+	}
+	return nil
+}
+
+// What a task would do with one destination.
+type Plan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The task.
+	Task string `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	// The destination as the arguments name it: drive:/scans.
+	Remote string `protobuf:"bytes,2,opt,name=remote,proto3" json:"remote,omitempty"`
+	// Stands for every change of the plan; empty for an incomplete one.
+	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Files that the destination does not have.
+	Copy *Plan_Part `protobuf:"bytes,4,opt,name=copy,proto3" json:"copy,omitempty"`
+	// Files that the destination has in another version.
+	Update *Plan_Part `protobuf:"bytes,5,opt,name=update,proto3" json:"update,omitempty"`
+	// Files that would be deleted.
+	Delete *Plan_Part `protobuf:"bytes,6,opt,name=delete,proto3" json:"delete,omitempty"`
+	// Files that changed on both sides of a bisync.
+	Conflicts *Plan_Part `protobuf:"bytes,7,opt,name=conflicts,proto3" json:"conflicts,omitempty"`
+	// How many files the source has.
+	Found int32 `protobuf:"varint,8,opt,name=found,proto3" json:"found,omitempty"`
+	// How many of them are equal already.
+	Unchanged int32 `protobuf:"varint,9,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	// The guard that would stop it; null for none.
+	Guard *Execution_Error `protobuf:"bytes,10,opt,name=guard,proto3" json:"guard,omitempty"`
+	// Whether time ran out before everything was compared; the numbers are those
+	// so far.
+	Incomplete bool `protobuf:"varint,11,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
+	// Why there is no plan; null otherwise.
+	Error         *Execution_Error `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Plan) Reset() {
+	*x = Plan{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Plan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Plan) ProtoMessage() {}
+
+func (x *Plan) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Plan.ProtoReflect.Descriptor instead.
+func (*Plan) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Plan) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Plan) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
+}
+
+func (x *Plan) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Plan) GetCopy() *Plan_Part {
+	if x != nil {
+		return x.Copy
+	}
+	return nil
+}
+
+func (x *Plan) GetUpdate() *Plan_Part {
+	if x != nil {
+		return x.Update
+	}
+	return nil
+}
+
+func (x *Plan) GetDelete() *Plan_Part {
+	if x != nil {
+		return x.Delete
+	}
+	return nil
+}
+
+func (x *Plan) GetConflicts() *Plan_Part {
+	if x != nil {
+		return x.Conflicts
+	}
+	return nil
+}
+
+func (x *Plan) GetFound() int32 {
+	if x != nil {
+		return x.Found
+	}
+	return 0
+}
+
+func (x *Plan) GetUnchanged() int32 {
+	if x != nil {
+		return x.Unchanged
+	}
+	return 0
+}
+
+func (x *Plan) GetGuard() *Execution_Error {
+	if x != nil {
+		return x.Guard
+	}
+	return nil
+}
+
+func (x *Plan) GetIncomplete() bool {
+	if x != nil {
+		return x.Incomplete
+	}
+	return false
+}
+
+func (x *Plan) GetError() *Execution_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// What became of one file in one attempt of an execution.
+type ExecutionFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was to be done.
+	Action ExecutionFile_Action `protobuf:"varint,1,opt,name=action,proto3,enum=carillon.v1.ExecutionFile_Action" json:"action,omitempty"`
+	// What became of it.
+	State ExecutionFile_State `protobuf:"varint,2,opt,name=state,proto3,enum=carillon.v1.ExecutionFile_State" json:"state,omitempty"`
+	// Relative to the folders that are synced.
+	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	// In bytes; -1 when it is not known.
+	Size int64 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	// The task.
+	Task string `protobuf:"bytes,5,opt,name=task,proto3" json:"task,omitempty"`
+	// The destination: drive:/scans.
+	Remote string `protobuf:"bytes,6,opt,name=remote,proto3" json:"remote,omitempty"`
+	// Why it was not done, UPPER_SNAKE_CASE and stable; empty for what was.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// For people.
+	Message string `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
+	// The number of the attempt.
+	Attempt int32 `protobuf:"varint,9,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// When it was done.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutionFile) Reset() {
+	*x = ExecutionFile{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutionFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutionFile) ProtoMessage() {}
+
+func (x *ExecutionFile) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutionFile.ProtoReflect.Descriptor instead.
+func (*ExecutionFile) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ExecutionFile) GetAction() ExecutionFile_Action {
+	if x != nil {
+		return x.Action
+	}
+	return ExecutionFile_ACTION_UNSPECIFIED
+}
+
+func (x *ExecutionFile) GetState() ExecutionFile_State {
+	if x != nil {
+		return x.State
+	}
+	return ExecutionFile_STATE_UNSPECIFIED
+}
+
+func (x *ExecutionFile) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ExecutionFile) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ExecutionFile) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *ExecutionFile) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
+}
+
+func (x *ExecutionFile) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ExecutionFile) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ExecutionFile) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ExecutionFile) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// Approves a plan.
+type ApproveExecutionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The execution.
+	ExecutionId string `protobuf:"bytes,1,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	// The digest of the execution's approval as the caller has seen it: another
+	// plan is not approved by mistake.
+	Digest        string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveExecutionRequest) Reset() {
+	*x = ApproveExecutionRequest{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveExecutionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveExecutionRequest) ProtoMessage() {}
+
+func (x *ApproveExecutionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveExecutionRequest.ProtoReflect.Descriptor instead.
+func (*ApproveExecutionRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ApproveExecutionRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+func (x *ApproveExecutionRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+// Rejects a plan.
+type RejectExecutionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The execution.
+	ExecutionId string `protobuf:"bytes,1,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	// Why, for people; part of the execution's error.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectExecutionRequest) Reset() {
+	*x = RejectExecutionRequest{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectExecutionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectExecutionRequest) ProtoMessage() {}
+
+func (x *RejectExecutionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectExecutionRequest.ProtoReflect.Descriptor instead.
+func (*RejectExecutionRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RejectExecutionRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+func (x *RejectExecutionRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Asks for records of files.
+type ListExecutionFilesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The execution.
+	ExecutionId string `protobuf:"bytes,1,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	// Only these; all unless given.
+	Action ExecutionFile_Action `protobuf:"varint,2,opt,name=action,proto3,enum=carillon.v1.ExecutionFile_Action" json:"action,omitempty"`
+	// Only these; all unless given.
+	State ExecutionFile_State `protobuf:"varint,3,opt,name=state,proto3,enum=carillon.v1.ExecutionFile_State" json:"state,omitempty"`
+	// Only files whose path begins so.
+	PathPrefix string `protobuf:"bytes,4,opt,name=path_prefix,json=pathPrefix,proto3" json:"path_prefix,omitempty"`
+	// How many at most; 0 means 100, more than 1000 is lowered.
+	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the earlier answer's next_page_token.
+	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListExecutionFilesRequest) Reset() {
+	*x = ListExecutionFilesRequest{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListExecutionFilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListExecutionFilesRequest) ProtoMessage() {}
+
+func (x *ListExecutionFilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListExecutionFilesRequest.ProtoReflect.Descriptor instead.
+func (*ListExecutionFilesRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListExecutionFilesRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+func (x *ListExecutionFilesRequest) GetAction() ExecutionFile_Action {
+	if x != nil {
+		return x.Action
+	}
+	return ExecutionFile_ACTION_UNSPECIFIED
+}
+
+func (x *ListExecutionFilesRequest) GetState() ExecutionFile_State {
+	if x != nil {
+		return x.State
+	}
+	return ExecutionFile_STATE_UNSPECIFIED
+}
+
+func (x *ListExecutionFilesRequest) GetPathPrefix() string {
+	if x != nil {
+		return x.PathPrefix
+	}
+	return ""
+}
+
+func (x *ListExecutionFilesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListExecutionFilesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// One page of records.
+type ListExecutionFilesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The records.
+	Files []*ExecutionFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListExecutionFilesResponse) Reset() {
+	*x = ListExecutionFilesResponse{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListExecutionFilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListExecutionFilesResponse) ProtoMessage() {}
+
+func (x *ListExecutionFilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListExecutionFilesResponse.ProtoReflect.Descriptor instead.
+func (*ListExecutionFilesResponse) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListExecutionFilesResponse) GetFiles() []*ExecutionFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *ListExecutionFilesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // Asks for executions; either of a job or of an instance.
 type ListExecutionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -423,7 +1277,7 @@ type ListExecutionsRequest struct {
 
 func (x *ListExecutionsRequest) Reset() {
 	*x = ListExecutionsRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[1]
+	mi := &file_carillon_v1_execution_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -435,7 +1289,7 @@ func (x *ListExecutionsRequest) String() string {
 func (*ListExecutionsRequest) ProtoMessage() {}
 
 func (x *ListExecutionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[1]
+	mi := &file_carillon_v1_execution_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -448,7 +1302,7 @@ func (x *ListExecutionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExecutionsRequest.ProtoReflect.Descriptor instead.
 func (*ListExecutionsRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{1}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListExecutionsRequest) GetJobId() string {
@@ -492,7 +1346,7 @@ type ListExecutionsResponse struct {
 
 func (x *ListExecutionsResponse) Reset() {
 	*x = ListExecutionsResponse{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[2]
+	mi := &file_carillon_v1_execution_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +1358,7 @@ func (x *ListExecutionsResponse) String() string {
 func (*ListExecutionsResponse) ProtoMessage() {}
 
 func (x *ListExecutionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[2]
+	mi := &file_carillon_v1_execution_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +1371,7 @@ func (x *ListExecutionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExecutionsResponse.ProtoReflect.Descriptor instead.
 func (*ListExecutionsResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{2}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListExecutionsResponse) GetExecutions() []*Execution {
@@ -549,7 +1403,7 @@ type ListLatestExecutionsRequest struct {
 
 func (x *ListLatestExecutionsRequest) Reset() {
 	*x = ListLatestExecutionsRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[3]
+	mi := &file_carillon_v1_execution_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +1415,7 @@ func (x *ListLatestExecutionsRequest) String() string {
 func (*ListLatestExecutionsRequest) ProtoMessage() {}
 
 func (x *ListLatestExecutionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[3]
+	mi := &file_carillon_v1_execution_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +1428,7 @@ func (x *ListLatestExecutionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLatestExecutionsRequest.ProtoReflect.Descriptor instead.
 func (*ListLatestExecutionsRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{3}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListLatestExecutionsRequest) GetInstanceId() string {
@@ -609,7 +1463,7 @@ type ListLatestExecutionsResponse struct {
 
 func (x *ListLatestExecutionsResponse) Reset() {
 	*x = ListLatestExecutionsResponse{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[4]
+	mi := &file_carillon_v1_execution_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +1475,7 @@ func (x *ListLatestExecutionsResponse) String() string {
 func (*ListLatestExecutionsResponse) ProtoMessage() {}
 
 func (x *ListLatestExecutionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[4]
+	mi := &file_carillon_v1_execution_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +1488,7 @@ func (x *ListLatestExecutionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLatestExecutionsResponse.ProtoReflect.Descriptor instead.
 func (*ListLatestExecutionsResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{4}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListLatestExecutionsResponse) GetExecutions() []*Execution {
@@ -655,7 +1509,7 @@ type GetExecutionRequest struct {
 
 func (x *GetExecutionRequest) Reset() {
 	*x = GetExecutionRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[5]
+	mi := &file_carillon_v1_execution_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +1521,7 @@ func (x *GetExecutionRequest) String() string {
 func (*GetExecutionRequest) ProtoMessage() {}
 
 func (x *GetExecutionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[5]
+	mi := &file_carillon_v1_execution_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +1534,7 @@ func (x *GetExecutionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{5}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetExecutionRequest) GetExecutionId() string {
@@ -701,7 +1555,7 @@ type CancelExecutionRequest struct {
 
 func (x *CancelExecutionRequest) Reset() {
 	*x = CancelExecutionRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[6]
+	mi := &file_carillon_v1_execution_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +1567,7 @@ func (x *CancelExecutionRequest) String() string {
 func (*CancelExecutionRequest) ProtoMessage() {}
 
 func (x *CancelExecutionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[6]
+	mi := &file_carillon_v1_execution_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +1580,7 @@ func (x *CancelExecutionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelExecutionRequest.ProtoReflect.Descriptor instead.
 func (*CancelExecutionRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{6}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CancelExecutionRequest) GetExecutionId() string {
@@ -751,7 +1605,7 @@ type TailLogRequest struct {
 
 func (x *TailLogRequest) Reset() {
 	*x = TailLogRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[7]
+	mi := &file_carillon_v1_execution_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +1617,7 @@ func (x *TailLogRequest) String() string {
 func (*TailLogRequest) ProtoMessage() {}
 
 func (x *TailLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[7]
+	mi := &file_carillon_v1_execution_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +1630,7 @@ func (x *TailLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailLogRequest.ProtoReflect.Descriptor instead.
 func (*TailLogRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{7}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TailLogRequest) GetExecutionId() string {
@@ -821,7 +1675,7 @@ type TailLogResponse struct {
 
 func (x *TailLogResponse) Reset() {
 	*x = TailLogResponse{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[8]
+	mi := &file_carillon_v1_execution_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +1687,7 @@ func (x *TailLogResponse) String() string {
 func (*TailLogResponse) ProtoMessage() {}
 
 func (x *TailLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[8]
+	mi := &file_carillon_v1_execution_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +1700,7 @@ func (x *TailLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailLogResponse.ProtoReflect.Descriptor instead.
 func (*TailLogResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{8}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TailLogResponse) GetTime() *timestamppb.Timestamp {
@@ -908,7 +1762,7 @@ type DownloadLogRequest struct {
 
 func (x *DownloadLogRequest) Reset() {
 	*x = DownloadLogRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[9]
+	mi := &file_carillon_v1_execution_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1774,7 @@ func (x *DownloadLogRequest) String() string {
 func (*DownloadLogRequest) ProtoMessage() {}
 
 func (x *DownloadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[9]
+	mi := &file_carillon_v1_execution_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1787,7 @@ func (x *DownloadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadLogRequest.ProtoReflect.Descriptor instead.
 func (*DownloadLogRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{9}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DownloadLogRequest) GetExecutionId() string {
@@ -975,7 +1829,7 @@ type DownloadLogResponse struct {
 
 func (x *DownloadLogResponse) Reset() {
 	*x = DownloadLogResponse{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[10]
+	mi := &file_carillon_v1_execution_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +1841,7 @@ func (x *DownloadLogResponse) String() string {
 func (*DownloadLogResponse) ProtoMessage() {}
 
 func (x *DownloadLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[10]
+	mi := &file_carillon_v1_execution_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +1854,7 @@ func (x *DownloadLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadLogResponse.ProtoReflect.Descriptor instead.
 func (*DownloadLogResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{10}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DownloadLogResponse) GetData() []byte {
@@ -1025,7 +1879,7 @@ type WatchExecutionsRequest struct {
 
 func (x *WatchExecutionsRequest) Reset() {
 	*x = WatchExecutionsRequest{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[11]
+	mi := &file_carillon_v1_execution_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1891,7 @@ func (x *WatchExecutionsRequest) String() string {
 func (*WatchExecutionsRequest) ProtoMessage() {}
 
 func (x *WatchExecutionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[11]
+	mi := &file_carillon_v1_execution_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1904,7 @@ func (x *WatchExecutionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchExecutionsRequest.ProtoReflect.Descriptor instead.
 func (*WatchExecutionsRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{11}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchExecutionsRequest) GetInstanceId() string {
@@ -1087,7 +1941,7 @@ type WatchExecutionsResponse struct {
 
 func (x *WatchExecutionsResponse) Reset() {
 	*x = WatchExecutionsResponse{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[12]
+	mi := &file_carillon_v1_execution_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1953,7 @@ func (x *WatchExecutionsResponse) String() string {
 func (*WatchExecutionsResponse) ProtoMessage() {}
 
 func (x *WatchExecutionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[12]
+	mi := &file_carillon_v1_execution_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1966,7 @@ func (x *WatchExecutionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchExecutionsResponse.ProtoReflect.Descriptor instead.
 func (*WatchExecutionsResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{12}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchExecutionsResponse) GetExecution() *Execution {
@@ -1144,7 +1998,7 @@ type Execution_Error struct {
 
 func (x *Execution_Error) Reset() {
 	*x = Execution_Error{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[13]
+	mi := &file_carillon_v1_execution_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1156,7 +2010,7 @@ func (x *Execution_Error) String() string {
 func (*Execution_Error) ProtoMessage() {}
 
 func (x *Execution_Error) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[13]
+	mi := &file_carillon_v1_execution_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,6 +2047,62 @@ func (x *Execution_Error) GetMessage() string {
 	return ""
 }
 
+// Why a queued execution can't start yet.
+type Execution_WaitingFor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// REMOTE_BUSY: the execution works on a folder that this one works on, and
+	// one of them writes; or it waits to, and came first.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The execution; empty for one of another instance.
+	ExecutionId   string `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Execution_WaitingFor) Reset() {
+	*x = Execution_WaitingFor{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Execution_WaitingFor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Execution_WaitingFor) ProtoMessage() {}
+
+func (x *Execution_WaitingFor) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Execution_WaitingFor.ProtoReflect.Descriptor instead.
+func (*Execution_WaitingFor) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{0, 1}
+}
+
+func (x *Execution_WaitingFor) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Execution_WaitingFor) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
 // One task of the workflow.
 type Execution_Task struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1206,15 +2116,28 @@ type Execution_Task struct {
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// When it ended; null before.
 	FinishedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
-	// Why it did not succeed; null otherwise.
-	Error         *Execution_Error `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	// Why it did not succeed, or, while it runs, why its last try did not; null
+	// otherwise.
+	Error *Execution_Error `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	// The number of its last try in this attempt of the execution, from 1; 0
+	// before the first.
+	Attempt int32 `protobuf:"varint,7,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// When it is tried again; null unless it failed and waits for that.
+	NextAttemptAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=next_attempt_at,json=nextAttemptAt,proto3" json:"next_attempt_at,omitempty"`
+	// What it did with files so far, of all destinations together; null for a
+	// task that has none.
+	Counters *Execution_Counters `protobuf:"bytes,9,opt,name=counters,proto3" json:"counters,omitempty"`
+	// Its destinations, in the order of the arguments.
+	Remotes []*Execution_RemoteReport `protobuf:"bytes,10,rep,name=remotes,proto3" json:"remotes,omitempty"`
+	// The files that failed, by reason, the commonest first.
+	FileErrors    []*Execution_FileErrors `protobuf:"bytes,11,rep,name=file_errors,json=fileErrors,proto3" json:"file_errors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Execution_Task) Reset() {
 	*x = Execution_Task{}
-	mi := &file_carillon_v1_execution_proto_msgTypes[14]
+	mi := &file_carillon_v1_execution_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +2149,7 @@ func (x *Execution_Task) String() string {
 func (*Execution_Task) ProtoMessage() {}
 
 func (x *Execution_Task) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_execution_proto_msgTypes[14]
+	mi := &file_carillon_v1_execution_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +2162,7 @@ func (x *Execution_Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Execution_Task.ProtoReflect.Descriptor instead.
 func (*Execution_Task) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{0, 1}
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{0, 2}
 }
 
 func (x *Execution_Task) GetName() string {
@@ -1284,11 +2207,384 @@ func (x *Execution_Task) GetError() *Execution_Error {
 	return nil
 }
 
+func (x *Execution_Task) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Execution_Task) GetNextAttemptAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAttemptAt
+	}
+	return nil
+}
+
+func (x *Execution_Task) GetCounters() *Execution_Counters {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+func (x *Execution_Task) GetRemotes() []*Execution_RemoteReport {
+	if x != nil {
+		return x.Remotes
+	}
+	return nil
+}
+
+func (x *Execution_Task) GetFileErrors() []*Execution_FileErrors {
+	if x != nil {
+		return x.FileErrors
+	}
+	return nil
+}
+
+// Counts what was done with files.
+type Execution_Counters struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many files the source has.
+	Found int32 `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
+	// Files that the destination did not have.
+	Copied int32 `protobuf:"varint,2,opt,name=copied,proto3" json:"copied,omitempty"`
+	// Files that the destination had in another version.
+	Updated int32 `protobuf:"varint,3,opt,name=updated,proto3" json:"updated,omitempty"`
+	// Files that were deleted at the destination.
+	Deleted int32 `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Files that were left as they are.
+	Skipped int32 `protobuf:"varint,5,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	// Files that could not be synced.
+	Failed int32 `protobuf:"varint,6,opt,name=failed,proto3" json:"failed,omitempty"`
+	// Files that had changed on both sides of a bisync.
+	Conflicts int32 `protobuf:"varint,7,opt,name=conflicts,proto3" json:"conflicts,omitempty"`
+	// The size of the files copied and updated, in bytes.
+	Bytes int64 `protobuf:"varint,8,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// How many files there are to copy, update and delete, as far as it is
+	// known.
+	TotalFiles int32 `protobuf:"varint,9,opt,name=total_files,json=totalFiles,proto3" json:"total_files,omitempty"`
+	// How many bytes there are to copy, as far as it is known.
+	TotalBytes    int64 `protobuf:"varint,10,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Execution_Counters) Reset() {
+	*x = Execution_Counters{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Execution_Counters) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Execution_Counters) ProtoMessage() {}
+
+func (x *Execution_Counters) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Execution_Counters.ProtoReflect.Descriptor instead.
+func (*Execution_Counters) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{0, 3}
+}
+
+func (x *Execution_Counters) GetFound() int32 {
+	if x != nil {
+		return x.Found
+	}
+	return 0
+}
+
+func (x *Execution_Counters) GetCopied() int32 {
+	if x != nil {
+		return x.Copied
+	}
+	return 0
+}
+
+func (x *Execution_Counters) GetUpdated() int32 {
+	if x != nil {
+		return x.Updated
+	}
+	return 0
+}
+
+func (x *Execution_Counters) GetDeleted() int32 {
+	if x != nil {
+		return x.Deleted
+	}
+	return 0
+}
+
+func (x *Execution_Counters) GetSkipped() int32 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+func (x *Execution_Counters) GetFailed() int32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *Execution_Counters) GetConflicts() int32 {
+	if x != nil {
+		return x.Conflicts
+	}
+	return 0
+}
+
+func (x *Execution_Counters) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Execution_Counters) GetTotalFiles() int32 {
+	if x != nil {
+		return x.TotalFiles
+	}
+	return 0
+}
+
+func (x *Execution_Counters) GetTotalBytes() int64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+// What became of one destination.
+type Execution_RemoteReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As the arguments name it: drive:/scans.
+	Remote string `protobuf:"bytes,1,opt,name=remote,proto3" json:"remote,omitempty"`
+	// How far it is.
+	State Execution_Task_State `protobuf:"varint,2,opt,name=state,proto3,enum=carillon.v1.Execution_Task_State" json:"state,omitempty"`
+	// What was done with files there.
+	Counters *Execution_Counters `protobuf:"bytes,3,opt,name=counters,proto3" json:"counters,omitempty"`
+	// Why it did not succeed; null otherwise.
+	Error         *Execution_Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Execution_RemoteReport) Reset() {
+	*x = Execution_RemoteReport{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Execution_RemoteReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Execution_RemoteReport) ProtoMessage() {}
+
+func (x *Execution_RemoteReport) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Execution_RemoteReport.ProtoReflect.Descriptor instead.
+func (*Execution_RemoteReport) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{0, 4}
+}
+
+func (x *Execution_RemoteReport) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
+}
+
+func (x *Execution_RemoteReport) GetState() Execution_Task_State {
+	if x != nil {
+		return x.State
+	}
+	return Execution_Task_STATE_UNSPECIFIED
+}
+
+func (x *Execution_RemoteReport) GetCounters() *Execution_Counters {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+func (x *Execution_RemoteReport) GetError() *Execution_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// The files of a task that failed for one reason.
+type Execution_FileErrors struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UPPER_SNAKE_CASE and stable: PERMISSION_DENIED.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How many files.
+	Count int32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// What the first one's error says.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Paths of the first few.
+	Samples       []string `protobuf:"bytes,4,rep,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Execution_FileErrors) Reset() {
+	*x = Execution_FileErrors{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Execution_FileErrors) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Execution_FileErrors) ProtoMessage() {}
+
+func (x *Execution_FileErrors) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Execution_FileErrors.ProtoReflect.Descriptor instead.
+func (*Execution_FileErrors) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{0, 5}
+}
+
+func (x *Execution_FileErrors) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Execution_FileErrors) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Execution_FileErrors) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Execution_FileErrors) GetSamples() []string {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+// Counts files to which the same happens.
+type Plan_Part struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many.
+	Files int32 `protobuf:"varint,1,opt,name=files,proto3" json:"files,omitempty"`
+	// Their size in bytes.
+	Bytes int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Paths of the first few.
+	Samples       []string `protobuf:"bytes,3,rep,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Plan_Part) Reset() {
+	*x = Plan_Part{}
+	mi := &file_carillon_v1_execution_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Plan_Part) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Plan_Part) ProtoMessage() {}
+
+func (x *Plan_Part) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_execution_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Plan_Part.ProtoReflect.Descriptor instead.
+func (*Plan_Part) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_execution_proto_rawDescGZIP(), []int{2, 0}
+}
+
+func (x *Plan_Part) GetFiles() int32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *Plan_Part) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Plan_Part) GetSamples() []string {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
 var File_carillon_v1_execution_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\n" +
-	"\x1bcarillon/v1/execution.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x84\v\n" +
+	"\x1bcarillon/v1/execution.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x96\x14\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x1f\n" +
@@ -1309,11 +2605,19 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\x0esigned_log_url\x18\r \x01(\tR\fsignedLogUrl\x121\n" +
 	"\x05tasks\x18\x0e \x03(\v2\x1b.carillon.v1.Execution.TaskR\x05tasks\x129\n" +
 	"\n" +
-	"created_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x1aM\n" +
+	"created_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x121\n" +
+	"\bapproval\x18\x10 \x01(\v2\x15.carillon.v1.ApprovalR\bapproval\x12'\n" +
+	"\x05plans\x18\x11 \x03(\v2\x11.carillon.v1.PlanR\x05plans\x12B\n" +
+	"\vwaiting_for\x18\x12 \x01(\v2!.carillon.v1.Execution.WaitingForR\n" +
+	"waitingFor\x1aM\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\x1a\x84\x03\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x1aG\n" +
+	"\n" +
+	"WaitingFor\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\x1a\xd3\x05\n" +
 	"\x04Task\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x127\n" +
@@ -1322,7 +2626,14 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12;\n" +
 	"\vfinished_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"finishedAt\x122\n" +
-	"\x05error\x18\x06 \x01(\v2\x1c.carillon.v1.Execution.ErrorR\x05error\"o\n" +
+	"\x05error\x18\x06 \x01(\v2\x1c.carillon.v1.Execution.ErrorR\x05error\x12\x18\n" +
+	"\aattempt\x18\a \x01(\x05R\aattempt\x12B\n" +
+	"\x0fnext_attempt_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\rnextAttemptAt\x12;\n" +
+	"\bcounters\x18\t \x01(\v2\x1f.carillon.v1.Execution.CountersR\bcounters\x12=\n" +
+	"\aremotes\x18\n" +
+	" \x03(\v2#.carillon.v1.Execution.RemoteReportR\aremotes\x12B\n" +
+	"\vfile_errors\x18\v \x03(\v2!.carillon.v1.Execution.FileErrorsR\n" +
+	"fileErrors\"\x9f\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\v\n" +
@@ -1331,7 +2642,34 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"\x06FAILED\x10\x04\x12\v\n" +
 	"\aSKIPPED\x10\x05\x12\r\n" +
-	"\tCANCELLED\x10\x06\"J\n" +
+	"\tCANCELLED\x10\x06\x12\x17\n" +
+	"\x13PARTIALLY_SUCCEEDED\x10\a\x12\x15\n" +
+	"\x11AWAITING_APPROVAL\x10\b\x1a\x94\x02\n" +
+	"\bCounters\x12\x14\n" +
+	"\x05found\x18\x01 \x01(\x05R\x05found\x12\x16\n" +
+	"\x06copied\x18\x02 \x01(\x05R\x06copied\x12\x18\n" +
+	"\aupdated\x18\x03 \x01(\x05R\aupdated\x12\x18\n" +
+	"\adeleted\x18\x04 \x01(\x05R\adeleted\x12\x18\n" +
+	"\askipped\x18\x05 \x01(\x05R\askipped\x12\x16\n" +
+	"\x06failed\x18\x06 \x01(\x05R\x06failed\x12\x1c\n" +
+	"\tconflicts\x18\a \x01(\x05R\tconflicts\x12\x14\n" +
+	"\x05bytes\x18\b \x01(\x03R\x05bytes\x12\x1f\n" +
+	"\vtotal_files\x18\t \x01(\x05R\n" +
+	"totalFiles\x12\x1f\n" +
+	"\vtotal_bytes\x18\n" +
+	" \x01(\x03R\n" +
+	"totalBytes\x1a\xd0\x01\n" +
+	"\fRemoteReport\x12\x16\n" +
+	"\x06remote\x18\x01 \x01(\tR\x06remote\x127\n" +
+	"\x05state\x18\x02 \x01(\x0e2!.carillon.v1.Execution.Task.StateR\x05state\x12;\n" +
+	"\bcounters\x18\x03 \x01(\v2\x1f.carillon.v1.Execution.CountersR\bcounters\x122\n" +
+	"\x05error\x18\x04 \x01(\v2\x1c.carillon.v1.Execution.ErrorR\x05error\x1an\n" +
+	"\n" +
+	"FileErrors\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x18\n" +
+	"\asamples\x18\x04 \x03(\tR\asamples\"J\n" +
 	"\aTrigger\x12\x17\n" +
 	"\x13TRIGGER_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bSCHEDULE\x10\x01\x12\n" +
@@ -1351,7 +2689,93 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"\x06FAILED\x10\a\x12\r\n" +
 	"\tCANCELLED\x10\b\x12\x0f\n" +
-	"\vWORKER_LOST\x10\t\"\x94\x01\n" +
+	"\vWORKER_LOST\x10\t\"\xa8\x03\n" +
+	"\bApproval\x121\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x1b.carillon.v1.Approval.StateR\x05state\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12'\n" +
+	"\x05plans\x18\x03 \x03(\v2\x11.carillon.v1.PlanR\x05plans\x12=\n" +
+	"\frequested_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x129\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1d\n" +
+	"\n" +
+	"decided_by\x18\x06 \x01(\tR\tdecidedBy\x129\n" +
+	"\n" +
+	"decided_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\"T\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aPENDING\x10\x01\x12\f\n" +
+	"\bAPPROVED\x10\x02\x12\f\n" +
+	"\bREJECTED\x10\x03\x12\v\n" +
+	"\aEXPIRED\x10\x04\"\x96\x04\n" +
+	"\x04Plan\x12\x12\n" +
+	"\x04task\x18\x01 \x01(\tR\x04task\x12\x16\n" +
+	"\x06remote\x18\x02 \x01(\tR\x06remote\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\x12*\n" +
+	"\x04copy\x18\x04 \x01(\v2\x16.carillon.v1.Plan.PartR\x04copy\x12.\n" +
+	"\x06update\x18\x05 \x01(\v2\x16.carillon.v1.Plan.PartR\x06update\x12.\n" +
+	"\x06delete\x18\x06 \x01(\v2\x16.carillon.v1.Plan.PartR\x06delete\x124\n" +
+	"\tconflicts\x18\a \x01(\v2\x16.carillon.v1.Plan.PartR\tconflicts\x12\x14\n" +
+	"\x05found\x18\b \x01(\x05R\x05found\x12\x1c\n" +
+	"\tunchanged\x18\t \x01(\x05R\tunchanged\x122\n" +
+	"\x05guard\x18\n" +
+	" \x01(\v2\x1c.carillon.v1.Execution.ErrorR\x05guard\x12\x1e\n" +
+	"\n" +
+	"incomplete\x18\v \x01(\bR\n" +
+	"incomplete\x122\n" +
+	"\x05error\x18\f \x01(\v2\x1c.carillon.v1.Execution.ErrorR\x05error\x1aL\n" +
+	"\x04Part\x12\x14\n" +
+	"\x05files\x18\x01 \x01(\x05R\x05files\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x18\n" +
+	"\asamples\x18\x03 \x03(\tR\asamples\"\x81\x04\n" +
+	"\rExecutionFile\x129\n" +
+	"\x06action\x18\x01 \x01(\x0e2!.carillon.v1.ExecutionFile.ActionR\x06action\x126\n" +
+	"\x05state\x18\x02 \x01(\x0e2 .carillon.v1.ExecutionFile.StateR\x05state\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04task\x18\x05 \x01(\tR\x04task\x12\x16\n" +
+	"\x06remote\x18\x06 \x01(\tR\x06remote\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\b \x01(\tR\amessage\x12\x18\n" +
+	"\aattempt\x18\t \x01(\x05R\aattempt\x12.\n" +
+	"\x04time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"P\n" +
+	"\x06Action\x12\x16\n" +
+	"\x12ACTION_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04COPY\x10\x01\x12\n" +
+	"\n" +
+	"\x06UPDATE\x10\x02\x12\n" +
+	"\n" +
+	"\x06DELETE\x10\x03\x12\f\n" +
+	"\bCONFLICT\x10\x04\"[\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04DONE\x10\x01\x12\n" +
+	"\n" +
+	"\x06FAILED\x10\x02\x12\v\n" +
+	"\aSKIPPED\x10\x03\x12\v\n" +
+	"\aPLANNED\x10\x04\x12\v\n" +
+	"\aUNKNOWN\x10\x05\"o\n" +
+	"\x17ApproveExecutionRequest\x12-\n" +
+	"\fexecution_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vexecutionId\x12%\n" +
+	"\x06digest\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x06digest\"i\n" +
+	"\x16RejectExecutionRequest\x12-\n" +
+	"\fexecution_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vexecutionId\x12 \n" +
+	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\"\xc1\x02\n" +
+	"\x19ListExecutionFilesRequest\x12-\n" +
+	"\fexecution_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vexecutionId\x12C\n" +
+	"\x06action\x18\x02 \x01(\x0e2!.carillon.v1.ExecutionFile.ActionB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06action\x12@\n" +
+	"\x05state\x18\x03 \x01(\x0e2 .carillon.v1.ExecutionFile.StateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12)\n" +
+	"\vpath_prefix\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\n" +
+	"pathPrefix\x12$\n" +
+	"\tpage_size\x18\x05 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\"v\n" +
+	"\x1aListExecutionFilesResponse\x120\n" +
+	"\x05files\x18\x01 \x03(\v2\x1a.carillon.v1.ExecutionFileR\x05files\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x94\x01\n" +
 	"\x15ListExecutionsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1f\n" +
 	"\vinstance_id\x18\x02 \x01(\tR\n" +
@@ -1410,13 +2834,16 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\x06cursor\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x06cursor\"g\n" +
 	"\x17WatchExecutionsResponse\x124\n" +
 	"\texecution\x18\x01 \x01(\v2\x16.carillon.v1.ExecutionR\texecution\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor2\xa2\b\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor2\x86\f\n" +
 	"\x10ExecutionService\x12\xcc\x01\n" +
 	"\x0eListExecutions\x12\".carillon.v1.ListExecutionsRequest\x1a#.carillon.v1.ListExecutionsResponse\"q\xaa\xbb\x18\x1f\b\x03\x12\n" +
 	"\b\x03\x12\x06job_id\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02HZ(\x12&/v1/instances/{instance_id}/executions\x12\x1c/v1/jobs/{job_id}/executions\x12\x84\x01\n" +
 	"\x14ListLatestExecutions\x12(.carillon.v1.ListLatestExecutionsRequest\x1a).carillon.v1.ListLatestExecutionsResponse\"\x17\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x01\x12\vinstance_id\x12\x87\x01\n" +
 	"\fGetExecution\x12 .carillon.v1.GetExecutionRequest\x1a\x16.carillon.v1.Execution\"=\xaa\xbb\x18\x14\b\x03\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/executions/{execution_id}\x12\x97\x01\n" +
-	"\x0fCancelExecution\x12#.carillon.v1.CancelExecutionRequest\x1a\x16.carillon.v1.Execution\"G\xaa\xbb\x18\x14\b\x04\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02):\x01*\"$/v1/executions/{execution_id}:cancel\x12\xab\x01\n" +
+	"\x0fCancelExecution\x12#.carillon.v1.CancelExecutionRequest\x1a\x16.carillon.v1.Execution\"G\xaa\xbb\x18\x14\b\x04\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02):\x01*\"$/v1/executions/{execution_id}:cancel\x12\x9a\x01\n" +
+	"\x10ApproveExecution\x12$.carillon.v1.ApproveExecutionRequest\x1a\x16.carillon.v1.Execution\"H\xaa\xbb\x18\x14\b\x04\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/executions/{execution_id}:approve\x12\x97\x01\n" +
+	"\x0fRejectExecution\x12#.carillon.v1.RejectExecutionRequest\x1a\x16.carillon.v1.Execution\"G\xaa\xbb\x18\x14\b\x04\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02):\x01*\"$/v1/executions/{execution_id}:reject\x12\xaa\x01\n" +
+	"\x12ListExecutionFiles\x12&.carillon.v1.ListExecutionFilesRequest\x1a'.carillon.v1.ListExecutionFilesResponse\"C\xaa\xbb\x18\x14\b\x03\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02%\x12#/v1/executions/{execution_id}/files\x12\xab\x01\n" +
 	"\x0fWatchExecutions\x12#.carillon.v1.WatchExecutionsRequest\x1a$.carillon.v1.WatchExecutionsResponse\"K\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02.\x12,/v1/instances/{instance_id}/executions:watch0\x01\x12\x89\x01\n" +
 	"\aTailLog\x12\x1b.carillon.v1.TailLogRequest\x1a\x1c.carillon.v1.TailLogResponse\"A\xaa\xbb\x18\x14\b\x03\x12\x10\b\x04\x12\fexecution_id\x82\xd3\xe4\x93\x02#\x12!/v1/executions/{execution_id}/log0\x01\x12Z\n" +
 	"\vDownloadLog\x12\x1f.carillon.v1.DownloadLogRequest\x1a .carillon.v1.DownloadLogResponse\"\x06\xaa\xbb\x18\x02\b\x010\x01B;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
@@ -1433,69 +2860,117 @@ func file_carillon_v1_execution_proto_rawDescGZIP() []byte {
 	return file_carillon_v1_execution_proto_rawDescData
 }
 
-var file_carillon_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_carillon_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_carillon_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_carillon_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_carillon_v1_execution_proto_goTypes = []any{
 	(Execution_Trigger)(0),               // 0: carillon.v1.Execution.Trigger
 	(Execution_State)(0),                 // 1: carillon.v1.Execution.State
 	(Execution_Task_State)(0),            // 2: carillon.v1.Execution.Task.State
-	(*Execution)(nil),                    // 3: carillon.v1.Execution
-	(*ListExecutionsRequest)(nil),        // 4: carillon.v1.ListExecutionsRequest
-	(*ListExecutionsResponse)(nil),       // 5: carillon.v1.ListExecutionsResponse
-	(*ListLatestExecutionsRequest)(nil),  // 6: carillon.v1.ListLatestExecutionsRequest
-	(*ListLatestExecutionsResponse)(nil), // 7: carillon.v1.ListLatestExecutionsResponse
-	(*GetExecutionRequest)(nil),          // 8: carillon.v1.GetExecutionRequest
-	(*CancelExecutionRequest)(nil),       // 9: carillon.v1.CancelExecutionRequest
-	(*TailLogRequest)(nil),               // 10: carillon.v1.TailLogRequest
-	(*TailLogResponse)(nil),              // 11: carillon.v1.TailLogResponse
-	(*DownloadLogRequest)(nil),           // 12: carillon.v1.DownloadLogRequest
-	(*DownloadLogResponse)(nil),          // 13: carillon.v1.DownloadLogResponse
-	(*WatchExecutionsRequest)(nil),       // 14: carillon.v1.WatchExecutionsRequest
-	(*WatchExecutionsResponse)(nil),      // 15: carillon.v1.WatchExecutionsResponse
-	(*Execution_Error)(nil),              // 16: carillon.v1.Execution.Error
-	(*Execution_Task)(nil),               // 17: carillon.v1.Execution.Task
-	(*timestamppb.Timestamp)(nil),        // 18: google.protobuf.Timestamp
-	(*wrapperspb.BoolValue)(nil),         // 19: google.protobuf.BoolValue
-	(*structpb.Struct)(nil),              // 20: google.protobuf.Struct
+	(Approval_State)(0),                  // 3: carillon.v1.Approval.State
+	(ExecutionFile_Action)(0),            // 4: carillon.v1.ExecutionFile.Action
+	(ExecutionFile_State)(0),             // 5: carillon.v1.ExecutionFile.State
+	(*Execution)(nil),                    // 6: carillon.v1.Execution
+	(*Approval)(nil),                     // 7: carillon.v1.Approval
+	(*Plan)(nil),                         // 8: carillon.v1.Plan
+	(*ExecutionFile)(nil),                // 9: carillon.v1.ExecutionFile
+	(*ApproveExecutionRequest)(nil),      // 10: carillon.v1.ApproveExecutionRequest
+	(*RejectExecutionRequest)(nil),       // 11: carillon.v1.RejectExecutionRequest
+	(*ListExecutionFilesRequest)(nil),    // 12: carillon.v1.ListExecutionFilesRequest
+	(*ListExecutionFilesResponse)(nil),   // 13: carillon.v1.ListExecutionFilesResponse
+	(*ListExecutionsRequest)(nil),        // 14: carillon.v1.ListExecutionsRequest
+	(*ListExecutionsResponse)(nil),       // 15: carillon.v1.ListExecutionsResponse
+	(*ListLatestExecutionsRequest)(nil),  // 16: carillon.v1.ListLatestExecutionsRequest
+	(*ListLatestExecutionsResponse)(nil), // 17: carillon.v1.ListLatestExecutionsResponse
+	(*GetExecutionRequest)(nil),          // 18: carillon.v1.GetExecutionRequest
+	(*CancelExecutionRequest)(nil),       // 19: carillon.v1.CancelExecutionRequest
+	(*TailLogRequest)(nil),               // 20: carillon.v1.TailLogRequest
+	(*TailLogResponse)(nil),              // 21: carillon.v1.TailLogResponse
+	(*DownloadLogRequest)(nil),           // 22: carillon.v1.DownloadLogRequest
+	(*DownloadLogResponse)(nil),          // 23: carillon.v1.DownloadLogResponse
+	(*WatchExecutionsRequest)(nil),       // 24: carillon.v1.WatchExecutionsRequest
+	(*WatchExecutionsResponse)(nil),      // 25: carillon.v1.WatchExecutionsResponse
+	(*Execution_Error)(nil),              // 26: carillon.v1.Execution.Error
+	(*Execution_WaitingFor)(nil),         // 27: carillon.v1.Execution.WaitingFor
+	(*Execution_Task)(nil),               // 28: carillon.v1.Execution.Task
+	(*Execution_Counters)(nil),           // 29: carillon.v1.Execution.Counters
+	(*Execution_RemoteReport)(nil),       // 30: carillon.v1.Execution.RemoteReport
+	(*Execution_FileErrors)(nil),         // 31: carillon.v1.Execution.FileErrors
+	(*Plan_Part)(nil),                    // 32: carillon.v1.Plan.Part
+	(*timestamppb.Timestamp)(nil),        // 33: google.protobuf.Timestamp
+	(*wrapperspb.BoolValue)(nil),         // 34: google.protobuf.BoolValue
+	(*structpb.Struct)(nil),              // 35: google.protobuf.Struct
 }
 var file_carillon_v1_execution_proto_depIdxs = []int32{
 	0,  // 0: carillon.v1.Execution.trigger:type_name -> carillon.v1.Execution.Trigger
-	18, // 1: carillon.v1.Execution.scheduled_for:type_name -> google.protobuf.Timestamp
-	18, // 2: carillon.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
-	18, // 3: carillon.v1.Execution.finished_at:type_name -> google.protobuf.Timestamp
+	33, // 1: carillon.v1.Execution.scheduled_for:type_name -> google.protobuf.Timestamp
+	33, // 2: carillon.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
+	33, // 3: carillon.v1.Execution.finished_at:type_name -> google.protobuf.Timestamp
 	1,  // 4: carillon.v1.Execution.state:type_name -> carillon.v1.Execution.State
-	19, // 5: carillon.v1.Execution.success:type_name -> google.protobuf.BoolValue
-	16, // 6: carillon.v1.Execution.error:type_name -> carillon.v1.Execution.Error
-	17, // 7: carillon.v1.Execution.tasks:type_name -> carillon.v1.Execution.Task
-	18, // 8: carillon.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 9: carillon.v1.ListExecutionsResponse.executions:type_name -> carillon.v1.Execution
-	3,  // 10: carillon.v1.ListLatestExecutionsResponse.executions:type_name -> carillon.v1.Execution
-	18, // 11: carillon.v1.TailLogResponse.time:type_name -> google.protobuf.Timestamp
-	20, // 12: carillon.v1.TailLogResponse.attributes:type_name -> google.protobuf.Struct
-	3,  // 13: carillon.v1.WatchExecutionsResponse.execution:type_name -> carillon.v1.Execution
-	2,  // 14: carillon.v1.Execution.Task.state:type_name -> carillon.v1.Execution.Task.State
-	18, // 15: carillon.v1.Execution.Task.started_at:type_name -> google.protobuf.Timestamp
-	18, // 16: carillon.v1.Execution.Task.finished_at:type_name -> google.protobuf.Timestamp
-	16, // 17: carillon.v1.Execution.Task.error:type_name -> carillon.v1.Execution.Error
-	4,  // 18: carillon.v1.ExecutionService.ListExecutions:input_type -> carillon.v1.ListExecutionsRequest
-	6,  // 19: carillon.v1.ExecutionService.ListLatestExecutions:input_type -> carillon.v1.ListLatestExecutionsRequest
-	8,  // 20: carillon.v1.ExecutionService.GetExecution:input_type -> carillon.v1.GetExecutionRequest
-	9,  // 21: carillon.v1.ExecutionService.CancelExecution:input_type -> carillon.v1.CancelExecutionRequest
-	14, // 22: carillon.v1.ExecutionService.WatchExecutions:input_type -> carillon.v1.WatchExecutionsRequest
-	10, // 23: carillon.v1.ExecutionService.TailLog:input_type -> carillon.v1.TailLogRequest
-	12, // 24: carillon.v1.ExecutionService.DownloadLog:input_type -> carillon.v1.DownloadLogRequest
-	5,  // 25: carillon.v1.ExecutionService.ListExecutions:output_type -> carillon.v1.ListExecutionsResponse
-	7,  // 26: carillon.v1.ExecutionService.ListLatestExecutions:output_type -> carillon.v1.ListLatestExecutionsResponse
-	3,  // 27: carillon.v1.ExecutionService.GetExecution:output_type -> carillon.v1.Execution
-	3,  // 28: carillon.v1.ExecutionService.CancelExecution:output_type -> carillon.v1.Execution
-	15, // 29: carillon.v1.ExecutionService.WatchExecutions:output_type -> carillon.v1.WatchExecutionsResponse
-	11, // 30: carillon.v1.ExecutionService.TailLog:output_type -> carillon.v1.TailLogResponse
-	13, // 31: carillon.v1.ExecutionService.DownloadLog:output_type -> carillon.v1.DownloadLogResponse
-	25, // [25:32] is the sub-list for method output_type
-	18, // [18:25] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	34, // 5: carillon.v1.Execution.success:type_name -> google.protobuf.BoolValue
+	26, // 6: carillon.v1.Execution.error:type_name -> carillon.v1.Execution.Error
+	28, // 7: carillon.v1.Execution.tasks:type_name -> carillon.v1.Execution.Task
+	33, // 8: carillon.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
+	7,  // 9: carillon.v1.Execution.approval:type_name -> carillon.v1.Approval
+	8,  // 10: carillon.v1.Execution.plans:type_name -> carillon.v1.Plan
+	27, // 11: carillon.v1.Execution.waiting_for:type_name -> carillon.v1.Execution.WaitingFor
+	3,  // 12: carillon.v1.Approval.state:type_name -> carillon.v1.Approval.State
+	8,  // 13: carillon.v1.Approval.plans:type_name -> carillon.v1.Plan
+	33, // 14: carillon.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	33, // 15: carillon.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	33, // 16: carillon.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
+	32, // 17: carillon.v1.Plan.copy:type_name -> carillon.v1.Plan.Part
+	32, // 18: carillon.v1.Plan.update:type_name -> carillon.v1.Plan.Part
+	32, // 19: carillon.v1.Plan.delete:type_name -> carillon.v1.Plan.Part
+	32, // 20: carillon.v1.Plan.conflicts:type_name -> carillon.v1.Plan.Part
+	26, // 21: carillon.v1.Plan.guard:type_name -> carillon.v1.Execution.Error
+	26, // 22: carillon.v1.Plan.error:type_name -> carillon.v1.Execution.Error
+	4,  // 23: carillon.v1.ExecutionFile.action:type_name -> carillon.v1.ExecutionFile.Action
+	5,  // 24: carillon.v1.ExecutionFile.state:type_name -> carillon.v1.ExecutionFile.State
+	33, // 25: carillon.v1.ExecutionFile.time:type_name -> google.protobuf.Timestamp
+	4,  // 26: carillon.v1.ListExecutionFilesRequest.action:type_name -> carillon.v1.ExecutionFile.Action
+	5,  // 27: carillon.v1.ListExecutionFilesRequest.state:type_name -> carillon.v1.ExecutionFile.State
+	9,  // 28: carillon.v1.ListExecutionFilesResponse.files:type_name -> carillon.v1.ExecutionFile
+	6,  // 29: carillon.v1.ListExecutionsResponse.executions:type_name -> carillon.v1.Execution
+	6,  // 30: carillon.v1.ListLatestExecutionsResponse.executions:type_name -> carillon.v1.Execution
+	33, // 31: carillon.v1.TailLogResponse.time:type_name -> google.protobuf.Timestamp
+	35, // 32: carillon.v1.TailLogResponse.attributes:type_name -> google.protobuf.Struct
+	6,  // 33: carillon.v1.WatchExecutionsResponse.execution:type_name -> carillon.v1.Execution
+	2,  // 34: carillon.v1.Execution.Task.state:type_name -> carillon.v1.Execution.Task.State
+	33, // 35: carillon.v1.Execution.Task.started_at:type_name -> google.protobuf.Timestamp
+	33, // 36: carillon.v1.Execution.Task.finished_at:type_name -> google.protobuf.Timestamp
+	26, // 37: carillon.v1.Execution.Task.error:type_name -> carillon.v1.Execution.Error
+	33, // 38: carillon.v1.Execution.Task.next_attempt_at:type_name -> google.protobuf.Timestamp
+	29, // 39: carillon.v1.Execution.Task.counters:type_name -> carillon.v1.Execution.Counters
+	30, // 40: carillon.v1.Execution.Task.remotes:type_name -> carillon.v1.Execution.RemoteReport
+	31, // 41: carillon.v1.Execution.Task.file_errors:type_name -> carillon.v1.Execution.FileErrors
+	2,  // 42: carillon.v1.Execution.RemoteReport.state:type_name -> carillon.v1.Execution.Task.State
+	29, // 43: carillon.v1.Execution.RemoteReport.counters:type_name -> carillon.v1.Execution.Counters
+	26, // 44: carillon.v1.Execution.RemoteReport.error:type_name -> carillon.v1.Execution.Error
+	14, // 45: carillon.v1.ExecutionService.ListExecutions:input_type -> carillon.v1.ListExecutionsRequest
+	16, // 46: carillon.v1.ExecutionService.ListLatestExecutions:input_type -> carillon.v1.ListLatestExecutionsRequest
+	18, // 47: carillon.v1.ExecutionService.GetExecution:input_type -> carillon.v1.GetExecutionRequest
+	19, // 48: carillon.v1.ExecutionService.CancelExecution:input_type -> carillon.v1.CancelExecutionRequest
+	10, // 49: carillon.v1.ExecutionService.ApproveExecution:input_type -> carillon.v1.ApproveExecutionRequest
+	11, // 50: carillon.v1.ExecutionService.RejectExecution:input_type -> carillon.v1.RejectExecutionRequest
+	12, // 51: carillon.v1.ExecutionService.ListExecutionFiles:input_type -> carillon.v1.ListExecutionFilesRequest
+	24, // 52: carillon.v1.ExecutionService.WatchExecutions:input_type -> carillon.v1.WatchExecutionsRequest
+	20, // 53: carillon.v1.ExecutionService.TailLog:input_type -> carillon.v1.TailLogRequest
+	22, // 54: carillon.v1.ExecutionService.DownloadLog:input_type -> carillon.v1.DownloadLogRequest
+	15, // 55: carillon.v1.ExecutionService.ListExecutions:output_type -> carillon.v1.ListExecutionsResponse
+	17, // 56: carillon.v1.ExecutionService.ListLatestExecutions:output_type -> carillon.v1.ListLatestExecutionsResponse
+	6,  // 57: carillon.v1.ExecutionService.GetExecution:output_type -> carillon.v1.Execution
+	6,  // 58: carillon.v1.ExecutionService.CancelExecution:output_type -> carillon.v1.Execution
+	6,  // 59: carillon.v1.ExecutionService.ApproveExecution:output_type -> carillon.v1.Execution
+	6,  // 60: carillon.v1.ExecutionService.RejectExecution:output_type -> carillon.v1.Execution
+	13, // 61: carillon.v1.ExecutionService.ListExecutionFiles:output_type -> carillon.v1.ListExecutionFilesResponse
+	25, // 62: carillon.v1.ExecutionService.WatchExecutions:output_type -> carillon.v1.WatchExecutionsResponse
+	21, // 63: carillon.v1.ExecutionService.TailLog:output_type -> carillon.v1.TailLogResponse
+	23, // 64: carillon.v1.ExecutionService.DownloadLog:output_type -> carillon.v1.DownloadLogResponse
+	55, // [55:65] is the sub-list for method output_type
+	45, // [45:55] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_execution_proto_init() }
@@ -1509,8 +2984,8 @@ func file_carillon_v1_execution_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_execution_proto_rawDesc), len(file_carillon_v1_execution_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   15,
+			NumEnums:      6,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,9 @@ const (
 	ExecutionService_ListLatestExecutions_FullMethodName = "/carillon.v1.ExecutionService/ListLatestExecutions"
 	ExecutionService_GetExecution_FullMethodName         = "/carillon.v1.ExecutionService/GetExecution"
 	ExecutionService_CancelExecution_FullMethodName      = "/carillon.v1.ExecutionService/CancelExecution"
+	ExecutionService_ApproveExecution_FullMethodName     = "/carillon.v1.ExecutionService/ApproveExecution"
+	ExecutionService_RejectExecution_FullMethodName      = "/carillon.v1.ExecutionService/RejectExecution"
+	ExecutionService_ListExecutionFiles_FullMethodName   = "/carillon.v1.ExecutionService/ListExecutionFiles"
 	ExecutionService_WatchExecutions_FullMethodName      = "/carillon.v1.ExecutionService/WatchExecutions"
 	ExecutionService_TailLog_FullMethodName              = "/carillon.v1.ExecutionService/TailLog"
 	ExecutionService_DownloadLog_FullMethodName          = "/carillon.v1.ExecutionService/DownloadLog"
@@ -44,6 +47,16 @@ type ExecutionServiceClient interface {
 	// Ends an execution: a waiting one at once, a running one as soon as its
 	// tasks let go. One that has ended is FAILED_PRECONDITION.
 	CancelExecution(ctx context.Context, in *CancelExecutionRequest, opts ...grpc.CallOption) (*Execution, error)
+	// Lets an execution that waits for approval go on with exactly the plan that
+	// the digest stands for. If that plan has changed when it goes on, nothing of
+	// it is done and the execution is FAILED (PLAN_CHANGED).
+	ApproveExecution(ctx context.Context, in *ApproveExecutionRequest, opts ...grpc.CallOption) (*Execution, error)
+	// Ends an execution that waits for approval as FAILED (PLAN_REJECTED).
+	RejectExecution(ctx context.Context, in *RejectExecutionRequest, opts ...grpc.CallOption) (*Execution, error)
+	// Lists what became of single files, oldest record first. Files that were
+	// left as they are have no record: they are counted. A page may hold fewer
+	// records than asked for and still not be the last.
+	ListExecutionFiles(ctx context.Context, in *ListExecutionFilesRequest, opts ...grpc.CallOption) (*ListExecutionFilesResponse, error)
 	// Streams executions of an instance as they change: first those that have not
 	// ended, then every change. With the cursor of the last one that was read, a
 	// stream goes on without a gap; some may come again.
@@ -98,6 +111,36 @@ func (c *executionServiceClient) CancelExecution(ctx context.Context, in *Cancel
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Execution)
 	err := c.cc.Invoke(ctx, ExecutionService_CancelExecution_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) ApproveExecution(ctx context.Context, in *ApproveExecutionRequest, opts ...grpc.CallOption) (*Execution, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Execution)
+	err := c.cc.Invoke(ctx, ExecutionService_ApproveExecution_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) RejectExecution(ctx context.Context, in *RejectExecutionRequest, opts ...grpc.CallOption) (*Execution, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Execution)
+	err := c.cc.Invoke(ctx, ExecutionService_RejectExecution_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) ListExecutionFiles(ctx context.Context, in *ListExecutionFilesRequest, opts ...grpc.CallOption) (*ListExecutionFilesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListExecutionFilesResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_ListExecutionFiles_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +220,16 @@ type ExecutionServiceServer interface {
 	// Ends an execution: a waiting one at once, a running one as soon as its
 	// tasks let go. One that has ended is FAILED_PRECONDITION.
 	CancelExecution(context.Context, *CancelExecutionRequest) (*Execution, error)
+	// Lets an execution that waits for approval go on with exactly the plan that
+	// the digest stands for. If that plan has changed when it goes on, nothing of
+	// it is done and the execution is FAILED (PLAN_CHANGED).
+	ApproveExecution(context.Context, *ApproveExecutionRequest) (*Execution, error)
+	// Ends an execution that waits for approval as FAILED (PLAN_REJECTED).
+	RejectExecution(context.Context, *RejectExecutionRequest) (*Execution, error)
+	// Lists what became of single files, oldest record first. Files that were
+	// left as they are have no record: they are counted. A page may hold fewer
+	// records than asked for and still not be the last.
+	ListExecutionFiles(context.Context, *ListExecutionFilesRequest) (*ListExecutionFilesResponse, error)
 	// Streams executions of an instance as they change: first those that have not
 	// ended, then every change. With the cursor of the last one that was read, a
 	// stream goes on without a gap; some may come again.
@@ -208,6 +261,15 @@ func (UnimplementedExecutionServiceServer) GetExecution(context.Context, *GetExe
 }
 func (UnimplementedExecutionServiceServer) CancelExecution(context.Context, *CancelExecutionRequest) (*Execution, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelExecution not implemented")
+}
+func (UnimplementedExecutionServiceServer) ApproveExecution(context.Context, *ApproveExecutionRequest) (*Execution, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveExecution not implemented")
+}
+func (UnimplementedExecutionServiceServer) RejectExecution(context.Context, *RejectExecutionRequest) (*Execution, error) {
+	return nil, status.Error(codes.Unimplemented, "method RejectExecution not implemented")
+}
+func (UnimplementedExecutionServiceServer) ListExecutionFiles(context.Context, *ListExecutionFilesRequest) (*ListExecutionFilesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListExecutionFiles not implemented")
 }
 func (UnimplementedExecutionServiceServer) WatchExecutions(*WatchExecutionsRequest, grpc.ServerStreamingServer[WatchExecutionsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchExecutions not implemented")
@@ -311,6 +373,60 @@ func _ExecutionService_CancelExecution_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutionService_ApproveExecution_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveExecutionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).ApproveExecution(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_ApproveExecution_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).ApproveExecution(ctx, req.(*ApproveExecutionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_RejectExecution_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RejectExecutionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).RejectExecution(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_RejectExecution_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).RejectExecution(ctx, req.(*RejectExecutionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_ListExecutionFiles_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListExecutionFilesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).ListExecutionFiles(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_ListExecutionFiles_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).ListExecutionFiles(ctx, req.(*ListExecutionFilesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ExecutionService_WatchExecutions_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchExecutionsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -366,6 +482,18 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CancelExecution",
 			Handler:    _ExecutionService_CancelExecution_Handler,
+		},
+		{
+			MethodName: "ApproveExecution",
+			Handler:    _ExecutionService_ApproveExecution_Handler,
+		},
+		{
+			MethodName: "RejectExecution",
+			Handler:    _ExecutionService_RejectExecution_Handler,
+		},
+		{
+			MethodName: "ListExecutionFiles",
+			Handler:    _ExecutionService_ListExecutionFiles_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

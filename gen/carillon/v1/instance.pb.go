@@ -1307,6 +1307,277 @@ func (x *ResumeInstanceRequest) GetInstanceId() string {
 	return ""
 }
 
+// What an instance may use at most. 0 is no limit.
+type QuotaLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many jobs it may have.
+	Jobs *int32 `protobuf:"varint,1,opt,name=jobs,proto3,oneof" json:"jobs,omitempty"`
+	// How many executions may begin in an hour of the clock in UTC, by any
+	// trigger. What is due beyond them is skipped with the reason QUOTA; a run by
+	// hand is refused; a backfill waits for the next hour.
+	ExecutionsPerHour *int32 `protobuf:"varint,2,opt,name=executions_per_hour,json=executionsPerHour,proto3,oneof" json:"executions_per_hour,omitempty"`
+	// How many MiB the logs of its executions may take. Beyond them executions
+	// run on and their lines are left out. The sum is looked at once a minute.
+	LogMebibytes *int32 `protobuf:"varint,3,opt,name=log_mebibytes,json=logMebibytes,proto3,oneof" json:"log_mebibytes,omitempty"`
+	// How many minutes lie between two times of a schedule at least. Jobs that
+	// there are already keep theirs until it is changed.
+	MinIntervalMinutes *int32 `protobuf:"varint,4,opt,name=min_interval_minutes,json=minIntervalMinutes,proto3,oneof" json:"min_interval_minutes,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *QuotaLimits) Reset() {
+	*x = QuotaLimits{}
+	mi := &file_carillon_v1_instance_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuotaLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuotaLimits) ProtoMessage() {}
+
+func (x *QuotaLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_instance_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuotaLimits.ProtoReflect.Descriptor instead.
+func (*QuotaLimits) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_instance_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *QuotaLimits) GetJobs() int32 {
+	if x != nil && x.Jobs != nil {
+		return *x.Jobs
+	}
+	return 0
+}
+
+func (x *QuotaLimits) GetExecutionsPerHour() int32 {
+	if x != nil && x.ExecutionsPerHour != nil {
+		return *x.ExecutionsPerHour
+	}
+	return 0
+}
+
+func (x *QuotaLimits) GetLogMebibytes() int32 {
+	if x != nil && x.LogMebibytes != nil {
+		return *x.LogMebibytes
+	}
+	return 0
+}
+
+func (x *QuotaLimits) GetMinIntervalMinutes() int32 {
+	if x != nil && x.MinIntervalMinutes != nil {
+		return *x.MinIntervalMinutes
+	}
+	return 0
+}
+
+// What an instance may use and uses.
+type Quota struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance.
+	InstanceId string `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	// The limits that hold.
+	Limits *QuotaLimits `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
+	// The limits that the operator gave to this instance; those that are not set
+	// are the server's defaults.
+	OwnLimits *QuotaLimits `protobuf:"bytes,3,opt,name=own_limits,json=ownLimits,proto3" json:"own_limits,omitempty"`
+	// How many jobs it has.
+	Jobs int32 `protobuf:"varint,4,opt,name=jobs,proto3" json:"jobs,omitempty"`
+	// How many executions have begun in this hour; counted only while there is a
+	// limit of them.
+	ExecutionsThisHour int32 `protobuf:"varint,5,opt,name=executions_this_hour,json=executionsThisHour,proto3" json:"executions_this_hour,omitempty"`
+	// How many MiB its logs take, rounded up.
+	LogMebibytes  int32 `protobuf:"varint,6,opt,name=log_mebibytes,json=logMebibytes,proto3" json:"log_mebibytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quota) Reset() {
+	*x = Quota{}
+	mi := &file_carillon_v1_instance_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quota) ProtoMessage() {}
+
+func (x *Quota) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_instance_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quota.ProtoReflect.Descriptor instead.
+func (*Quota) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_instance_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Quota) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *Quota) GetLimits() *QuotaLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Quota) GetOwnLimits() *QuotaLimits {
+	if x != nil {
+		return x.OwnLimits
+	}
+	return nil
+}
+
+func (x *Quota) GetJobs() int32 {
+	if x != nil {
+		return x.Jobs
+	}
+	return 0
+}
+
+func (x *Quota) GetExecutionsThisHour() int32 {
+	if x != nil {
+		return x.ExecutionsThisHour
+	}
+	return 0
+}
+
+func (x *Quota) GetLogMebibytes() int32 {
+	if x != nil {
+		return x.LogMebibytes
+	}
+	return 0
+}
+
+// Asks for an instance's quota.
+type GetQuotaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance.
+	InstanceId    string `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetQuotaRequest) Reset() {
+	*x = GetQuotaRequest{}
+	mi := &file_carillon_v1_instance_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetQuotaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetQuotaRequest) ProtoMessage() {}
+
+func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_instance_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetQuotaRequest.ProtoReflect.Descriptor instead.
+func (*GetQuotaRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_instance_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetQuotaRequest) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+// Asks to replace an instance's limits.
+type SetQuotaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance.
+	InstanceId string `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	// Limits that are not set are the server's defaults.
+	Limits        *QuotaLimits `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetQuotaRequest) Reset() {
+	*x = SetQuotaRequest{}
+	mi := &file_carillon_v1_instance_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetQuotaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetQuotaRequest) ProtoMessage() {}
+
+func (x *SetQuotaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_instance_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetQuotaRequest.ProtoReflect.Descriptor instead.
+func (*SetQuotaRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_instance_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SetQuotaRequest) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *SetQuotaRequest) GetLimits() *QuotaLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 var File_carillon_v1_instance_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_instance_proto_rawDesc = "" +
@@ -1410,14 +1681,43 @@ const file_carillon_v1_instance_proto_rawDesc = "" +
 	"\x15ResumeInstanceRequest\x12+\n" +
 	"\vinstance_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
-	"instanceId2\xef\x0e\n" +
+	"instanceId\"\xb0\x02\n" +
+	"\vQuotaLimits\x12 \n" +
+	"\x04jobs\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00H\x00R\x04jobs\x88\x01\x01\x12<\n" +
+	"\x13executions_per_hour\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00H\x01R\x11executionsPerHour\x88\x01\x01\x121\n" +
+	"\rlog_mebibytes\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00H\x02R\flogMebibytes\x88\x01\x01\x12B\n" +
+	"\x14min_interval_minutes\x18\x04 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8a (\x00H\x03R\x12minIntervalMinutes\x88\x01\x01B\a\n" +
+	"\x05_jobsB\x16\n" +
+	"\x14_executions_per_hourB\x10\n" +
+	"\x0e_log_mebibytesB\x17\n" +
+	"\x15_min_interval_minutes\"\x9c\x02\n" +
+	"\x05Quota\x12$\n" +
+	"\vinstance_id\x18\x01 \x01(\tB\x03\xe0A\x03R\n" +
+	"instanceId\x125\n" +
+	"\x06limits\x18\x02 \x01(\v2\x18.carillon.v1.QuotaLimitsB\x03\xe0A\x03R\x06limits\x12<\n" +
+	"\n" +
+	"own_limits\x18\x03 \x01(\v2\x18.carillon.v1.QuotaLimitsB\x03\xe0A\x03R\townLimits\x12\x17\n" +
+	"\x04jobs\x18\x04 \x01(\x05B\x03\xe0A\x03R\x04jobs\x125\n" +
+	"\x14executions_this_hour\x18\x05 \x01(\x05B\x03\xe0A\x03R\x12executionsThisHour\x12(\n" +
+	"\rlog_mebibytes\x18\x06 \x01(\x05B\x03\xe0A\x03R\flogMebibytes\">\n" +
+	"\x0fGetQuotaRequest\x12+\n" +
+	"\vinstance_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
+	"instanceId\"u\n" +
+	"\x0fSetQuotaRequest\x12+\n" +
+	"\vinstance_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
+	"instanceId\x125\n" +
+	"\x06limits\x18\x02 \x01(\v2\x18.carillon.v1.QuotaLimitsB\x03\xe0A\x02R\x06limits2\xea\x10\n" +
 	"\x0fInstanceService\x12r\n" +
 	"\x0eCreateInstance\x12\".carillon.v1.CreateInstanceRequest\x1a\x15.carillon.v1.Instance\"%\xaa\xbb\x18\x02\b\x05\x82\xd3\xe4\x93\x02\x19:\binstance\"\r/v1/instances\x12\x81\x01\n" +
 	"\vGetInstance\x12\x1f.carillon.v1.GetInstanceRequest\x1a\x15.carillon.v1.Instance\":\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/instances/{instance_id}\x12s\n" +
 	"\rListInstances\x12!.carillon.v1.ListInstancesRequest\x1a\".carillon.v1.ListInstancesResponse\"\x1b\xaa\xbb\x18\x02\b\x02\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/instances\x12\x95\x01\n" +
 	"\x0eDeleteInstance\x12\".carillon.v1.DeleteInstanceRequest\x1a#.carillon.v1.DeleteInstanceResponse\":\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/instances/{instance_id}\x12\x8e\x01\n" +
 	"\rPauseInstance\x12!.carillon.v1.PauseInstanceRequest\x1a\x15.carillon.v1.Instance\"C\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/instances/{instance_id}:pause\x12\x91\x01\n" +
-	"\x0eResumeInstance\x12\".carillon.v1.ResumeInstanceRequest\x1a\x15.carillon.v1.Instance\"D\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/instances/{instance_id}:resume\x12\x9b\x01\n" +
+	"\x0eResumeInstance\x12\".carillon.v1.ResumeInstanceRequest\x1a\x15.carillon.v1.Instance\"D\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/instances/{instance_id}:resume\x12~\n" +
+	"\bGetQuota\x12\x1c.carillon.v1.GetQuotaRequest\x1a\x12.carillon.v1.Quota\"@\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02#\x12!/v1/instances/{instance_id}/quota\x12y\n" +
+	"\bSetQuota\x12\x1c.carillon.v1.SetQuotaRequest\x1a\x12.carillon.v1.Quota\";\xaa\xbb\x18\x02\b\x06\x82\xd3\xe4\x93\x02/:\x06limits\"%/v1/instances/{instance_id}/quota:set\x12\x9b\x01\n" +
 	"\x0eCreateResource\x12\".carillon.v1.CreateResourceRequest\x1a\x15.carillon.v1.Resource\"N\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x021:\bresource\"%/v1/instances/{instance_id}/resources\x12\x81\x01\n" +
 	"\vGetResource\x12\x1f.carillon.v1.GetResourceRequest\x1a\x15.carillon.v1.Resource\":\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/resources/{resource_id}\x12\x9c\x01\n" +
 	"\rListResources\x12!.carillon.v1.ListResourcesRequest\x1a\".carillon.v1.ListResourcesResponse\"D\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02'\x12%/v1/instances/{instance_id}/resources\x12\x95\x01\n" +
@@ -1439,7 +1739,7 @@ func file_carillon_v1_instance_proto_rawDescGZIP() []byte {
 	return file_carillon_v1_instance_proto_rawDescData
 }
 
-var file_carillon_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_carillon_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_carillon_v1_instance_proto_goTypes = []any{
 	(*Instance)(nil),                 // 0: carillon.v1.Instance
 	(*Resource)(nil),                 // 1: carillon.v1.Resource
@@ -1464,54 +1764,65 @@ var file_carillon_v1_instance_proto_goTypes = []any{
 	(*ResetClientSecretRequest)(nil), // 20: carillon.v1.ResetClientSecretRequest
 	(*PauseInstanceRequest)(nil),     // 21: carillon.v1.PauseInstanceRequest
 	(*ResumeInstanceRequest)(nil),    // 22: carillon.v1.ResumeInstanceRequest
-	(*timestamppb.Timestamp)(nil),    // 23: google.protobuf.Timestamp
-	(*Pause)(nil),                    // 24: carillon.v1.Pause
+	(*QuotaLimits)(nil),              // 23: carillon.v1.QuotaLimits
+	(*Quota)(nil),                    // 24: carillon.v1.Quota
+	(*GetQuotaRequest)(nil),          // 25: carillon.v1.GetQuotaRequest
+	(*SetQuotaRequest)(nil),          // 26: carillon.v1.SetQuotaRequest
+	(*timestamppb.Timestamp)(nil),    // 27: google.protobuf.Timestamp
+	(*Pause)(nil),                    // 28: carillon.v1.Pause
 }
 var file_carillon_v1_instance_proto_depIdxs = []int32{
-	23, // 0: carillon.v1.Instance.created_at:type_name -> google.protobuf.Timestamp
-	24, // 1: carillon.v1.Instance.pause:type_name -> carillon.v1.Pause
-	23, // 2: carillon.v1.Resource.created_at:type_name -> google.protobuf.Timestamp
-	23, // 3: carillon.v1.Client.created_at:type_name -> google.protobuf.Timestamp
+	27, // 0: carillon.v1.Instance.created_at:type_name -> google.protobuf.Timestamp
+	28, // 1: carillon.v1.Instance.pause:type_name -> carillon.v1.Pause
+	27, // 2: carillon.v1.Resource.created_at:type_name -> google.protobuf.Timestamp
+	27, // 3: carillon.v1.Client.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 4: carillon.v1.CreateInstanceRequest.instance:type_name -> carillon.v1.Instance
 	0,  // 5: carillon.v1.ListInstancesResponse.instances:type_name -> carillon.v1.Instance
 	1,  // 6: carillon.v1.CreateResourceRequest.resource:type_name -> carillon.v1.Resource
 	1,  // 7: carillon.v1.ListResourcesResponse.resources:type_name -> carillon.v1.Resource
 	2,  // 8: carillon.v1.CreateClientRequest.client:type_name -> carillon.v1.Client
 	2,  // 9: carillon.v1.ListClientsResponse.clients:type_name -> carillon.v1.Client
-	23, // 10: carillon.v1.PauseInstanceRequest.until:type_name -> google.protobuf.Timestamp
-	3,  // 11: carillon.v1.InstanceService.CreateInstance:input_type -> carillon.v1.CreateInstanceRequest
-	4,  // 12: carillon.v1.InstanceService.GetInstance:input_type -> carillon.v1.GetInstanceRequest
-	5,  // 13: carillon.v1.InstanceService.ListInstances:input_type -> carillon.v1.ListInstancesRequest
-	7,  // 14: carillon.v1.InstanceService.DeleteInstance:input_type -> carillon.v1.DeleteInstanceRequest
-	21, // 15: carillon.v1.InstanceService.PauseInstance:input_type -> carillon.v1.PauseInstanceRequest
-	22, // 16: carillon.v1.InstanceService.ResumeInstance:input_type -> carillon.v1.ResumeInstanceRequest
-	9,  // 17: carillon.v1.InstanceService.CreateResource:input_type -> carillon.v1.CreateResourceRequest
-	10, // 18: carillon.v1.InstanceService.GetResource:input_type -> carillon.v1.GetResourceRequest
-	11, // 19: carillon.v1.InstanceService.ListResources:input_type -> carillon.v1.ListResourcesRequest
-	13, // 20: carillon.v1.InstanceService.DeleteResource:input_type -> carillon.v1.DeleteResourceRequest
-	15, // 21: carillon.v1.InstanceService.CreateClient:input_type -> carillon.v1.CreateClientRequest
-	16, // 22: carillon.v1.InstanceService.ListClients:input_type -> carillon.v1.ListClientsRequest
-	18, // 23: carillon.v1.InstanceService.DeleteClient:input_type -> carillon.v1.DeleteClientRequest
-	20, // 24: carillon.v1.InstanceService.ResetClientSecret:input_type -> carillon.v1.ResetClientSecretRequest
-	0,  // 25: carillon.v1.InstanceService.CreateInstance:output_type -> carillon.v1.Instance
-	0,  // 26: carillon.v1.InstanceService.GetInstance:output_type -> carillon.v1.Instance
-	6,  // 27: carillon.v1.InstanceService.ListInstances:output_type -> carillon.v1.ListInstancesResponse
-	8,  // 28: carillon.v1.InstanceService.DeleteInstance:output_type -> carillon.v1.DeleteInstanceResponse
-	0,  // 29: carillon.v1.InstanceService.PauseInstance:output_type -> carillon.v1.Instance
-	0,  // 30: carillon.v1.InstanceService.ResumeInstance:output_type -> carillon.v1.Instance
-	1,  // 31: carillon.v1.InstanceService.CreateResource:output_type -> carillon.v1.Resource
-	1,  // 32: carillon.v1.InstanceService.GetResource:output_type -> carillon.v1.Resource
-	12, // 33: carillon.v1.InstanceService.ListResources:output_type -> carillon.v1.ListResourcesResponse
-	14, // 34: carillon.v1.InstanceService.DeleteResource:output_type -> carillon.v1.DeleteResourceResponse
-	2,  // 35: carillon.v1.InstanceService.CreateClient:output_type -> carillon.v1.Client
-	17, // 36: carillon.v1.InstanceService.ListClients:output_type -> carillon.v1.ListClientsResponse
-	19, // 37: carillon.v1.InstanceService.DeleteClient:output_type -> carillon.v1.DeleteClientResponse
-	2,  // 38: carillon.v1.InstanceService.ResetClientSecret:output_type -> carillon.v1.Client
-	25, // [25:39] is the sub-list for method output_type
-	11, // [11:25] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	27, // 10: carillon.v1.PauseInstanceRequest.until:type_name -> google.protobuf.Timestamp
+	23, // 11: carillon.v1.Quota.limits:type_name -> carillon.v1.QuotaLimits
+	23, // 12: carillon.v1.Quota.own_limits:type_name -> carillon.v1.QuotaLimits
+	23, // 13: carillon.v1.SetQuotaRequest.limits:type_name -> carillon.v1.QuotaLimits
+	3,  // 14: carillon.v1.InstanceService.CreateInstance:input_type -> carillon.v1.CreateInstanceRequest
+	4,  // 15: carillon.v1.InstanceService.GetInstance:input_type -> carillon.v1.GetInstanceRequest
+	5,  // 16: carillon.v1.InstanceService.ListInstances:input_type -> carillon.v1.ListInstancesRequest
+	7,  // 17: carillon.v1.InstanceService.DeleteInstance:input_type -> carillon.v1.DeleteInstanceRequest
+	21, // 18: carillon.v1.InstanceService.PauseInstance:input_type -> carillon.v1.PauseInstanceRequest
+	22, // 19: carillon.v1.InstanceService.ResumeInstance:input_type -> carillon.v1.ResumeInstanceRequest
+	25, // 20: carillon.v1.InstanceService.GetQuota:input_type -> carillon.v1.GetQuotaRequest
+	26, // 21: carillon.v1.InstanceService.SetQuota:input_type -> carillon.v1.SetQuotaRequest
+	9,  // 22: carillon.v1.InstanceService.CreateResource:input_type -> carillon.v1.CreateResourceRequest
+	10, // 23: carillon.v1.InstanceService.GetResource:input_type -> carillon.v1.GetResourceRequest
+	11, // 24: carillon.v1.InstanceService.ListResources:input_type -> carillon.v1.ListResourcesRequest
+	13, // 25: carillon.v1.InstanceService.DeleteResource:input_type -> carillon.v1.DeleteResourceRequest
+	15, // 26: carillon.v1.InstanceService.CreateClient:input_type -> carillon.v1.CreateClientRequest
+	16, // 27: carillon.v1.InstanceService.ListClients:input_type -> carillon.v1.ListClientsRequest
+	18, // 28: carillon.v1.InstanceService.DeleteClient:input_type -> carillon.v1.DeleteClientRequest
+	20, // 29: carillon.v1.InstanceService.ResetClientSecret:input_type -> carillon.v1.ResetClientSecretRequest
+	0,  // 30: carillon.v1.InstanceService.CreateInstance:output_type -> carillon.v1.Instance
+	0,  // 31: carillon.v1.InstanceService.GetInstance:output_type -> carillon.v1.Instance
+	6,  // 32: carillon.v1.InstanceService.ListInstances:output_type -> carillon.v1.ListInstancesResponse
+	8,  // 33: carillon.v1.InstanceService.DeleteInstance:output_type -> carillon.v1.DeleteInstanceResponse
+	0,  // 34: carillon.v1.InstanceService.PauseInstance:output_type -> carillon.v1.Instance
+	0,  // 35: carillon.v1.InstanceService.ResumeInstance:output_type -> carillon.v1.Instance
+	24, // 36: carillon.v1.InstanceService.GetQuota:output_type -> carillon.v1.Quota
+	24, // 37: carillon.v1.InstanceService.SetQuota:output_type -> carillon.v1.Quota
+	1,  // 38: carillon.v1.InstanceService.CreateResource:output_type -> carillon.v1.Resource
+	1,  // 39: carillon.v1.InstanceService.GetResource:output_type -> carillon.v1.Resource
+	12, // 40: carillon.v1.InstanceService.ListResources:output_type -> carillon.v1.ListResourcesResponse
+	14, // 41: carillon.v1.InstanceService.DeleteResource:output_type -> carillon.v1.DeleteResourceResponse
+	2,  // 42: carillon.v1.InstanceService.CreateClient:output_type -> carillon.v1.Client
+	17, // 43: carillon.v1.InstanceService.ListClients:output_type -> carillon.v1.ListClientsResponse
+	19, // 44: carillon.v1.InstanceService.DeleteClient:output_type -> carillon.v1.DeleteClientResponse
+	2,  // 45: carillon.v1.InstanceService.ResetClientSecret:output_type -> carillon.v1.Client
+	30, // [30:46] is the sub-list for method output_type
+	14, // [14:30] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_instance_proto_init() }
@@ -1522,13 +1833,14 @@ func file_carillon_v1_instance_proto_init() {
 	file_carillon_v1_access_proto_init()
 	file_carillon_v1_job_proto_init()
 	file_carillon_v1_instance_proto_msgTypes[2].OneofWrappers = []any{}
+	file_carillon_v1_instance_proto_msgTypes[23].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_instance_proto_rawDesc), len(file_carillon_v1_instance_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,8 @@ const (
 	InstanceService_DeleteInstance_FullMethodName    = "/carillon.v1.InstanceService/DeleteInstance"
 	InstanceService_PauseInstance_FullMethodName     = "/carillon.v1.InstanceService/PauseInstance"
 	InstanceService_ResumeInstance_FullMethodName    = "/carillon.v1.InstanceService/ResumeInstance"
+	InstanceService_GetQuota_FullMethodName          = "/carillon.v1.InstanceService/GetQuota"
+	InstanceService_SetQuota_FullMethodName          = "/carillon.v1.InstanceService/SetQuota"
 	InstanceService_CreateResource_FullMethodName    = "/carillon.v1.InstanceService/CreateResource"
 	InstanceService_GetResource_FullMethodName       = "/carillon.v1.InstanceService/GetResource"
 	InstanceService_ListResources_FullMethodName     = "/carillon.v1.InstanceService/ListResources"
@@ -58,6 +60,11 @@ type InstanceServiceClient interface {
 	// Lets the jobs of an instance run again from their next times; nothing is
 	// made up.
 	ResumeInstance(ctx context.Context, in *ResumeInstanceRequest, opts ...grpc.CallOption) (*Instance, error)
+	// Answers what an instance may use at most and what it uses.
+	GetQuota(ctx context.Context, in *GetQuotaRequest, opts ...grpc.CallOption) (*Quota, error)
+	// Replaces what an instance may use at most. What it has already stays; the
+	// limits hold for what is made from now on, on every replica within seconds.
+	SetQuota(ctx context.Context, in *SetQuotaRequest, opts ...grpc.CallOption) (*Quota, error)
 	// Makes a resource in an instance.
 	CreateResource(ctx context.Context, in *CreateResourceRequest, opts ...grpc.CallOption) (*Resource, error)
 	// Answers one resource.
@@ -139,6 +146,26 @@ func (c *instanceServiceClient) ResumeInstance(ctx context.Context, in *ResumeIn
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Instance)
 	err := c.cc.Invoke(ctx, InstanceService_ResumeInstance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *instanceServiceClient) GetQuota(ctx context.Context, in *GetQuotaRequest, opts ...grpc.CallOption) (*Quota, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Quota)
+	err := c.cc.Invoke(ctx, InstanceService_GetQuota_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *instanceServiceClient) SetQuota(ctx context.Context, in *SetQuotaRequest, opts ...grpc.CallOption) (*Quota, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Quota)
+	err := c.cc.Invoke(ctx, InstanceService_SetQuota_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -248,6 +275,11 @@ type InstanceServiceServer interface {
 	// Lets the jobs of an instance run again from their next times; nothing is
 	// made up.
 	ResumeInstance(context.Context, *ResumeInstanceRequest) (*Instance, error)
+	// Answers what an instance may use at most and what it uses.
+	GetQuota(context.Context, *GetQuotaRequest) (*Quota, error)
+	// Replaces what an instance may use at most. What it has already stays; the
+	// limits hold for what is made from now on, on every replica within seconds.
+	SetQuota(context.Context, *SetQuotaRequest) (*Quota, error)
 	// Makes a resource in an instance.
 	CreateResource(context.Context, *CreateResourceRequest) (*Resource, error)
 	// Answers one resource.
@@ -292,6 +324,12 @@ func (UnimplementedInstanceServiceServer) PauseInstance(context.Context, *PauseI
 }
 func (UnimplementedInstanceServiceServer) ResumeInstance(context.Context, *ResumeInstanceRequest) (*Instance, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResumeInstance not implemented")
+}
+func (UnimplementedInstanceServiceServer) GetQuota(context.Context, *GetQuotaRequest) (*Quota, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetQuota not implemented")
+}
+func (UnimplementedInstanceServiceServer) SetQuota(context.Context, *SetQuotaRequest) (*Quota, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetQuota not implemented")
 }
 func (UnimplementedInstanceServiceServer) CreateResource(context.Context, *CreateResourceRequest) (*Resource, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateResource not implemented")
@@ -442,6 +480,42 @@ func _InstanceService_ResumeInstance_Handler(srv interface{}, ctx context.Contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(InstanceServiceServer).ResumeInstance(ctx, req.(*ResumeInstanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InstanceService_GetQuota_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetQuotaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstanceServiceServer).GetQuota(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InstanceService_GetQuota_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstanceServiceServer).GetQuota(ctx, req.(*GetQuotaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InstanceService_SetQuota_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetQuotaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstanceServiceServer).SetQuota(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InstanceService_SetQuota_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstanceServiceServer).SetQuota(ctx, req.(*SetQuotaRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -620,6 +694,14 @@ var InstanceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResumeInstance",
 			Handler:    _InstanceService_ResumeInstance_Handler,
+		},
+		{
+			MethodName: "GetQuota",
+			Handler:    _InstanceService_GetQuota_Handler,
+		},
+		{
+			MethodName: "SetQuota",
+			Handler:    _InstanceService_SetQuota_Handler,
 		},
 		{
 			MethodName: "CreateResource",

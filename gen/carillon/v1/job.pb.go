@@ -508,7 +508,11 @@ type Job struct {
 	Priority int32 `protobuf:"varint,32,opt,name=priority,proto3" json:"priority,omitempty"`
 	// Why and since when it is paused; null while it is not. An instance that is
 	// paused pauses its jobs.
-	Pause         *Pause `protobuf:"bytes,33,opt,name=pause,proto3" json:"pause,omitempty"`
+	Pause *Pause `protobuf:"bytes,33,opt,name=pause,proto3" json:"pause,omitempty"`
+	// The program that manages the definition, such as "carillon apply"; empty for
+	// none. Jobs that have one manager differ in their names within an instance:
+	// a second one of the same name is FAILED_PRECONDITION, MANAGED_NAME_TAKEN.
+	ManagedBy     string `protobuf:"bytes,34,opt,name=managed_by,json=managedBy,proto3" json:"managed_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -772,6 +776,13 @@ func (x *Job) GetPause() *Pause {
 		return x.Pause
 	}
 	return nil
+}
+
+func (x *Job) GetManagedBy() string {
+	if x != nil {
+		return x.ManagedBy
+	}
+	return ""
 }
 
 // What a fixed-time cron job does when the clock is changed. Every other
@@ -1045,8 +1056,8 @@ type Occurrence struct {
 	ScheduledFor *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=scheduled_for,json=scheduledFor,proto3" json:"scheduled_for,omitempty"`
 	// What became of it.
 	Outcome Occurrence_Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=carillon.v1.Occurrence_Outcome" json:"outcome,omitempty"`
-	// Why it was skipped: OVERLAP, MISSED, PAUSED, EXCLUDED, SKIPPED_BY_CALLER,
-	// SUPERSEDED, QUOTA. Empty otherwise.
+	// Why it was skipped: OVERLAP, REMOTE_BUSY, MISSED, PAUSED, EXCLUDED,
+	// SKIPPED_BY_CALLER, SUPERSEDED, QUOTA. Empty otherwise.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The execution that it started, or that blocked it.
 	ExecutionId string `protobuf:"bytes,4,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
@@ -1143,7 +1154,7 @@ var File_carillon_v1_job_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x15carillon/v1/job.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xff\x12\n" +
+	"\x15carillon/v1/job.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xa7\x13\n" +
 	"\x03Job\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x03R\x02id\x12$\n" +
 	"\vinstance_id\x18\x02 \x01(\tB\x03\xe0A\x05R\n" +
@@ -1185,7 +1196,9 @@ const file_carillon_v1_job_proto_rawDesc = "" +
 	"\x14pause_after_failures\x18\x1f \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x12pauseAfterFailures\x12.\n" +
 	"\bpriority\x18  \x01(\x05B\x12\xbaH\x0f\x1a\r\x18d(\x9c\xff\xff\xff\xff\xff\xff\xff\xff\x01R\bpriority\x12-\n" +
-	"\x05pause\x18! \x01(\v2\x12.carillon.v1.PauseB\x03\xe0A\x03R\x05pause\x1a9\n" +
+	"\x05pause\x18! \x01(\v2\x12.carillon.v1.PauseB\x03\xe0A\x03R\x05pause\x12&\n" +
+	"\n" +
+	"managed_by\x18\" \x01(\tB\a\xbaH\x04r\x02\x18?R\tmanagedBy\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"_\n" +

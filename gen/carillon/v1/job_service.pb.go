@@ -81,7 +81,7 @@ func (x Backfill_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Backfill_State.Descriptor instead.
 func (Backfill_State) EnumDescriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{22, 0}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{24, 0}
 }
 
 // Asks for a new job.
@@ -616,6 +616,9 @@ type RunJobRequest struct {
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Instead of the job's own policy, for this execution.
 	OverlapPolicy Job_OverlapPolicy `protobuf:"varint,3,opt,name=overlap_policy,json=overlapPolicy,proto3,enum=carillon.v1.Job_OverlapPolicy" json:"overlap_policy,omitempty"`
+	// Records and runs nothing: answers an execution without an id whose plans
+	// tell what it would do, as PlanJob does.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -671,6 +674,114 @@ func (x *RunJobRequest) GetOverlapPolicy() Job_OverlapPolicy {
 	return Job_OVERLAP_POLICY_UNSPECIFIED
 }
 
+func (x *RunJobRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// Asks what a job would do.
+type PlanJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job.
+	JobId         string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanJobRequest) Reset() {
+	*x = PlanJobRequest{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanJobRequest) ProtoMessage() {}
+
+func (x *PlanJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanJobRequest.ProtoReflect.Descriptor instead.
+func (*PlanJobRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PlanJobRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+// What a job would do.
+type PlanJobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By task and destination, in the order of the workflow.
+	Plans []*Plan `protobuf:"bytes,1,rep,name=plans,proto3" json:"plans,omitempty"`
+	// Tasks that can't tell what they would do, such as an http.request.
+	UnplannedTasks []string `protobuf:"bytes,2,rep,name=unplanned_tasks,json=unplannedTasks,proto3" json:"unplanned_tasks,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PlanJobResponse) Reset() {
+	*x = PlanJobResponse{}
+	mi := &file_carillon_v1_job_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanJobResponse) ProtoMessage() {}
+
+func (x *PlanJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_job_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanJobResponse.ProtoReflect.Descriptor instead.
+func (*PlanJobResponse) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PlanJobResponse) GetPlans() []*Plan {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
+func (x *PlanJobResponse) GetUnplannedTasks() []string {
+	if x != nil {
+		return x.UnplannedTasks
+	}
+	return nil
+}
+
 // Asks when a schedule would run.
 type PreviewScheduleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -709,7 +820,7 @@ type PreviewScheduleRequest struct {
 
 func (x *PreviewScheduleRequest) Reset() {
 	*x = PreviewScheduleRequest{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[10]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +832,7 @@ func (x *PreviewScheduleRequest) String() string {
 func (*PreviewScheduleRequest) ProtoMessage() {}
 
 func (x *PreviewScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[10]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +845,7 @@ func (x *PreviewScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewScheduleRequest.ProtoReflect.Descriptor instead.
 func (*PreviewScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{10}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PreviewScheduleRequest) GetFrequencyType() Job_FrequencyType {
@@ -852,7 +963,7 @@ type PreviewedOccurrence struct {
 
 func (x *PreviewedOccurrence) Reset() {
 	*x = PreviewedOccurrence{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[11]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +975,7 @@ func (x *PreviewedOccurrence) String() string {
 func (*PreviewedOccurrence) ProtoMessage() {}
 
 func (x *PreviewedOccurrence) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[11]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +988,7 @@ func (x *PreviewedOccurrence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewedOccurrence.ProtoReflect.Descriptor instead.
 func (*PreviewedOccurrence) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{11}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PreviewedOccurrence) GetScheduledFor() *timestamppb.Timestamp {
@@ -923,7 +1034,7 @@ type PreviewScheduleResponse struct {
 
 func (x *PreviewScheduleResponse) Reset() {
 	*x = PreviewScheduleResponse{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[12]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1046,7 @@ func (x *PreviewScheduleResponse) String() string {
 func (*PreviewScheduleResponse) ProtoMessage() {}
 
 func (x *PreviewScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[12]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1059,7 @@ func (x *PreviewScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewScheduleResponse.ProtoReflect.Descriptor instead.
 func (*PreviewScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{12}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PreviewScheduleResponse) GetTimes() []*timestamppb.Timestamp {
@@ -991,7 +1102,7 @@ type ListOccurrencesRequest struct {
 
 func (x *ListOccurrencesRequest) Reset() {
 	*x = ListOccurrencesRequest{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[13]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1114,7 @@ func (x *ListOccurrencesRequest) String() string {
 func (*ListOccurrencesRequest) ProtoMessage() {}
 
 func (x *ListOccurrencesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[13]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1127,7 @@ func (x *ListOccurrencesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOccurrencesRequest.ProtoReflect.Descriptor instead.
 func (*ListOccurrencesRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{13}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListOccurrencesRequest) GetJobId() string {
@@ -1067,7 +1178,7 @@ type ListOccurrencesResponse struct {
 
 func (x *ListOccurrencesResponse) Reset() {
 	*x = ListOccurrencesResponse{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[14]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1190,7 @@ func (x *ListOccurrencesResponse) String() string {
 func (*ListOccurrencesResponse) ProtoMessage() {}
 
 func (x *ListOccurrencesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[14]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1203,7 @@ func (x *ListOccurrencesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOccurrencesResponse.ProtoReflect.Descriptor instead.
 func (*ListOccurrencesResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{14}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListOccurrencesResponse) GetOccurrences() []*Occurrence {
@@ -1122,7 +1233,7 @@ type SkipOccurrenceRequest struct {
 
 func (x *SkipOccurrenceRequest) Reset() {
 	*x = SkipOccurrenceRequest{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[15]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1245,7 @@ func (x *SkipOccurrenceRequest) String() string {
 func (*SkipOccurrenceRequest) ProtoMessage() {}
 
 func (x *SkipOccurrenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[15]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1258,7 @@ func (x *SkipOccurrenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipOccurrenceRequest.ProtoReflect.Descriptor instead.
 func (*SkipOccurrenceRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{15}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SkipOccurrenceRequest) GetJobId() string {
@@ -1179,7 +1290,7 @@ type MoveOccurrenceRequest struct {
 
 func (x *MoveOccurrenceRequest) Reset() {
 	*x = MoveOccurrenceRequest{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[16]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1302,7 @@ func (x *MoveOccurrenceRequest) String() string {
 func (*MoveOccurrenceRequest) ProtoMessage() {}
 
 func (x *MoveOccurrenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[16]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1315,7 @@ func (x *MoveOccurrenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveOccurrenceRequest.ProtoReflect.Descriptor instead.
 func (*MoveOccurrenceRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{16}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MoveOccurrenceRequest) GetJobId() string {
@@ -1241,7 +1352,7 @@ type RestoreOccurrenceRequest struct {
 
 func (x *RestoreOccurrenceRequest) Reset() {
 	*x = RestoreOccurrenceRequest{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[17]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1364,7 @@ func (x *RestoreOccurrenceRequest) String() string {
 func (*RestoreOccurrenceRequest) ProtoMessage() {}
 
 func (x *RestoreOccurrenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[17]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1377,7 @@ func (x *RestoreOccurrenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreOccurrenceRequest.ProtoReflect.Descriptor instead.
 func (*RestoreOccurrenceRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{17}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RestoreOccurrenceRequest) GetJobId() string {
@@ -1298,7 +1409,7 @@ type ExplainJobRequest struct {
 
 func (x *ExplainJobRequest) Reset() {
 	*x = ExplainJobRequest{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[18]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1421,7 @@ func (x *ExplainJobRequest) String() string {
 func (*ExplainJobRequest) ProtoMessage() {}
 
 func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[18]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1434,7 @@ func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
 func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{18}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ExplainJobRequest) GetJobId() string {
@@ -1360,7 +1471,7 @@ type ExplainJobResponse struct {
 
 func (x *ExplainJobResponse) Reset() {
 	*x = ExplainJobResponse{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[19]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1483,7 @@ func (x *ExplainJobResponse) String() string {
 func (*ExplainJobResponse) ProtoMessage() {}
 
 func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[19]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1496,7 @@ func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobResponse.ProtoReflect.Descriptor instead.
 func (*ExplainJobResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{19}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExplainJobResponse) GetSummary() string {
@@ -1417,7 +1528,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[20]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1540,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[20]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1553,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{20}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Explanation) GetScheduledFor() *timestamppb.Timestamp {
@@ -1492,7 +1603,7 @@ type BackfillJobRequest struct {
 
 func (x *BackfillJobRequest) Reset() {
 	*x = BackfillJobRequest{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[21]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1615,7 @@ func (x *BackfillJobRequest) String() string {
 func (*BackfillJobRequest) ProtoMessage() {}
 
 func (x *BackfillJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[21]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1628,7 @@ func (x *BackfillJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackfillJobRequest.ProtoReflect.Descriptor instead.
 func (*BackfillJobRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{21}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BackfillJobRequest) GetJobId() string {
@@ -1602,7 +1713,7 @@ type Backfill struct {
 
 func (x *Backfill) Reset() {
 	*x = Backfill{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[22]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1725,7 @@ func (x *Backfill) String() string {
 func (*Backfill) ProtoMessage() {}
 
 func (x *Backfill) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[22]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1738,7 @@ func (x *Backfill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backfill.ProtoReflect.Descriptor instead.
 func (*Backfill) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{22}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Backfill) GetId() string {
@@ -1725,7 +1836,7 @@ type GetBackfillRequest struct {
 
 func (x *GetBackfillRequest) Reset() {
 	*x = GetBackfillRequest{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[23]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +1848,7 @@ func (x *GetBackfillRequest) String() string {
 func (*GetBackfillRequest) ProtoMessage() {}
 
 func (x *GetBackfillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[23]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +1861,7 @@ func (x *GetBackfillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBackfillRequest.ProtoReflect.Descriptor instead.
 func (*GetBackfillRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{23}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetBackfillRequest) GetBackfillId() string {
@@ -1771,7 +1882,7 @@ type CancelBackfillRequest struct {
 
 func (x *CancelBackfillRequest) Reset() {
 	*x = CancelBackfillRequest{}
-	mi := &file_carillon_v1_job_service_proto_msgTypes[24]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +1894,7 @@ func (x *CancelBackfillRequest) String() string {
 func (*CancelBackfillRequest) ProtoMessage() {}
 
 func (x *CancelBackfillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_job_service_proto_msgTypes[24]
+	mi := &file_carillon_v1_job_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +1907,7 @@ func (x *CancelBackfillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelBackfillRequest.ProtoReflect.Descriptor instead.
 func (*CancelBackfillRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{24}
+	return file_carillon_v1_job_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CancelBackfillRequest) GetBackfillId() string {
@@ -1851,13 +1962,20 @@ const file_carillon_v1_job_service_proto_rawDesc = "" +
 	"\x10ResumeJobRequest\x12!\n" +
 	"\x06job_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\"\xac\x01\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\"\xd1\x01\n" +
 	"\rRunJobRequest\x12!\n" +
 	"\x06job_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\x12'\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12O\n" +
-	"\x0eoverlap_policy\x18\x03 \x01(\x0e2\x1e.carillon.v1.Job.OverlapPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\roverlapPolicy\"\xcd\a\n" +
+	"\x0eoverlap_policy\x18\x03 \x01(\x0e2\x1e.carillon.v1.Job.OverlapPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\roverlapPolicy\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"3\n" +
+	"\x0ePlanJobRequest\x12!\n" +
+	"\x06job_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x05jobId\"c\n" +
+	"\x0fPlanJobResponse\x12'\n" +
+	"\x05plans\x18\x01 \x03(\v2\x11.carillon.v1.PlanR\x05plans\x12'\n" +
+	"\x0funplanned_tasks\x18\x02 \x03(\tR\x0eunplannedTasks\"\xcd\a\n" +
 	"\x16PreviewScheduleRequest\x12R\n" +
 	"\x0efrequency_type\x18\x01 \x01(\x0e2\x1e.carillon.v1.Job.FrequencyTypeB\v\xe0A\x02\xbaH\x05\x82\x01\x02\x10\x01R\rfrequencyType\x12E\n" +
 	"\x0fcron_expression\x18\x02 \x01(\v2\x1c.google.protobuf.StringValueR\x0ecronExpression\x12F\n" +
@@ -1961,7 +2079,7 @@ const file_carillon_v1_job_service_proto_rawDesc = "" +
 	"\x15CancelBackfillRequest\x12+\n" +
 	"\vbackfill_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
-	"backfillId2\xbe\x11\n" +
+	"backfillId2\xb9\x12\n" +
 	"\n" +
 	"JobService\x12\x82\x01\n" +
 	"\tCreateJob\x12\x1d.carillon.v1.CreateJobRequest\x1a\x10.carillon.v1.Job\"D\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x01\x12\vinstance_id\x82\xd3\xe4\x93\x02':\x03job\" /v1/instances/{instance_id}/jobs\x12\x88\x01\n" +
@@ -1978,7 +2096,9 @@ const file_carillon_v1_job_service_proto_rawDesc = "" +
 	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/jobs/{job_id}:resume\x12p\n" +
 	"\x06RunJob\x12\x1a.carillon.v1.RunJobRequest\x1a\x16.carillon.v1.Execution\"2\xaa\xbb\x18\x0e\b\x04\x12\n" +
 	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/jobs/{job_id}:run\x12\x84\x01\n" +
-	"\x0fPreviewSchedule\x12#.carillon.v1.PreviewScheduleRequest\x1a$.carillon.v1.PreviewScheduleResponse\"&\xaa\xbb\x18\x02\b\x02\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/schedules:preview\x12\x95\x01\n" +
+	"\x0fPreviewSchedule\x12#.carillon.v1.PreviewScheduleRequest\x1a$.carillon.v1.PreviewScheduleResponse\"&\xaa\xbb\x18\x02\b\x02\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/schedules:preview\x12y\n" +
+	"\aPlanJob\x12\x1b.carillon.v1.PlanJobRequest\x1a\x1c.carillon.v1.PlanJobResponse\"3\xaa\xbb\x18\x0e\b\x04\x12\n" +
+	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/jobs/{job_id}:plan\x12\x95\x01\n" +
 	"\x0fListOccurrences\x12#.carillon.v1.ListOccurrencesRequest\x1a$.carillon.v1.ListOccurrencesResponse\"7\xaa\xbb\x18\x0e\b\x03\x12\n" +
 	"\b\x03\x12\x06job_id\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/jobs/{job_id}/occurrences\x12\x8e\x01\n" +
 	"\x0eSkipOccurrence\x12\".carillon.v1.SkipOccurrenceRequest\x1a\x17.carillon.v1.Occurrence\"?\xaa\xbb\x18\x0e\b\x04\x12\n" +
@@ -2008,7 +2128,7 @@ func file_carillon_v1_job_service_proto_rawDescGZIP() []byte {
 }
 
 var file_carillon_v1_job_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_carillon_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_carillon_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_carillon_v1_job_service_proto_goTypes = []any{
 	(Backfill_State)(0),               // 0: carillon.v1.Backfill.State
 	(*CreateJobRequest)(nil),          // 1: carillon.v1.CreateJobRequest
@@ -2021,119 +2141,125 @@ var file_carillon_v1_job_service_proto_goTypes = []any{
 	(*PauseJobRequest)(nil),           // 8: carillon.v1.PauseJobRequest
 	(*ResumeJobRequest)(nil),          // 9: carillon.v1.ResumeJobRequest
 	(*RunJobRequest)(nil),             // 10: carillon.v1.RunJobRequest
-	(*PreviewScheduleRequest)(nil),    // 11: carillon.v1.PreviewScheduleRequest
-	(*PreviewedOccurrence)(nil),       // 12: carillon.v1.PreviewedOccurrence
-	(*PreviewScheduleResponse)(nil),   // 13: carillon.v1.PreviewScheduleResponse
-	(*ListOccurrencesRequest)(nil),    // 14: carillon.v1.ListOccurrencesRequest
-	(*ListOccurrencesResponse)(nil),   // 15: carillon.v1.ListOccurrencesResponse
-	(*SkipOccurrenceRequest)(nil),     // 16: carillon.v1.SkipOccurrenceRequest
-	(*MoveOccurrenceRequest)(nil),     // 17: carillon.v1.MoveOccurrenceRequest
-	(*RestoreOccurrenceRequest)(nil),  // 18: carillon.v1.RestoreOccurrenceRequest
-	(*ExplainJobRequest)(nil),         // 19: carillon.v1.ExplainJobRequest
-	(*ExplainJobResponse)(nil),        // 20: carillon.v1.ExplainJobResponse
-	(*Explanation)(nil),               // 21: carillon.v1.Explanation
-	(*BackfillJobRequest)(nil),        // 22: carillon.v1.BackfillJobRequest
-	(*Backfill)(nil),                  // 23: carillon.v1.Backfill
-	(*GetBackfillRequest)(nil),        // 24: carillon.v1.GetBackfillRequest
-	(*CancelBackfillRequest)(nil),     // 25: carillon.v1.CancelBackfillRequest
-	(*Job)(nil),                       // 26: carillon.v1.Job
-	(*fieldmaskpb.FieldMask)(nil),     // 27: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil),     // 28: google.protobuf.Timestamp
-	(Job_OverlapPolicy)(0),            // 29: carillon.v1.Job.OverlapPolicy
-	(Job_FrequencyType)(0),            // 30: carillon.v1.Job.FrequencyType
-	(*wrapperspb.StringValue)(nil),    // 31: google.protobuf.StringValue
-	(*wrapperspb.Int32Value)(nil),     // 32: google.protobuf.Int32Value
-	(DaylightSaving_GapPolicy)(0),     // 33: carillon.v1.DaylightSaving.GapPolicy
-	(DaylightSaving_OverlapPolicy)(0), // 34: carillon.v1.DaylightSaving.OverlapPolicy
-	(*durationpb.Duration)(nil),       // 35: google.protobuf.Duration
-	(Occurrence_Outcome)(0),           // 36: carillon.v1.Occurrence.Outcome
-	(*Warning)(nil),                   // 37: carillon.v1.Warning
-	(*Occurrence)(nil),                // 38: carillon.v1.Occurrence
-	(*Execution)(nil),                 // 39: carillon.v1.Execution
+	(*PlanJobRequest)(nil),            // 11: carillon.v1.PlanJobRequest
+	(*PlanJobResponse)(nil),           // 12: carillon.v1.PlanJobResponse
+	(*PreviewScheduleRequest)(nil),    // 13: carillon.v1.PreviewScheduleRequest
+	(*PreviewedOccurrence)(nil),       // 14: carillon.v1.PreviewedOccurrence
+	(*PreviewScheduleResponse)(nil),   // 15: carillon.v1.PreviewScheduleResponse
+	(*ListOccurrencesRequest)(nil),    // 16: carillon.v1.ListOccurrencesRequest
+	(*ListOccurrencesResponse)(nil),   // 17: carillon.v1.ListOccurrencesResponse
+	(*SkipOccurrenceRequest)(nil),     // 18: carillon.v1.SkipOccurrenceRequest
+	(*MoveOccurrenceRequest)(nil),     // 19: carillon.v1.MoveOccurrenceRequest
+	(*RestoreOccurrenceRequest)(nil),  // 20: carillon.v1.RestoreOccurrenceRequest
+	(*ExplainJobRequest)(nil),         // 21: carillon.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),        // 22: carillon.v1.ExplainJobResponse
+	(*Explanation)(nil),               // 23: carillon.v1.Explanation
+	(*BackfillJobRequest)(nil),        // 24: carillon.v1.BackfillJobRequest
+	(*Backfill)(nil),                  // 25: carillon.v1.Backfill
+	(*GetBackfillRequest)(nil),        // 26: carillon.v1.GetBackfillRequest
+	(*CancelBackfillRequest)(nil),     // 27: carillon.v1.CancelBackfillRequest
+	(*Job)(nil),                       // 28: carillon.v1.Job
+	(*fieldmaskpb.FieldMask)(nil),     // 29: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),     // 30: google.protobuf.Timestamp
+	(Job_OverlapPolicy)(0),            // 31: carillon.v1.Job.OverlapPolicy
+	(*Plan)(nil),                      // 32: carillon.v1.Plan
+	(Job_FrequencyType)(0),            // 33: carillon.v1.Job.FrequencyType
+	(*wrapperspb.StringValue)(nil),    // 34: google.protobuf.StringValue
+	(*wrapperspb.Int32Value)(nil),     // 35: google.protobuf.Int32Value
+	(DaylightSaving_GapPolicy)(0),     // 36: carillon.v1.DaylightSaving.GapPolicy
+	(DaylightSaving_OverlapPolicy)(0), // 37: carillon.v1.DaylightSaving.OverlapPolicy
+	(*durationpb.Duration)(nil),       // 38: google.protobuf.Duration
+	(Occurrence_Outcome)(0),           // 39: carillon.v1.Occurrence.Outcome
+	(*Warning)(nil),                   // 40: carillon.v1.Warning
+	(*Occurrence)(nil),                // 41: carillon.v1.Occurrence
+	(*Execution)(nil),                 // 42: carillon.v1.Execution
 }
 var file_carillon_v1_job_service_proto_depIdxs = []int32{
-	26, // 0: carillon.v1.CreateJobRequest.job:type_name -> carillon.v1.Job
-	26, // 1: carillon.v1.ListJobsResponse.jobs:type_name -> carillon.v1.Job
-	26, // 2: carillon.v1.UpdateJobRequest.job:type_name -> carillon.v1.Job
-	27, // 3: carillon.v1.UpdateJobRequest.update_mask:type_name -> google.protobuf.FieldMask
-	28, // 4: carillon.v1.PauseJobRequest.until:type_name -> google.protobuf.Timestamp
-	29, // 5: carillon.v1.RunJobRequest.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
-	30, // 6: carillon.v1.PreviewScheduleRequest.frequency_type:type_name -> carillon.v1.Job.FrequencyType
-	31, // 7: carillon.v1.PreviewScheduleRequest.cron_expression:type_name -> google.protobuf.StringValue
-	32, // 8: carillon.v1.PreviewScheduleRequest.interval_minutes:type_name -> google.protobuf.Int32Value
-	28, // 9: carillon.v1.PreviewScheduleRequest.after:type_name -> google.protobuf.Timestamp
-	33, // 10: carillon.v1.PreviewScheduleRequest.dst_gap_policy:type_name -> carillon.v1.DaylightSaving.GapPolicy
-	34, // 11: carillon.v1.PreviewScheduleRequest.dst_overlap_policy:type_name -> carillon.v1.DaylightSaving.OverlapPolicy
-	28, // 12: carillon.v1.PreviewScheduleRequest.start_time:type_name -> google.protobuf.Timestamp
-	28, // 13: carillon.v1.PreviewScheduleRequest.end_time:type_name -> google.protobuf.Timestamp
-	35, // 14: carillon.v1.PreviewScheduleRequest.jitter:type_name -> google.protobuf.Duration
-	29, // 15: carillon.v1.PreviewScheduleRequest.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
-	35, // 16: carillon.v1.PreviewScheduleRequest.assumed_duration:type_name -> google.protobuf.Duration
-	28, // 17: carillon.v1.PreviewedOccurrence.scheduled_for:type_name -> google.protobuf.Timestamp
-	28, // 18: carillon.v1.PreviewedOccurrence.starts_at:type_name -> google.protobuf.Timestamp
-	36, // 19: carillon.v1.PreviewedOccurrence.outcome:type_name -> carillon.v1.Occurrence.Outcome
-	28, // 20: carillon.v1.PreviewScheduleResponse.times:type_name -> google.protobuf.Timestamp
-	37, // 21: carillon.v1.PreviewScheduleResponse.warnings:type_name -> carillon.v1.Warning
-	12, // 22: carillon.v1.PreviewScheduleResponse.occurrences:type_name -> carillon.v1.PreviewedOccurrence
-	28, // 23: carillon.v1.ListOccurrencesRequest.from:type_name -> google.protobuf.Timestamp
-	28, // 24: carillon.v1.ListOccurrencesRequest.to:type_name -> google.protobuf.Timestamp
-	38, // 25: carillon.v1.ListOccurrencesResponse.occurrences:type_name -> carillon.v1.Occurrence
-	28, // 26: carillon.v1.SkipOccurrenceRequest.scheduled_for:type_name -> google.protobuf.Timestamp
-	28, // 27: carillon.v1.MoveOccurrenceRequest.scheduled_for:type_name -> google.protobuf.Timestamp
-	28, // 28: carillon.v1.MoveOccurrenceRequest.move_to:type_name -> google.protobuf.Timestamp
-	28, // 29: carillon.v1.RestoreOccurrenceRequest.scheduled_for:type_name -> google.protobuf.Timestamp
-	28, // 30: carillon.v1.ExplainJobRequest.from:type_name -> google.protobuf.Timestamp
-	28, // 31: carillon.v1.ExplainJobRequest.to:type_name -> google.protobuf.Timestamp
-	21, // 32: carillon.v1.ExplainJobResponse.explanations:type_name -> carillon.v1.Explanation
-	28, // 33: carillon.v1.Explanation.scheduled_for:type_name -> google.protobuf.Timestamp
-	28, // 34: carillon.v1.BackfillJobRequest.from:type_name -> google.protobuf.Timestamp
-	28, // 35: carillon.v1.BackfillJobRequest.to:type_name -> google.protobuf.Timestamp
-	29, // 36: carillon.v1.BackfillJobRequest.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
-	28, // 37: carillon.v1.Backfill.from:type_name -> google.protobuf.Timestamp
-	28, // 38: carillon.v1.Backfill.to:type_name -> google.protobuf.Timestamp
-	29, // 39: carillon.v1.Backfill.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
-	0,  // 40: carillon.v1.Backfill.state:type_name -> carillon.v1.Backfill.State
-	28, // 41: carillon.v1.Backfill.created_at:type_name -> google.protobuf.Timestamp
-	28, // 42: carillon.v1.Backfill.finished_at:type_name -> google.protobuf.Timestamp
-	1,  // 43: carillon.v1.JobService.CreateJob:input_type -> carillon.v1.CreateJobRequest
-	2,  // 44: carillon.v1.JobService.ListJobs:input_type -> carillon.v1.ListJobsRequest
-	4,  // 45: carillon.v1.JobService.GetJob:input_type -> carillon.v1.GetJobRequest
-	5,  // 46: carillon.v1.JobService.UpdateJob:input_type -> carillon.v1.UpdateJobRequest
-	6,  // 47: carillon.v1.JobService.DeleteJob:input_type -> carillon.v1.DeleteJobRequest
-	8,  // 48: carillon.v1.JobService.PauseJob:input_type -> carillon.v1.PauseJobRequest
-	9,  // 49: carillon.v1.JobService.ResumeJob:input_type -> carillon.v1.ResumeJobRequest
-	10, // 50: carillon.v1.JobService.RunJob:input_type -> carillon.v1.RunJobRequest
-	11, // 51: carillon.v1.JobService.PreviewSchedule:input_type -> carillon.v1.PreviewScheduleRequest
-	14, // 52: carillon.v1.JobService.ListOccurrences:input_type -> carillon.v1.ListOccurrencesRequest
-	16, // 53: carillon.v1.JobService.SkipOccurrence:input_type -> carillon.v1.SkipOccurrenceRequest
-	17, // 54: carillon.v1.JobService.MoveOccurrence:input_type -> carillon.v1.MoveOccurrenceRequest
-	18, // 55: carillon.v1.JobService.RestoreOccurrence:input_type -> carillon.v1.RestoreOccurrenceRequest
-	19, // 56: carillon.v1.JobService.ExplainJob:input_type -> carillon.v1.ExplainJobRequest
-	22, // 57: carillon.v1.JobService.BackfillJob:input_type -> carillon.v1.BackfillJobRequest
-	24, // 58: carillon.v1.JobService.GetBackfill:input_type -> carillon.v1.GetBackfillRequest
-	25, // 59: carillon.v1.JobService.CancelBackfill:input_type -> carillon.v1.CancelBackfillRequest
-	26, // 60: carillon.v1.JobService.CreateJob:output_type -> carillon.v1.Job
-	3,  // 61: carillon.v1.JobService.ListJobs:output_type -> carillon.v1.ListJobsResponse
-	26, // 62: carillon.v1.JobService.GetJob:output_type -> carillon.v1.Job
-	26, // 63: carillon.v1.JobService.UpdateJob:output_type -> carillon.v1.Job
-	7,  // 64: carillon.v1.JobService.DeleteJob:output_type -> carillon.v1.DeleteJobResponse
-	26, // 65: carillon.v1.JobService.PauseJob:output_type -> carillon.v1.Job
-	26, // 66: carillon.v1.JobService.ResumeJob:output_type -> carillon.v1.Job
-	39, // 67: carillon.v1.JobService.RunJob:output_type -> carillon.v1.Execution
-	13, // 68: carillon.v1.JobService.PreviewSchedule:output_type -> carillon.v1.PreviewScheduleResponse
-	15, // 69: carillon.v1.JobService.ListOccurrences:output_type -> carillon.v1.ListOccurrencesResponse
-	38, // 70: carillon.v1.JobService.SkipOccurrence:output_type -> carillon.v1.Occurrence
-	38, // 71: carillon.v1.JobService.MoveOccurrence:output_type -> carillon.v1.Occurrence
-	38, // 72: carillon.v1.JobService.RestoreOccurrence:output_type -> carillon.v1.Occurrence
-	20, // 73: carillon.v1.JobService.ExplainJob:output_type -> carillon.v1.ExplainJobResponse
-	23, // 74: carillon.v1.JobService.BackfillJob:output_type -> carillon.v1.Backfill
-	23, // 75: carillon.v1.JobService.GetBackfill:output_type -> carillon.v1.Backfill
-	23, // 76: carillon.v1.JobService.CancelBackfill:output_type -> carillon.v1.Backfill
-	60, // [60:77] is the sub-list for method output_type
-	43, // [43:60] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	28, // 0: carillon.v1.CreateJobRequest.job:type_name -> carillon.v1.Job
+	28, // 1: carillon.v1.ListJobsResponse.jobs:type_name -> carillon.v1.Job
+	28, // 2: carillon.v1.UpdateJobRequest.job:type_name -> carillon.v1.Job
+	29, // 3: carillon.v1.UpdateJobRequest.update_mask:type_name -> google.protobuf.FieldMask
+	30, // 4: carillon.v1.PauseJobRequest.until:type_name -> google.protobuf.Timestamp
+	31, // 5: carillon.v1.RunJobRequest.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
+	32, // 6: carillon.v1.PlanJobResponse.plans:type_name -> carillon.v1.Plan
+	33, // 7: carillon.v1.PreviewScheduleRequest.frequency_type:type_name -> carillon.v1.Job.FrequencyType
+	34, // 8: carillon.v1.PreviewScheduleRequest.cron_expression:type_name -> google.protobuf.StringValue
+	35, // 9: carillon.v1.PreviewScheduleRequest.interval_minutes:type_name -> google.protobuf.Int32Value
+	30, // 10: carillon.v1.PreviewScheduleRequest.after:type_name -> google.protobuf.Timestamp
+	36, // 11: carillon.v1.PreviewScheduleRequest.dst_gap_policy:type_name -> carillon.v1.DaylightSaving.GapPolicy
+	37, // 12: carillon.v1.PreviewScheduleRequest.dst_overlap_policy:type_name -> carillon.v1.DaylightSaving.OverlapPolicy
+	30, // 13: carillon.v1.PreviewScheduleRequest.start_time:type_name -> google.protobuf.Timestamp
+	30, // 14: carillon.v1.PreviewScheduleRequest.end_time:type_name -> google.protobuf.Timestamp
+	38, // 15: carillon.v1.PreviewScheduleRequest.jitter:type_name -> google.protobuf.Duration
+	31, // 16: carillon.v1.PreviewScheduleRequest.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
+	38, // 17: carillon.v1.PreviewScheduleRequest.assumed_duration:type_name -> google.protobuf.Duration
+	30, // 18: carillon.v1.PreviewedOccurrence.scheduled_for:type_name -> google.protobuf.Timestamp
+	30, // 19: carillon.v1.PreviewedOccurrence.starts_at:type_name -> google.protobuf.Timestamp
+	39, // 20: carillon.v1.PreviewedOccurrence.outcome:type_name -> carillon.v1.Occurrence.Outcome
+	30, // 21: carillon.v1.PreviewScheduleResponse.times:type_name -> google.protobuf.Timestamp
+	40, // 22: carillon.v1.PreviewScheduleResponse.warnings:type_name -> carillon.v1.Warning
+	14, // 23: carillon.v1.PreviewScheduleResponse.occurrences:type_name -> carillon.v1.PreviewedOccurrence
+	30, // 24: carillon.v1.ListOccurrencesRequest.from:type_name -> google.protobuf.Timestamp
+	30, // 25: carillon.v1.ListOccurrencesRequest.to:type_name -> google.protobuf.Timestamp
+	41, // 26: carillon.v1.ListOccurrencesResponse.occurrences:type_name -> carillon.v1.Occurrence
+	30, // 27: carillon.v1.SkipOccurrenceRequest.scheduled_for:type_name -> google.protobuf.Timestamp
+	30, // 28: carillon.v1.MoveOccurrenceRequest.scheduled_for:type_name -> google.protobuf.Timestamp
+	30, // 29: carillon.v1.MoveOccurrenceRequest.move_to:type_name -> google.protobuf.Timestamp
+	30, // 30: carillon.v1.RestoreOccurrenceRequest.scheduled_for:type_name -> google.protobuf.Timestamp
+	30, // 31: carillon.v1.ExplainJobRequest.from:type_name -> google.protobuf.Timestamp
+	30, // 32: carillon.v1.ExplainJobRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 33: carillon.v1.ExplainJobResponse.explanations:type_name -> carillon.v1.Explanation
+	30, // 34: carillon.v1.Explanation.scheduled_for:type_name -> google.protobuf.Timestamp
+	30, // 35: carillon.v1.BackfillJobRequest.from:type_name -> google.protobuf.Timestamp
+	30, // 36: carillon.v1.BackfillJobRequest.to:type_name -> google.protobuf.Timestamp
+	31, // 37: carillon.v1.BackfillJobRequest.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
+	30, // 38: carillon.v1.Backfill.from:type_name -> google.protobuf.Timestamp
+	30, // 39: carillon.v1.Backfill.to:type_name -> google.protobuf.Timestamp
+	31, // 40: carillon.v1.Backfill.overlap_policy:type_name -> carillon.v1.Job.OverlapPolicy
+	0,  // 41: carillon.v1.Backfill.state:type_name -> carillon.v1.Backfill.State
+	30, // 42: carillon.v1.Backfill.created_at:type_name -> google.protobuf.Timestamp
+	30, // 43: carillon.v1.Backfill.finished_at:type_name -> google.protobuf.Timestamp
+	1,  // 44: carillon.v1.JobService.CreateJob:input_type -> carillon.v1.CreateJobRequest
+	2,  // 45: carillon.v1.JobService.ListJobs:input_type -> carillon.v1.ListJobsRequest
+	4,  // 46: carillon.v1.JobService.GetJob:input_type -> carillon.v1.GetJobRequest
+	5,  // 47: carillon.v1.JobService.UpdateJob:input_type -> carillon.v1.UpdateJobRequest
+	6,  // 48: carillon.v1.JobService.DeleteJob:input_type -> carillon.v1.DeleteJobRequest
+	8,  // 49: carillon.v1.JobService.PauseJob:input_type -> carillon.v1.PauseJobRequest
+	9,  // 50: carillon.v1.JobService.ResumeJob:input_type -> carillon.v1.ResumeJobRequest
+	10, // 51: carillon.v1.JobService.RunJob:input_type -> carillon.v1.RunJobRequest
+	13, // 52: carillon.v1.JobService.PreviewSchedule:input_type -> carillon.v1.PreviewScheduleRequest
+	11, // 53: carillon.v1.JobService.PlanJob:input_type -> carillon.v1.PlanJobRequest
+	16, // 54: carillon.v1.JobService.ListOccurrences:input_type -> carillon.v1.ListOccurrencesRequest
+	18, // 55: carillon.v1.JobService.SkipOccurrence:input_type -> carillon.v1.SkipOccurrenceRequest
+	19, // 56: carillon.v1.JobService.MoveOccurrence:input_type -> carillon.v1.MoveOccurrenceRequest
+	20, // 57: carillon.v1.JobService.RestoreOccurrence:input_type -> carillon.v1.RestoreOccurrenceRequest
+	21, // 58: carillon.v1.JobService.ExplainJob:input_type -> carillon.v1.ExplainJobRequest
+	24, // 59: carillon.v1.JobService.BackfillJob:input_type -> carillon.v1.BackfillJobRequest
+	26, // 60: carillon.v1.JobService.GetBackfill:input_type -> carillon.v1.GetBackfillRequest
+	27, // 61: carillon.v1.JobService.CancelBackfill:input_type -> carillon.v1.CancelBackfillRequest
+	28, // 62: carillon.v1.JobService.CreateJob:output_type -> carillon.v1.Job
+	3,  // 63: carillon.v1.JobService.ListJobs:output_type -> carillon.v1.ListJobsResponse
+	28, // 64: carillon.v1.JobService.GetJob:output_type -> carillon.v1.Job
+	28, // 65: carillon.v1.JobService.UpdateJob:output_type -> carillon.v1.Job
+	7,  // 66: carillon.v1.JobService.DeleteJob:output_type -> carillon.v1.DeleteJobResponse
+	28, // 67: carillon.v1.JobService.PauseJob:output_type -> carillon.v1.Job
+	28, // 68: carillon.v1.JobService.ResumeJob:output_type -> carillon.v1.Job
+	42, // 69: carillon.v1.JobService.RunJob:output_type -> carillon.v1.Execution
+	15, // 70: carillon.v1.JobService.PreviewSchedule:output_type -> carillon.v1.PreviewScheduleResponse
+	12, // 71: carillon.v1.JobService.PlanJob:output_type -> carillon.v1.PlanJobResponse
+	17, // 72: carillon.v1.JobService.ListOccurrences:output_type -> carillon.v1.ListOccurrencesResponse
+	41, // 73: carillon.v1.JobService.SkipOccurrence:output_type -> carillon.v1.Occurrence
+	41, // 74: carillon.v1.JobService.MoveOccurrence:output_type -> carillon.v1.Occurrence
+	41, // 75: carillon.v1.JobService.RestoreOccurrence:output_type -> carillon.v1.Occurrence
+	22, // 76: carillon.v1.JobService.ExplainJob:output_type -> carillon.v1.ExplainJobResponse
+	25, // 77: carillon.v1.JobService.BackfillJob:output_type -> carillon.v1.Backfill
+	25, // 78: carillon.v1.JobService.GetBackfill:output_type -> carillon.v1.Backfill
+	25, // 79: carillon.v1.JobService.CancelBackfill:output_type -> carillon.v1.Backfill
+	62, // [62:80] is the sub-list for method output_type
+	44, // [44:62] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_job_service_proto_init() }
@@ -2144,14 +2270,14 @@ func file_carillon_v1_job_service_proto_init() {
 	file_carillon_v1_access_proto_init()
 	file_carillon_v1_execution_proto_init()
 	file_carillon_v1_job_proto_init()
-	file_carillon_v1_job_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_carillon_v1_job_service_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_job_service_proto_rawDesc), len(file_carillon_v1_job_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	JobService_ResumeJob_FullMethodName         = "/carillon.v1.JobService/ResumeJob"
 	JobService_RunJob_FullMethodName            = "/carillon.v1.JobService/RunJob"
 	JobService_PreviewSchedule_FullMethodName   = "/carillon.v1.JobService/PreviewSchedule"
+	JobService_PlanJob_FullMethodName           = "/carillon.v1.JobService/PlanJob"
 	JobService_ListOccurrences_FullMethodName   = "/carillon.v1.JobService/ListOccurrences"
 	JobService_SkipOccurrence_FullMethodName    = "/carillon.v1.JobService/SkipOccurrence"
 	JobService_MoveOccurrence_FullMethodName    = "/carillon.v1.JobService/MoveOccurrence"
@@ -65,6 +66,11 @@ type JobServiceClient interface {
 	RunJob(ctx context.Context, in *RunJobRequest, opts ...grpc.CallOption) (*Execution, error)
 	// Answers when a schedule would run, before a job uses it.
 	PreviewSchedule(ctx context.Context, in *PreviewScheduleRequest, opts ...grpc.CallOption) (*PreviewScheduleResponse, error)
+	// Tells what an execution of the job would do with files now: what would be
+	// copied, updated and deleted, by task and destination, and which guard would
+	// stop it. Nothing is changed or recorded. Both sides are listed with the
+	// stored credentials; after 25 s the plan is what is known until then.
+	PlanJob(ctx context.Context, in *PlanJobRequest, opts ...grpc.CallOption) (*PlanJobResponse, error)
 	// Tells what became of each due instant of a job and which come next, oldest
 	// first.
 	ListOccurrences(ctx context.Context, in *ListOccurrencesRequest, opts ...grpc.CallOption) (*ListOccurrencesResponse, error)
@@ -184,6 +190,16 @@ func (c *jobServiceClient) PreviewSchedule(ctx context.Context, in *PreviewSched
 	return out, nil
 }
 
+func (c *jobServiceClient) PlanJob(ctx context.Context, in *PlanJobRequest, opts ...grpc.CallOption) (*PlanJobResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanJobResponse)
+	err := c.cc.Invoke(ctx, JobService_PlanJob_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *jobServiceClient) ListOccurrences(ctx context.Context, in *ListOccurrencesRequest, opts ...grpc.CallOption) (*ListOccurrencesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListOccurrencesResponse)
@@ -291,6 +307,11 @@ type JobServiceServer interface {
 	RunJob(context.Context, *RunJobRequest) (*Execution, error)
 	// Answers when a schedule would run, before a job uses it.
 	PreviewSchedule(context.Context, *PreviewScheduleRequest) (*PreviewScheduleResponse, error)
+	// Tells what an execution of the job would do with files now: what would be
+	// copied, updated and deleted, by task and destination, and which guard would
+	// stop it. Nothing is changed or recorded. Both sides are listed with the
+	// stored credentials; after 25 s the plan is what is known until then.
+	PlanJob(context.Context, *PlanJobRequest) (*PlanJobResponse, error)
 	// Tells what became of each due instant of a job and which come next, oldest
 	// first.
 	ListOccurrences(context.Context, *ListOccurrencesRequest) (*ListOccurrencesResponse, error)
@@ -346,6 +367,9 @@ func (UnimplementedJobServiceServer) RunJob(context.Context, *RunJobRequest) (*E
 }
 func (UnimplementedJobServiceServer) PreviewSchedule(context.Context, *PreviewScheduleRequest) (*PreviewScheduleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PreviewSchedule not implemented")
+}
+func (UnimplementedJobServiceServer) PlanJob(context.Context, *PlanJobRequest) (*PlanJobResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlanJob not implemented")
 }
 func (UnimplementedJobServiceServer) ListOccurrences(context.Context, *ListOccurrencesRequest) (*ListOccurrencesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOccurrences not implemented")
@@ -554,6 +578,24 @@ func _JobService_PreviewSchedule_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _JobService_PlanJob_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanJobRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).PlanJob(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_PlanJob_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).PlanJob(ctx, req.(*PlanJobRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _JobService_ListOccurrences_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListOccurrencesRequest)
 	if err := dec(in); err != nil {
@@ -740,6 +782,10 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PreviewSchedule",
 			Handler:    _JobService_PreviewSchedule_Handler,
+		},
+		{
+			MethodName: "PlanJob",
+			Handler:    _JobService_PlanJob_Handler,
 		},
 		{
 			MethodName: "ListOccurrences",

@@ -282,10 +282,10 @@ const file_carillon_v1_token_proto_rawDesc = "" +
 	"\x15GetSigningKeysRequest\"D\n" +
 	"\x16GetSigningKeysResponse\x12\x12\n" +
 	"\x04jwks\x18\x01 \x01(\tR\x04jwks\x12\x16\n" +
-	"\x06issuer\x18\x02 \x01(\tR\x06issuer2\xc8\x01\n" +
-	"\fTokenService\x12U\n" +
+	"\x06issuer\x18\x02 \x01(\tR\x06issuer2\xca\x01\n" +
+	"\fTokenService\x12W\n" +
 	"\n" +
-	"IssueToken\x12\x1e.carillon.v1.IssueTokenRequest\x1a\x1f.carillon.v1.IssueTokenResponse\"\x06\xaa\xbb\x18\x02\b\x01\x12a\n" +
+	"IssueToken\x12\x1e.carillon.v1.IssueTokenRequest\x1a\x1f.carillon.v1.IssueTokenResponse\"\b\xaa\xbb\x18\x04\b\x01 \x01\x12a\n" +
 	"\x0eGetSigningKeys\x12\".carillon.v1.GetSigningKeysRequest\x1a#.carillon.v1.GetSigningKeysResponse\"\x06\xaa\xbb\x18\x02\b\x01B;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
 
 var (

@@ -13,13 +13,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pointscene/carillon/server"
+	"github.com/pointscene/carillon/server/internal/cli"
 )
 
 // unseen says that the look did not succeed: scripts must not take that for
 // violations.
 type unseen struct{ error }
 
-const unseenCode = 3
+func (unseen) ExitCode() int { return cli.ExitUnavailable }
 
 func doctorCommand() *cobra.Command {
 	c := server.DefaultConfig()

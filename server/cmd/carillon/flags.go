@@ -20,6 +20,7 @@ func commonFlags(cmd *cobra.Command, c *server.Config) {
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "`folder` for the embedded database, keys, logs and work files; one per process")
 	f.StringVar(&c.DatabaseURL, "database-url", "", "`postgres://…`, which any number of replicas may share (default the SQLite file in the data dir)")
 	f.StringVar(&c.Keyset, "keyset", "", "`file` of the key-encryption keyset (default <data-dir>/keys/keyset.json)")
+	f.StringVar(&c.KeysetKMS, "keyset-kms", "", "`URL` of the KMS key that wraps the keyset: hcvault://, aws-kms:// or gcp-kms:// (default none)")
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return fillFlags(cmd.Flags()) }
 }
 

@@ -12,6 +12,8 @@ import (
 	_ "time/tzdata" // for machines without zoneinfo; the system's own comes first
 
 	"github.com/spf13/cobra"
+
+	"github.com/pointscene/carillon/server/internal/cli"
 )
 
 // version is set by the build.
@@ -19,6 +21,8 @@ var version = "unknown"
 
 // usageError is a mistake in the call, not in the work.
 type usageError struct{ error }
+
+func (usageError) ExitCode() int { return cli.ExitUsage }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -30,16 +34,11 @@ func main() {
 		return
 	}
 	fmt.Fprintln(os.Stderr, "carillon:", err)
-	var usage usageError
-	var blind unseen
-	switch {
-	case errors.As(err, &usage):
-		os.Exit(2)
-	case errors.As(err, &blind):
-		os.Exit(unseenCode)
-	default:
-		os.Exit(1)
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		os.Exit(coded.ExitCode())
 	}
+	os.Exit(1)
 }
 
 func root() *cobra.Command {
@@ -58,7 +57,13 @@ the flags), which beats the default.`,
 	}
 	cmd.SetOut(os.Stdout) // cobra's own Println would go to the standard error
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.AddCommand(serveCommand(), migrateCommand(), tokenCommand(), doctorCommand(), versionCommand())
+	cmd.AddGroup(&cobra.Group{ID: "server", Title: "Commands on the server's machine:"}, cli.Group)
+	for _, own := range []*cobra.Command{serveCommand(), migrateCommand(), tokenCommand(), keysCommand(), doctorCommand()} {
+		own.GroupID = "server"
+		cmd.AddCommand(own)
+	}
+	cmd.AddCommand(versionCommand())
+	cmd.AddCommand(cli.Commands()...)
 	return cmd
 }
 

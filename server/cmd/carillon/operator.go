@@ -47,6 +47,9 @@ func tokenCommand() *cobra.Command {
 			if scope == "" {
 				return usageError{errors.New(`--scope is needed, such as --scope "operator"`)}
 			}
+			if c.OIDCIssuer != "" {
+				return usageError{fmt.Errorf("--oidc-issuer: tokens come from %s, and a server that trusts it takes none of this command", c.OIDCIssuer)}
+			}
 			token, err := server.OperatorToken(cmd.Context(), c, scope, ttl)
 			if err != nil {
 				return err
@@ -56,6 +59,7 @@ func tokenCommand() *cobra.Command {
 		},
 	}
 	commonFlags(cmd, &c)
+	cmd.Flags().StringVar(&c.OIDCIssuer, "oidc-issuer", "", "`URL` of the outside issuer that the server trusts: this command is off then")
 	cmd.Flags().StringVar(&scope, "scope", "", "what the token may do, space separated, such as `operator` or instance-read-42")
 	cmd.Flags().DurationVar(&ttl, "ttl", 4*time.Hour, "how long it lives")
 	return cmd

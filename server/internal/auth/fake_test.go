@@ -57,6 +57,22 @@ func (f *fakeStore) AddFirstSigningKey(_ context.Context, key store.SigningKey) 
 	return f.called("AddFirstSigningKey %s", key.Purpose)
 }
 
+func (f *fakeStore) RotateSigningKey(_ context.Context, key store.SigningKey, retire, now time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	kept := f.keys[:0:0]
+	for _, k := range f.keys {
+		if k.Purpose == key.Purpose && (k.RetiresAt.IsZero() || k.RetiresAt.After(retire)) {
+			k.RetiresAt = retire
+		}
+		if k.Purpose != key.Purpose || k.RetiresAt.After(now) {
+			kept = append(kept, k)
+		}
+	}
+	f.keys = append(kept, key)
+	return f.called("RotateSigningKey %s", key.Purpose)
+}
+
 func (f *fakeStore) Client(_ context.Context, id int64) (job.Client, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

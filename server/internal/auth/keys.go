@@ -22,12 +22,13 @@ import (
 type KeyStore interface {
 	SigningKeys(ctx context.Context) ([]store.SigningKey, error)
 	AddFirstSigningKey(ctx context.Context, key store.SigningKey) error
+	RotateSigningKey(ctx context.Context, key store.SigningKey, retire, now time.Time) error
 }
 
-// The purposes of signing keys.
+// The purposes of signing keys, as they are stored.
 const (
-	purposeToken = "token"
-	purposeLink  = "link"
+	PurposeToken = "token"
+	PurposeLink  = "link"
 )
 
 // secretLen is the length of a sealed private part: an Ed25519 seed or an
@@ -37,14 +38,15 @@ const secretLen = 32
 const (
 	// keysMaxAge is how long keys are used without asking the store, and so
 	// how long a removed key lives on.
-	keysMaxAge = time.Minute
+	keysMaxAge = 10 * time.Second
 	// keysMinAge is how often tokens with unknown keys can make us ask.
 	keysMinAge  = time.Second
 	loadTimeout = 5 * time.Second
 )
 
 // Keys holds the signing keys of the database in the clear. Every replica has
-// the same; the newest of a purpose signs, all verify.
+// the same; the newest active one of a purpose signs, all verify until they
+// retire.
 type Keys struct {
 	store   KeyStore
 	ring    *seal.Keyring
@@ -58,7 +60,7 @@ type keySet struct {
 	loadedAt time.Time
 	token    map[string]ed25519.PrivateKey
 	link     map[string][]byte
-	// The ids of the newest key of each purpose; empty when there is none.
+	// The ids of the newest active key of each purpose; empty when there is none.
 	newestToken, newestLink string
 	// public is for the JWKS, oldest first.
 	public jose.JSONWebKeySet
@@ -77,12 +79,12 @@ func (k *Keys) EnsureKeys(ctx context.Context) error {
 		return err
 	}
 	if set.newestToken == "" {
-		if err := k.addFirst(ctx, purposeToken); err != nil {
+		if err := k.addFirst(ctx, PurposeToken); err != nil {
 			return err
 		}
 	}
 	if set.newestLink == "" {
-		if err := k.addFirst(ctx, purposeLink); err != nil {
+		if err := k.addFirst(ctx, PurposeLink); err != nil {
 			return err
 		}
 	}
@@ -98,21 +100,27 @@ func (k *Keys) EnsureKeys(ctx context.Context) error {
 }
 
 func (k *Keys) addFirst(ctx context.Context, purpose string) error {
-	secret := make([]byte, secretLen)
-	_, _ = rand.Read(secret) // never fails
-	key := store.SigningKey{ID: rand.Text(), Purpose: purpose, CreatedAt: job.Time(k.now())}
-	if purpose == purposeToken {
-		key.Public = ed25519.NewKeyFromSeed(secret).Public().(ed25519.PublicKey)
-	}
-	sealed, err := k.ring.Seal(secret, seal.SigningKeyAD(purpose, key.ID))
+	key, err := k.make(purpose)
 	if err != nil {
 		return fmt.Errorf("make the first %s key: %w", purpose, err)
 	}
-	key.KeyID, key.Sealed = sealed.KeyID, sealed.Ciphertext
 	if err := k.store.AddFirstSigningKey(ctx, key); err != nil {
 		return fmt.Errorf("store the first %s key: %w", purpose, err)
 	}
 	return nil
+}
+
+// make seals a new key.
+func (k *Keys) make(purpose string) (store.SigningKey, error) {
+	secret := make([]byte, secretLen)
+	_, _ = rand.Read(secret) // never fails
+	key := store.SigningKey{ID: rand.Text(), Purpose: purpose, CreatedAt: job.Time(k.now())}
+	if purpose == PurposeToken {
+		key.Public = ed25519.NewKeyFromSeed(secret).Public().(ed25519.PublicKey)
+	}
+	sealed, err := k.ring.Seal(secret, seal.SigningKeyAD(purpose, key.ID))
+	key.KeyID, key.Sealed = sealed.KeyID, sealed.Ciphertext
+	return key, err
 }
 
 // set returns keys that are younger than maxAge.
@@ -147,6 +155,9 @@ func (k *Keys) load(ctx context.Context) (*keySet, error) {
 	}
 	set := &keySet{loadedAt: loadedAt, token: map[string]ed25519.PrivateKey{}, link: map[string][]byte{}}
 	for _, row := range rows {
+		if !row.RetiresAt.IsZero() && !loadedAt.Before(row.RetiresAt) {
+			continue
+		}
 		secret, err := k.open(row)
 		if err != nil {
 			return nil, err
@@ -174,17 +185,22 @@ func (k *Keys) open(row store.SigningKey) ([]byte, error) {
 
 // add ignores purposes that it does not know: a newer replica may use them.
 func (s *keySet) add(row store.SigningKey, secret []byte) {
+	active := !s.loadedAt.Before(row.ActiveAt)
 	switch row.Purpose {
-	case purposeToken:
+	case PurposeToken:
 		private := ed25519.NewKeyFromSeed(secret)
 		s.token[row.ID] = private
-		s.newestToken = row.ID
+		if active {
+			s.newestToken = row.ID
+		}
 		s.public.Keys = append(s.public.Keys, jose.JSONWebKey{
 			Key: private.Public(), KeyID: row.ID, Algorithm: string(jose.EdDSA), Use: "sig",
 		})
-	case purposeLink:
+	case PurposeLink:
 		s.link[row.ID] = secret
-		s.newestLink = row.ID
+		if active {
+			s.newestLink = row.ID
+		}
 	}
 }
 

@@ -100,20 +100,12 @@ func readHeader(token string) (keyID string, err error) {
 	if len(token) > maxToken {
 		return "", errForged
 	}
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
+	parts, ok := CompactParts(token)
+	if !ok {
 		return "", errForged
 	}
-	var decoded [3][]byte
-	for i, part := range parts {
-		decoded[i], err = base64.RawURLEncoding.DecodeString(part)
-		// Go's decoder skips line ends and ignores spare bits.
-		if err != nil || base64.RawURLEncoding.EncodeToString(decoded[i]) != part {
-			return "", errForged
-		}
-	}
 	var header map[string]any
-	if err := josejson.Unmarshal(decoded[0], &header); err != nil {
+	if err := josejson.Unmarshal(parts[0], &header); err != nil {
 		return "", errForged
 	}
 	keyID, isText := header["kid"].(string)
@@ -121,6 +113,23 @@ func readHeader(token string) (keyID string, err error) {
 		return "", errForged
 	}
 	return keyID, nil
+}
+
+// CompactParts decodes the three parts of a signed token. It accepts only the
+// one way to write each: Go's decoder skips line ends and ignores spare bits.
+func CompactParts(token string) (decoded [3][]byte, ok bool) {
+	parts := strings.Split(token, ".")
+	if len(parts) != len(decoded) {
+		return decoded, false
+	}
+	for i, part := range parts {
+		var err error
+		decoded[i], err = base64.RawURLEncoding.DecodeString(part)
+		if err != nil || base64.RawURLEncoding.EncodeToString(decoded[i]) != part {
+			return decoded, false
+		}
+	}
+	return decoded, true
 }
 
 // issuerOf is who issues tokens for a subject.

@@ -36,6 +36,10 @@ type Config struct {
 	Places int
 	// Replica is the command that runs a replica in a process of its own.
 	Replica []string
+	// Server is the program as it is delivered; empty leaves its scenarios out.
+	Server string
+	// Faults is how often a replica is killed and the other one stopped.
+	Faults int
 	// River is the program in the folder river; empty leaves River out.
 	River string
 	// Out takes the tables.
@@ -54,8 +58,11 @@ func scenarios() []scenario {
 		{"herd", false, Config.herds},
 		{"steady", false, Config.steady},
 		{"scale", false, Config.scale},
+		{"program", false, Config.program},
+		{"neighbour", false, Config.neighbour},
 		{"replicas", true, Config.replicas},
 		{"kill", true, Config.kill},
+		{"faults", true, Config.faults},
 		{"river", true, Config.river},
 	}
 }

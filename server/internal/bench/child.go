@@ -9,8 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -100,15 +98,6 @@ func (r *child) end() (stored int, err error) {
 func (r *child) kill() {
 	_ = r.cmd.Process.Kill() // it may have ended already
 	_ = r.cmd.Wait()         // how it ended is known
-}
-
-// memory is the most that the replica has had in memory so far, as text.
-func (r *child) memory() string {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid)) // it runs
-	_, peak, _ := strings.Cut(string(status), "VmHWM:")
-	peak, _, _ = strings.Cut(peak, " kB")
-	kB, _ := strconv.Atoi(strings.TrimSpace(peak))
-	return fmt.Sprintf("%d MiB", kB>>10)
 }
 
 // used is the processor time of an ended replica.

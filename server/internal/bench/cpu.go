@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -57,13 +58,26 @@ func (m meter) read() (u usage, err error) {
 }
 
 // server sums the time of the parent, of its living children, and of those
-// that it has waited for.
-func (m meter) server() (sum time.Duration, err error) {
-	parent, err := processStat(m.postmaster)
-	if err != nil {
-		return 0, err
+// that it has waited for. One that ends meanwhile would be missed: so it reads
+// again until none did.
+func (m meter) server() (time.Duration, error) {
+	for {
+		before, err := processStat(m.postmaster)
+		if err != nil {
+			return 0, err
+		}
+		living, err := m.children()
+		if err != nil {
+			return 0, err
+		}
+		after, err := processStat(m.postmaster)
+		if err != nil || after.ended == before.ended {
+			return after.own + after.ended + living, err
+		}
 	}
-	sum = parent.own + parent.ended
+}
+
+func (m meter) children() (sum time.Duration, err error) {
 	folders, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return 0, err
@@ -108,4 +122,14 @@ func processStat(pid int) (s stat, err error) {
 	s.own = time.Duration(number(14)+number(15)) * clockTick
 	s.ended = time.Duration(number(16)+number(17)) * clockTick
 	return s, nil
+}
+
+// memory is what /proc/PID/status says of a process, as text: VmHWM is the most
+// that it has had in memory so far, VmRSS what it has now.
+func memory(pid int, field string) string {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // it runs
+	_, size, _ := strings.Cut(string(status), field+":")
+	size, _, _ = strings.Cut(size, " kB")
+	kB, _ := strconv.Atoi(strings.TrimSpace(size))
+	return fmt.Sprintf("%d MiB", kB>>10)
 }

@@ -128,6 +128,8 @@ type herd struct {
 	jitter time.Duration
 	// policies is as the store keeps them.
 	policies string
+	// workflow is that of every job; one util.noop when empty.
+	workflow string
 }
 
 // last is when the last job is due.
@@ -151,13 +153,17 @@ func (d *database) insert(ctx context.Context, h herd) error {
 	if err != nil {
 		return fmt.Errorf("insert jobs: %w", err)
 	}
+	workflow := h.workflow
+	if workflow == "" {
+		workflow = workflowText
+	}
 	due := h.first.UnixMicro()
 	numbers := fmt.Sprintf("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) ", h.jobs-1)
 	statements := []string{
 		fmt.Sprintf("INSERT INTO instances (id, title, description, created_at) VALUES (%d, 'bench', '', %d)", h.instance, due),
 		numbers + fmt.Sprintf(`
 INSERT INTO jobs (id, instance_id, name, description, workflow, version, created_at, updated_at)
-SELECT %d + i, %d, 'bench', '', '%s', 1, %d, %d FROM n`, ids+1, h.instance, workflowText, due, due),
+SELECT %d + i, %d, 'bench', '', '%s', 1, %d, %d FROM n`, ids+1, h.instance, workflow, due, due),
 		numbers + fmt.Sprintf(`
 INSERT INTO schedules (id, instance_id, active, policies, version, fence, paused_at, skip_id, time_zone, next_run, anchor, type, cron, minutes, extras)
 SELECT %d + i, %d, true, '%s', 1, 0, 0, 0, 'Europe/Berlin', %s FROM n`, ids+1, h.instance, h.policies, schedules),
@@ -214,7 +220,7 @@ func (d *database) verify(ctx context.Context, h herd) error {
 	for query, into := range map[string][]any{
 		fmt.Sprintf(`SELECT count(*), count(DISTINCT job_id), coalesce(sum(CASE WHEN state = 'SUCCEEDED' AND started_at > 0
 			AND finished_at >= started_at AND tasks <> '' THEN 1 ELSE 0 END), 0) FROM executions WHERE instance_id = %d`, h.instance): {&rows, &jobs, &succeeded},
-		"SELECT count(*) FROM active_executions": {&active},
+		fmt.Sprintf("SELECT count(*) FROM active_executions WHERE instance_id = %d", h.instance):                                  {&active},
 		fmt.Sprintf("SELECT count(*) FROM schedules WHERE instance_id = %d AND next_run <= %d", h.instance, h.last().UnixMicro()): {&due},
 	} {
 		if err := d.db.QueryRowContext(ctx, query).Scan(into...); err != nil {

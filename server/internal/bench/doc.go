@@ -1,5 +1,6 @@
 // Package bench measures the engine: store, ticker, executor and lease as the
-// server wires them, without its doors.
+// server wires them, without its doors; and, where callers, memory or faults
+// count, the whole program in processes of its own.
 //
 // Rules:
 //   - Jobs are real: rows of jobs and schedules, half of them cron jobs in a

@@ -67,7 +67,7 @@ func openEngine(ctx context.Context, url string, places int) (e *engine, err err
 	e.lease = lease.New(e.store, o)
 	e.executor = executor.New(executor.Options{
 		Store: e.store, Types: task.NewRegistry(util.Noop{}), Logs: e.logs,
-		Configs:        func(int64, func(...string)) task.Configs { return nil },
+		Configs:        func(int64, int64, func(...string)) task.Configs { return nil },
 		CheckResources: func(context.Context, int64, []task.ResourceRef) error { return nil },
 		Now:            e.lease.Now, Owner: e.lease.ID, Places: places, PerInstance: max(1, places*9/10), ReportAfter: reportAfter, Metrics: e.counts, Log: log,
 	})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -73,7 +74,7 @@ func (d *database) rawSQL(ctx context.Context, h herd) (run func() error, done f
 }
 
 // rawBatch holds the arguments of one batch on PostgreSQL.
-type rawBatch struct{ lock, behind, move, insert, finish []any }
+type rawBatch struct{ lock, holds, workflows, behind, move, insert, finish []any }
 
 func rawBatches(rows []rawRow) (batches []rawBatch) {
 	now := time.Now().UnixMicro()
@@ -89,8 +90,9 @@ func rawBatches(rows []rawRow) (batches []rawBatch) {
 			ctids[i], tasks[i], states[i] = r.row, r.tasks, string(job.StateSucceeded)
 		}
 		batches = append(batches, rawBatch{
-			lock:   []any{now, n, now},
-			behind: []any{jobs},
+			lock:      []any{now, n, now},
+			holds:     []any{slices.Compact(slices.Clone(instances))},
+			workflows: []any{jobs, instances}, behind: []any{jobs},
 			move:   []any{ctids, next, one, zero},
 			insert: []any{now, int64(1), jobs, instances, due, due, waits, one},
 			finish: []any{make([]pgtype.TID, 0, n), ids, one, states, empty, tasks, times, times, zero},
@@ -115,7 +117,8 @@ func (d *database) rawPostgres(ctx context.Context, rows []rawRow) (run, done fu
 	run = func() error {
 		for _, b := range batches {
 			err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-				return errors.Join(execute(ctx, tx, sql.PostgresLock, b.lock), execute(ctx, tx, sql.PostgresBehind, b.behind), execute(ctx, tx, sql.PostgresChanges, b.behind),
+				return errors.Join(execute(ctx, tx, sql.PostgresLock, b.lock), execute(ctx, tx, sql.PostgresHolds, b.holds), execute(ctx, tx, sql.PostgresWorkflows, b.workflows), execute(ctx, tx, sql.PostgresBehind, b.behind),
+					execute(ctx, tx, sql.PostgresChanges, b.behind),
 					execute(ctx, tx, sql.PostgresMove, b.move), b.insertInto(ctx, tx))
 			})
 			if err != nil {
@@ -155,7 +158,7 @@ func (d *database) rawSQLite(ctx context.Context, rows []rawRow) (run, done func
 	}
 	db.SetMaxOpenConns(1)
 	hot := entstore.HotPath
-	statements, err := prepareAll(ctx, db, hot.SQLiteDue, hot.SQLiteChanges, hot.SQLiteMove, hot.SQLiteInsert, hot.SQLiteHistory, hot.SQLiteGone)
+	statements, err := prepareAll(ctx, db, hot.SQLiteDue, hot.SQLiteHolds, hot.SQLiteChanges, hot.SQLiteMove, hot.SQLiteInsert, hot.SQLiteHistory, hot.SQLiteGone)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
@@ -191,10 +194,13 @@ func rawClaimSQLite(ctx context.Context, db *sql.DB, statements []*sql.Stmt, par
 		if err := readAll(ctx, tx.StmtContext(ctx, statements[0]), now, now, len(part)); err != nil {
 			return err
 		}
-		if err := readAll(ctx, tx.StmtContext(ctx, statements[1]), idsOf(part)); err != nil {
+		if err := readAll(ctx, tx.StmtContext(ctx, statements[1]), fmt.Sprintf("[%d]", part[0].instance)); err != nil {
 			return err
 		}
-		move, insert := tx.StmtContext(ctx, statements[2]), tx.StmtContext(ctx, statements[3])
+		if err := readAll(ctx, tx.StmtContext(ctx, statements[2]), idsOf(part)); err != nil {
+			return err
+		}
+		move, insert := tx.StmtContext(ctx, statements[3]), tx.StmtContext(ctx, statements[4])
 		for _, r := range part {
 			if _, err := move.ExecContext(ctx, r.due+day, 1, 0, r.id); err != nil {
 				return err
@@ -233,7 +239,7 @@ func idsOf(rows []rawRow) string {
 func rawFinishSQLite(ctx context.Context, db *sql.DB, statements []*sql.Stmt, part []rawRow, before int64) error {
 	return inTx(ctx, db, func(tx *sql.Tx) error {
 		now := time.Now().UnixMicro()
-		history, gone := tx.StmtContext(ctx, statements[4]), tx.StmtContext(ctx, statements[5])
+		history, gone := tx.StmtContext(ctx, statements[5]), tx.StmtContext(ctx, statements[6])
 		for i, r := range part {
 			id := before + int64(i) + 1
 			if _, err := history.ExecContext(ctx, now, now, string(job.StateSucceeded), "", r.tasks, 0, id, 1); err != nil {

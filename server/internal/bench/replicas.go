@@ -26,10 +26,10 @@ func (c Config) replicas(ctx context.Context, server string) error {
 		}
 		var stored [2]int
 		f, err = measure(ctx, d, func() error { return errors.Join(both[0].begin(), both[1].begin(), d.awaitDone(ctx)) })
-		var memory [2]string
+		var most [2]string
 		for i, r := range both {
 			var ended error
-			memory[i] = r.memory()
+			most[i] = memory(r.cmd.Process.Pid, "VmHWM")
 			stored[i], ended = r.end()
 			err = errors.Join(err, ended)
 		}
@@ -39,7 +39,7 @@ func (c Config) replicas(ctx context.Context, server string) error {
 		f.program = both[0].used() + both[1].used()
 		per := 100_000 / float64(jobs)
 		t.add(fmt.Sprintf("%.0f", float64(jobs)/f.took.Seconds()), seconds(f.total(), per), seconds(f.program, per), seconds(f.database, per),
-			fmt.Sprintf("%d + %d", stored[0], stored[1]), memory[0]+" + "+memory[1])
+			fmt.Sprintf("%d + %d", stored[0], stored[1]), most[0]+" + "+most[1])
 		return f, nil
 	})
 	if err != nil {
@@ -76,13 +76,13 @@ func (c Config) kill(ctx context.Context, server string) error {
 			return f, err
 		}
 		defer heir.kill()
-		if err := errors.Join(victim.begin(), heir.begin(), d.await(ctx, "SELECT count(*) > "+strconv.Itoa(h.jobs/4)+" FROM executions")); err != nil {
+		if err := errors.Join(victim.begin(), heir.begin(), d.await(ctx, often, "SELECT count(*) > "+strconv.Itoa(h.jobs/4)+" FROM executions")); err != nil {
 			return f, err
 		}
 		victim.kill()
 		killed := time.Now()
 		owner := strconv.FormatInt(victim.id, 10)
-		if err := d.await(ctx, "SELECT NOT EXISTS (SELECT 1 FROM active_executions WHERE owner = "+owner+")"); err != nil {
+		if err := d.await(ctx, often, "SELECT NOT EXISTS (SELECT 1 FROM active_executions WHERE owner = "+owner+")"); err != nil {
 			return f, err
 		}
 		adopted := time.Since(killed)
@@ -109,23 +109,26 @@ func (c Config) kill(ctx context.Context, server string) error {
 // awaitUptime waits until a replica's death is told by its connections: soon
 // after the server's start only leases count.
 func (d *database) awaitUptime(ctx context.Context) error {
-	return d.await(ctx, "SELECT pg_postmaster_start_time() < now() - interval '16 seconds'")
+	return d.await(ctx, often, "SELECT pg_postmaster_start_time() < now() - interval '16 seconds'")
 }
 
 // awaitDone waits until nothing is due or active.
 func (d *database) awaitDone(ctx context.Context) error {
 	now := strconv.FormatInt(time.Now().UnixMicro(), 10)
-	return d.await(ctx, "SELECT NOT EXISTS (SELECT 1 FROM schedules WHERE next_run > 0 AND next_run <= "+now+") AND NOT EXISTS (SELECT 1 FROM active_executions)")
+	return d.await(ctx, often, "SELECT NOT EXISTS (SELECT 1 FROM schedules WHERE next_run > 0 AND next_run <= "+now+") AND NOT EXISTS (SELECT 1 FROM active_executions)")
 }
 
+// often is the time between two questions where a figure depends on the answer.
+const often = 5 * time.Millisecond
+
 // await asks until the answer is true.
-func (d *database) await(ctx context.Context, query string) error {
+func (d *database) await(ctx context.Context, every time.Duration, query string) error {
 	for {
 		var done bool
 		if err := d.db.QueryRowContext(ctx, query).Scan(&done); err != nil || done {
 			return err
 		}
-		pause(ctx, 5*time.Millisecond)
+		pause(ctx, every)
 		if ctx.Err() != nil {
 			return fmt.Errorf("still not true after a long time: %s", query)
 		}

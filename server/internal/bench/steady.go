@@ -25,7 +25,7 @@ func (c Config) scale(ctx context.Context, server string) error {
 		if err := d.insert(ctx, others); err != nil {
 			return err
 		}
-		if err := c.idle(ctx, d); err != nil {
+		if err := errors.Join(c.idle(ctx, d), c.idleProgram(ctx, d)); err != nil {
 			return err
 		}
 		t := newSteadyTable(c, server, c.Others)
@@ -112,31 +112,6 @@ func bareTimers(ctx context.Context, until time.Time) <-chan []time.Duration {
 		result <- late
 	}()
 	return result
-}
-
-// idle measures a replica that finds nothing due.
-func (c Config) idle(ctx context.Context, d *database) error {
-	e, err := openEngine(ctx, d.url, c.Places)
-	if err != nil {
-		return err
-	}
-	e.start(ctx)
-	pause(ctx, time.Second)
-	f, err := measure(ctx, d, func() error { pause(ctx, c.For); return ctx.Err() })
-	if closed := e.close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return err
-	}
-	t := &table{
-		title: fmt.Sprintf("Idle: %d jobs stored, none due, for %s, %s", c.Others, c.For, d.name()),
-		note:  "A look is the call that finds nothing due, round trip included. CPU is that of a whole replica: looks, lease, burials.",
-		head:  []string{"looks", "p50", "p99", "max", "CPU of one core", "of it program", "of it database"},
-	}
-	t.add(len(e.looks), ms(quantile(e.looks, .5)), ms(quantile(e.looks, .99)), ms(quantile(e.looks, 1)),
-		core(f.total(), f.took), core(f.program, f.took), core(f.database, f.took))
-	return t.write(c.Out)
 }
 
 // core is processor time as a part of one core.

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/seal"
@@ -39,12 +40,17 @@ const maxTries = 8
 type Store interface {
 	store.Configs
 	Resource(ctx context.Context, id int64) (job.Resource, error)
+	AddAuditEvent(ctx context.Context, e audit.Event) error
 }
 
 // Parse checks the configuration of one remote and returns its type and its
 // other keys as text. What it refuses is a *job.InvalidError with paths below
 // config.<name>.
 type Parse func(name string, raw map[string]any) (kind string, options map[string]string, err error)
+
+// Facts tells what of a remote's options may be read without opening them: who
+// its account is (job.Place) and when its credentials end, counted from now.
+type Facts func(kind string, options map[string]string, now time.Time) (account string, expiry job.Expiry)
 
 // Service is the use cases. Its methods return the errors of package job that
 // callers can tell apart; the caller is the principal of the context.
@@ -53,12 +59,13 @@ type Service struct {
 	auth  *auth.Authorizer
 	ring  *seal.Keyring
 	parse Parse
+	facts Facts
 	now   func() time.Time
 }
 
 // New returns a Service that seals with ring.
-func New(s Store, authorizer *auth.Authorizer, ring *seal.Keyring, parse Parse, now func() time.Time) *Service {
-	return &Service{store: s, auth: authorizer, ring: ring, parse: parse, now: func() time.Time { return job.Time(now()) }}
+func New(s Store, authorizer *auth.Authorizer, ring *seal.Keyring, parse Parse, facts Facts, now func() time.Time) *Service {
+	return &Service{store: s, auth: authorizer, ring: ring, parse: parse, facts: facts, now: func() time.Time { return job.Time(now()) }}
 }
 
 // plain is a remote in the clear, on its way to be sealed.
@@ -157,9 +164,12 @@ func (s *Service) seal(resourceID int64, name string, version int64, p plain) (j
 	if err != nil {
 		return job.SealedRemote{}, fmt.Errorf("seal a remote of resource %d: %w", resourceID, err)
 	}
+	now := s.now()
+	account, expiry := s.facts(p.kind, p.options, now)
 	return job.SealedRemote{
 		ResourceID: resourceID, Name: name, Type: p.kind, Keys: setKeys(p.options),
-		Version: version, KeyID: sealed.KeyID, Ciphertext: sealed.Ciphertext, UpdatedAt: s.now(),
+		Version: version, KeyID: sealed.KeyID, Ciphertext: sealed.Ciphertext, UpdatedAt: now,
+		Account: account, Expiry: expiry,
 	}, nil
 }
 

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"sync"
+	"strconv"
+	"time"
 
+	"github.com/pointscene/carillon/server/internal/audit"
+	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/store"
@@ -21,12 +24,28 @@ const (
 	ReasonConfigUnreadable    = "CONFIG_UNREADABLE"
 )
 
-// For returns the remotes that executions of an instance may open.
-func (s *Service) For(instanceID int64) task.Configs { return opener{s, instanceID} }
+// For returns the remotes that an execution of an instance may open; 0 is a
+// caller who asks what one would do. Each opening is audited as theirs; one that can't be is refused.
+func (s *Service) For(instanceID, executionID int64) task.Configs {
+	return opener{s, instanceID, executionID}
+}
 
 type opener struct {
-	service    *Service
-	instanceID int64
+	service                 *Service
+	instanceID, executionID int64
+}
+
+// event tells of a use of a remote by the execution, or, without one, by the
+// caller.
+func (o opener) event(ctx context.Context, method string, r job.SealedRemote) audit.Event {
+	actor := job.KindExecution.Format(o.executionID)
+	if caller, ok := auth.From(ctx); o.executionID == 0 && ok {
+		actor = caller.Subject
+	}
+	return audit.Event{
+		Actor: actor, Method: method, Object: job.KindResource.Format(r.ResourceID), InstanceID: o.instanceID,
+		Code: audit.CodeOK, Details: map[string]string{"remote": r.Name, "version": strconv.FormatInt(r.Version, 10)},
+	}
 }
 
 // Remote opens the configuration that is stored under name for a resource of
@@ -45,12 +64,26 @@ func (o opener) Remote(ctx context.Context, resourceID, name string) (task.Remot
 	if missing || r.InstanceID != o.instanceID {
 		return task.RemoteConfig{}, missingResource(resourceID)
 	}
-	kind, options, err := o.service.open(ctx, id, name)
+	stored, options, err := o.service.open(ctx, id, name)
 	if err != nil {
 		return task.RemoteConfig{}, err
 	}
-	saver := &saver{service: o.service, resourceID: id, name: name, kind: kind, known: maps.Clone(options)}
-	return task.RemoteConfig{ResourceID: id, Name: name, Type: kind, Options: options, Save: saver.save}, nil
+	if stored.Refusal != nil {
+		return task.RemoteConfig{}, refused(stored)
+	}
+	if err := o.service.store.AddAuditEvent(ctx, o.event(ctx, audit.OpenConfig, stored)); err != nil {
+		return task.RemoteConfig{}, err
+	}
+	return o.opened(stored, options), nil
+}
+
+// opened is a stored remote that keeps what changes while it is open.
+func (o opener) opened(stored job.SealedRemote, options map[string]string) task.RemoteConfig {
+	one := &opening{opener: o, resourceID: stored.ResourceID, name: stored.Name, kind: stored.Type, version: stored.Version, known: maps.Clone(options)}
+	return task.RemoteConfig{
+		ResourceID: stored.ResourceID, Name: stored.Name, Type: stored.Type, Options: options,
+		Save: one.save, Renew: one.renew, Refused: one.refuse,
+	}
 }
 
 func missingResource(resourceID string) *job.Failure {
@@ -63,17 +96,25 @@ func missingRemote(resourceID int64, name string) *job.Failure {
 		Message: fmt.Sprintf("no remote %.64q is stored for resource %s: store it with AddConfig", name, job.KindResource.Format(resourceID))}
 }
 
+// refused is why an execution does not even try: asking a service again and
+// again with credentials that it refuses locks accounts.
+func refused(r job.SealedRemote) *job.Failure {
+	return &job.Failure{Code: "UNAUTHENTICATED", Reason: job.ReasonReauth, Message: fmt.Sprintf(
+		"the credentials of remote %q of resource %s have been refused since %s (%s): store new ones with AddConfig",
+		r.Name, job.KindResource.Format(r.ResourceID), r.Refusal.Since.Format(time.RFC3339), r.Refusal.Reason)}
+}
+
 // open reads a remote and opens it.
-func (s *Service) open(ctx context.Context, resourceID int64, name string) (kind string, options map[string]string, err error) {
-	stored, err := s.store.Remote(ctx, resourceID, name)
+func (s *Service) open(ctx context.Context, resourceID int64, name string) (stored job.SealedRemote, options map[string]string, err error) {
+	stored, err = s.store.Remote(ctx, resourceID, name)
 	if errors.Is(err, store.ErrNotFound) {
-		return "", nil, missingRemote(resourceID, name)
+		return stored, nil, missingRemote(resourceID, name)
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("read remote %q of resource %d: %w", name, resourceID, err)
+		return stored, nil, fmt.Errorf("read remote %q of resource %d: %w", name, resourceID, err)
 	}
 	options, err = s.unseal(stored)
-	return stored.Type, options, err
+	return stored, options, err
 }
 
 func (s *Service) unseal(r job.SealedRemote) (map[string]string, error) {
@@ -88,51 +129,4 @@ func (s *Service) unseal(r job.SealedRemote) (map[string]string, error) {
 		return nil, unreadable
 	}
 	return options, nil
-}
-
-// saver stores options that a remote changes while it is open, such as a
-// refreshed token.
-type saver struct {
-	service    *Service
-	resourceID int64
-	name       string
-	kind       string
-
-	mu sync.Mutex
-	// known are the stored options as this opening last saw them.
-	known map[string]string
-}
-
-// save stores a new value on top of the one that the remote was opened with.
-// A value that somebody else has stored since is newer than the one which this
-// one came from, and stays.
-func (s *saver) save(ctx context.Context, key, value string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.service.swap(func() error {
-		stored, err := s.service.store.Remote(ctx, s.resourceID, s.name)
-		if errors.Is(err, store.ErrNotFound) {
-			return missingRemote(s.resourceID, s.name)
-		}
-		if err != nil {
-			return fmt.Errorf("read remote %q of resource %d: %w", s.name, s.resourceID, err)
-		}
-		options, err := s.service.unseal(stored)
-		if err != nil {
-			return err
-		}
-		if stored.Type != s.kind || options[key] != s.known[key] {
-			return nil
-		}
-		options[key] = value
-		sealed, err := s.service.seal(s.resourceID, s.name, stored.Version+1, plain{kind: stored.Type, options: options})
-		if err != nil {
-			return err
-		}
-		if err := s.service.store.ChangeRemotes(ctx, s.resourceID, []job.SealedRemote{sealed}, nil); err != nil {
-			return err
-		}
-		s.known[key] = value
-		return nil
-	}, s.resourceID)
 }

@@ -164,6 +164,8 @@ func (r *Report) stuck(e store.Open) string {
 	switch {
 	case !e.StartedAt.IsZero() && e.TimeLimit > 0:
 		return fmt.Sprintf("has been running for %s, with a time limit of %s", r.since(e.StartedAt), e.TimeLimit)
+	case e.State == job.StateAwaitingApproval:
+		return fmt.Sprintf("waits for an approval that expired %s ago", r.since(e.NotBefore))
 	case e.Owner == 0:
 		return fmt.Sprintf("could have started %s ago, and no replica takes it", r.since(e.NotBefore))
 	default:

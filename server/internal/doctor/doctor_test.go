@@ -65,7 +65,6 @@ func TestDamage(t *testing.T) {
 			[]string{`UPDATE skips SET id = id + 2000 WHERE first = {20}`, `UPDATE skips SET last = {12}, count = 2 WHERE first = {11}`, skipOf + `'OVERLAP', {13}, {14}, 2, blocked_by FROM skips WHERE first = {11}`,
 				`INSERT INTO executions SELECT id + 1000, job_id, instance_id, 'MANUAL', 'r', {12} + 7, created_at, {12} + 9, finished_at, state, attempt, fence, error, tasks, log_bytes FROM executions WHERE scheduled_for = {5}`}, nil},
 		"before the definition changed": {[]string{`DELETE FROM executions WHERE scheduled_for <= {8}`, `UPDATE jobs SET updated_at = {8} + 1`}, nil},
-		"while it was held":             {[]string{`UPDATE schedules SET held_at = {24} + 1, next_run = 0`, `DELETE FROM executions WHERE scheduled_for > {24}`, `DELETE FROM active_executions`}, nil},
 		"what a caller moved": {
 			[]string{`DELETE FROM executions WHERE scheduled_for = {5}`, `INSERT INTO occurrence_changes (job_id, slot, move_to) SELECT id, {5}, {29} + 3600000000 FROM schedules`}, nil},
 		"beyond the last execution": {

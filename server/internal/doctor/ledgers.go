@@ -129,8 +129,6 @@ func (l *ledger) bound(j job.Job) {
 	switch {
 	case j.Policies.MaxExecutions > 0 && j.Started >= j.Policies.MaxExecutions:
 		l.upTo = l.lastRun() // beyond the last execution nothing is due
-	case !j.HeldAt.IsZero():
-		l.upTo = j.HeldAt
 	case !j.NextRun.IsZero() && !j.NextRun.After(l.now):
 		l.upTo = j.NextRun.Add(-1)
 	}

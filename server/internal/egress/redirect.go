@@ -21,7 +21,7 @@ const (
 // keptHeaders follow to another origin; every other one might be a credential,
 // whatever it is called.
 var keptHeaders = map[string]bool{
-	"Accept": true, "Accept-Language": true, "User-Agent": true, "Idempotency-Key": true,
+	"Accept": true, "Accept-Encoding": true, "Accept-Language": true, "User-Agent": true, "Idempotency-Key": true,
 	"Carillon-Execution-Id": true, "Carillon-Fence": true,
 }
 

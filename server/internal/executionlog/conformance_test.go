@@ -99,7 +99,7 @@ func linesComeBack(t *testing.T, open func(Options) *Store) {
 
 	got := read(t, store, "")
 	want := []Line{
-		{Level: "INFO", Message: "first\r\n{\"message\":\"forged\"}"},
+		{Level: "INFO", Message: `first\r\n{"message":"forged"}`},
 		{Level: "WARN", Task: "copy", Message: "second", Attributes: map[string]any{"path": "a/b.txt", "size": map[string]any{"bytes": 7.0}}},
 	}
 	for i := range got {
@@ -186,6 +186,7 @@ func limitKeepsHeadAndTail(t *testing.T, open func(Options) *Store) {
 	store.segmentBytes = segment
 	w := store.Writer(ref, 1)
 	writeLines(w, 0, lines)
+	written := w.begin + int64(len(w.lines))
 	mustClose(t, w)
 
 	if got := len(download(t, store)); got > limit+3*segment {
@@ -202,6 +203,17 @@ func limitKeepsHeadAndTail(t *testing.T, open func(Options) *Store) {
 	kept := messages(slices.Delete(slices.Clone(got), gap, gap+1))
 	if n := int(got[gap].Attributes["missingLines"].(float64)); n+len(kept) != lines {
 		t.Errorf("%d kept and %d missing, want %d together", len(kept), n, lines)
+	}
+	segments, err := store.list(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := int64(0)
+	for _, s := range segments {
+		stored += s.size
+	}
+	if size := int64(got[gap].Attributes["missingBytes"].(float64)); size+stored != written || !strings.Contains(got[gap].Message, fmt.Sprintf(" lines with %d bytes are ", size)) {
+		t.Errorf("%d bytes kept and told %d missing, want %d together: %s", stored, size, written, got[gap].Message)
 	}
 	if kept[0] != message(0) || kept[gap-1] != message(gap-1) || kept[len(kept)-1] != message(lines-1) {
 		t.Errorf("not head and tail: %v", kept)
@@ -274,7 +286,7 @@ func TestDeleteLeavesNoFolder(t *testing.T) {
 	writeLines(w, 0, 1)
 	mustClose(t, w)
 	// What a process that was killed while storing leaves behind.
-	stray := filepath.Join(folder, filepath.FromSlash(ref.key(position{1, 0}))+".18ac.tmp")
+	stray := filepath.Join(folder, filepath.FromSlash(ref.key(segment{position: position{1, 0}}))+".18ac.tmp")
 	if err := os.WriteFile(stray, []byte("half a li"), 0o600); err != nil {
 		t.Fatal(err)
 	}

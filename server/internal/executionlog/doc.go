@@ -3,10 +3,10 @@
 //
 // A log is a series of JSON lines, {"time", "level", "task", "message", …}.
 // Each attempt numbers its lines from 0 and stores them in segments of about
-// 128 KiB, one object each, whose key says the attempt and the number of its
-// first line:
+// 128 KiB, one object each, whose key says the attempt, the number of its
+// first line and how many bytes come before:
 //
-//	logs/inst_1/exec_5/0001/0000000000.ndjson
+//	logs/inst_1/exec_5/0001/0000000000-000000000000.ndjson
 //
 // Rules:
 //   - A segment only ever grows: the last one is stored again, longer, about
@@ -19,7 +19,7 @@
 //     replica, so a reader resumes without a gap or a repeat.
 //   - A log has a limit. Its first half is kept and, behind that, the newest
 //     half: older segments are deleted. Whoever reads across missing lines is
-//     told how many there were; line numbers say so.
+//     told how many there were, and how many bytes; the keys say so.
 //   - Values given to [Writer.Mask] are replaced in every line before it is
 //     kept anywhere, also in memory.
 //   - A store that fails never fails an execution. Lines that could not be

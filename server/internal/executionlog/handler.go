@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/pointscene/carillon/server/internal/mask"
 )
 
 const (
@@ -63,8 +65,9 @@ func (h *lazyHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
 // WithGroup implements slog.Handler.
 func (h *lazyHandler) WithGroup(name string) slog.Handler { return h.made().WithGroup(name) }
 
-// newHandler encodes records as JSON lines, whose escapes keep a message with
-// line breaks from forging a line.
+// newHandler encodes records as JSON lines, whose escapes keep a text with line
+// breaks from forging a line. Messages and names of tasks have none at all, so
+// that they don't do it either where a reader prints them as they are.
 func newHandler(w *Writer) slog.Handler {
 	return slog.NewJSONHandler(w, &slog.HandlerOptions{
 		Level: w.store.options.Level,
@@ -72,9 +75,14 @@ func newHandler(w *Writer) slog.Handler {
 			if len(groups) == 0 {
 				a = rename(a)
 			}
-			if text, ok := textOf(a.Value); ok && len(text) > maxText {
+			text, ok := textOf(a.Value)
+			if ok && len(text) > maxText {
 				// Masked before it is cut: a cut secret is not recognised.
-				a.Value = slog.StringValue(cut(w.Masked(text)))
+				text = cut(w.Masked(text))
+				a.Value = slog.StringValue(text)
+			}
+			if ok && len(groups) == 0 && (a.Key == keyMessage || a.Key == keyTask) {
+				a.Value = slog.StringValue(mask.Visible(text))
 			}
 			return a
 		},
@@ -125,7 +133,7 @@ func (w *Writer) encode(line []byte) []byte {
 	if len(line) > maxLine {
 		line = withoutAttributes(line)
 	}
-	return w.masks.line(line)
+	return w.masks.Line(line)
 }
 
 func withoutAttributes(line []byte) []byte {

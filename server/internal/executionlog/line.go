@@ -52,19 +52,25 @@ func parseLine(text []byte) Line {
 	return line
 }
 
-// gapLine tells a reader that lines are missing before next.
-func gapLine(missing int64, next []byte) []byte {
+// gapLine tells a reader that lines are missing before next, and how many bytes
+// they have, -1 when that is not known.
+func gapLine(missing, size int64, next []byte) []byte {
 	first, _, _ := strings.Cut(string(next), "\n")
+	what := fmt.Sprintf("%d lines are", missing)
+	if size >= 0 {
+		what = fmt.Sprintf("%d lines with %d bytes are", missing, size)
+	}
 	text, _ := json.Marshal(struct { // texts and a number always encode
 		Time    string `json:"time"`
 		Level   string `json:"level"`
 		Message string `json:"message"`
 		Missing int64  `json:"missingLines"`
+		Bytes   int64  `json:"missingBytes,omitempty"`
 	}{
 		parseLine([]byte(first)).Time.Format(timeLayout),
 		"WARN",
-		fmt.Sprintf("%d lines are not kept here: the log was longer than its limit, or could not be stored", missing),
-		missing,
+		fmt.Sprintf("%s not kept here: the log was longer than its limit, or could not be stored", what),
+		missing, max(size, 0),
 	})
 	return append(text, '\n')
 }

@@ -39,7 +39,7 @@ func (s *Store) Tail(ctx context.Context, ref Ref, tail Tail) iter.Seq2[Line, er
 			yield(Line{}, err)
 			return
 		}
-		r := &reader{store: s, ref: ref, at: at}
+		r := &reader{store: s, ref: ref, at: at, bytes: -1}
 		err = r.follow(ctx, tail.Ended, func(text []byte) bool {
 			line := parseLine(text)
 			line.Cursor = ref.cursor(r.at)
@@ -79,6 +79,9 @@ type reader struct {
 	open       position
 	offset     int64
 	nextInOpen int64
+	// bytes is how many bytes of the attempt come before the next line, -1 when
+	// that is not known, as after a cursor.
+	bytes int64
 }
 
 // follow emits lines until the log ends, or, without ended, as far as it is.
@@ -153,7 +156,7 @@ func (r *reader) read(ctx context.Context, unsaved segment, here, last bool, emi
 // readSegment emits the lines of a segment from the position on.
 func (r *reader) readSegment(ctx context.Context, s segment, emit func([]byte) bool) error {
 	if s.attempt > r.at.attempt {
-		r.at = position{attempt: s.attempt}
+		r.at, r.bytes = position{attempt: s.attempt}, 0
 	}
 	if r.open != s.position {
 		r.open, r.offset, r.nextInOpen = s.position, 0, s.line
@@ -163,8 +166,12 @@ func (r *reader) readSegment(ctx context.Context, s segment, emit func([]byte) b
 		return err
 	}
 	if missing := s.line - r.at.line; missing > 0 {
-		r.at.line = s.line
-		if !emit(gapLine(missing, lines)) {
+		size := int64(-1)
+		if r.bytes >= 0 {
+			size = s.begin - r.bytes
+		}
+		r.at.line, r.bytes = s.line, s.begin
+		if !emit(gapLine(missing, size, lines)) {
 			return errStopped
 		}
 	}
@@ -177,7 +184,7 @@ func (r *reader) readSegment(ctx context.Context, s segment, emit func([]byte) b
 		if r.nextInOpen <= r.at.line {
 			continue
 		}
-		r.at.line = r.nextInOpen
+		r.at.line, r.bytes = r.nextInOpen, s.begin+r.offset
 		if !emit(text) {
 			return errStopped
 		}
@@ -194,7 +201,7 @@ func (r *reader) load(ctx context.Context, s segment) ([]byte, error) {
 	if s.lines != nil {
 		return s.lines[r.offset:], nil
 	}
-	key := r.ref.key(s.position)
+	key := r.ref.key(s)
 	object, err := r.store.bucket.NewRangeReader(ctx, key, r.offset, -1, nil)
 	if err != nil {
 		if missing(err) {

@@ -140,7 +140,9 @@ func (s *Store) deleteOne(ctx context.Context, ref Ref) error {
 // segment is one object of a log, or the lines that a writer holds in memory.
 type segment struct {
 	position
-	size int64
+	// begin is how many bytes of the attempt come before.
+	begin int64
+	size  int64
 	// lines is nil for what lies in the store.
 	lines []byte
 }
@@ -157,20 +159,21 @@ func (p position) compare(q position) int {
 
 const keySuffix = ".ndjson"
 
-// key is the object that begins with line first. The zeros make the keys sort
-// as the lines do.
-func (r Ref) key(first position) string {
-	return fmt.Sprintf("%s%04d/%010d%s", r.Path(), first.attempt, first.line, keySuffix)
+// key is the object of a segment. The zeros make the keys sort as the lines do.
+func (r Ref) key(s segment) string {
+	return fmt.Sprintf("%s%04d/%010d-%012d%s", r.Path(), s.attempt, s.line, s.begin, keySuffix)
 }
 
 // parseKey is the inverse of key. It refuses what else may lie there, such as
 // a temporary file of a process that was killed.
-func (r Ref) parseKey(key string) (first position, ok bool) {
-	attempt, line, _ := strings.Cut(strings.TrimPrefix(key, r.Path()), "/")
-	line, suffixed := strings.CutSuffix(line, keySuffix)
-	first.attempt, _ = strconv.Atoi(attempt)
-	first.line, _ = strconv.ParseInt(line, 10, 64)
-	return first, suffixed && r.key(first) == key
+func (r Ref) parseKey(key string) (s segment, ok bool) {
+	attempt, rest, _ := strings.Cut(strings.TrimPrefix(key, r.Path()), "/")
+	rest, suffixed := strings.CutSuffix(rest, keySuffix)
+	line, begin, _ := strings.Cut(rest, "-")
+	s.attempt, _ = strconv.Atoi(attempt)
+	s.line, _ = strconv.ParseInt(line, 10, 64)
+	s.begin, _ = strconv.ParseInt(begin, 10, 64)
+	return s, suffixed && r.key(s) == key
 }
 
 // list returns the stored segments of a log in order.
@@ -185,8 +188,9 @@ func (s *Store) list(ctx context.Context, ref Ref) ([]segment, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list log %s: %w", ref.Path(), err)
 		}
-		if first, ok := ref.parseKey(object.Key); ok {
-			segments = append(segments, segment{position: first, size: object.Size})
+		if s, ok := ref.parseKey(object.Key); ok {
+			s.size = object.Size
+			segments = append(segments, s)
 		}
 	}
 	slices.SortFunc(segments, func(a, b segment) int { return a.compare(b.position) })

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"gocloud.dev/blob"
+
+	"github.com/pointscene/carillon/server/internal/mask"
 )
 
 // Writer writes the log of one attempt. It is safe for concurrent use and must
@@ -28,12 +30,14 @@ type Writer struct {
 
 	mu sync.Mutex
 	// masks replaces the secrets of this execution.
-	masks mask
+	masks mask.Mask
 	// lines holds those from number first on; stored of its bytes are stored.
 	// They are only appended to, so readers may keep what they were given.
 	lines  []byte
 	first  int64
 	stored int
+	// begin is how many bytes came before them.
+	begin int64
 	// headBytes counts full segments that stay, tail lists those that go when
 	// newer ones come.
 	headBytes, tailBytes int64
@@ -44,6 +48,10 @@ type Writer struct {
 	changed chan struct{}
 	failure error
 	closed  bool
+	// budget bounds what is kept, nil for no bound; told is set when it has
+	// been said that the rest is left out.
+	budget *Budget
+	told   bool
 }
 
 // Writer opens the log of an attempt, counted from 1. It takes no memory and
@@ -60,22 +68,19 @@ func (s *Store) Writer(ref Ref, attempt int) *Writer {
 // Handler takes records for this log. What is logged after Close is dropped.
 func (w *Writer) Handler() slog.Handler { return &w.handler }
 
-// Mask keeps secrets out of the log from now on: their occurrences in every
-// form that [Writer.Masked] knows are replaced before a line is kept. Values
-// of less than four bytes are ignored, since they occur everywhere. Of JSON
-// and of text with several lines, the parts are secret too.
+// Mask keeps secrets out of the log from now on: they are replaced, as package
+// mask does it, before a line is kept.
 func (w *Writer) Mask(secrets ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.masks = w.masks.with(secrets)
+	w.masks = w.masks.With(secrets...)
 }
 
-// Masked returns text with the secrets replaced: raw, quoted, JSON-escaped,
-// URL-escaped, hexadecimal and base64 at every offset. It is for texts that
-// leave by another way than the log, such as the execution's error.
-func (w *Writer) Masked(text string) string { return w.currentMask().text(text) }
+// Masked returns text with the secrets replaced. It is for texts that leave by
+// another way than the log, such as the execution's error.
+func (w *Writer) Masked(text string) string { return w.currentMask().Text(text) }
 
-func (w *Writer) currentMask() mask {
+func (w *Writer) currentMask() mask.Mask {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.masks
@@ -112,6 +117,11 @@ func (w *Writer) Write(line []byte) (int, error) {
 		w.mu.Unlock()
 		return len(line), nil
 	}
+	size := len(line)
+	if line = w.withinBudget(line); line == nil {
+		w.mu.Unlock()
+		return size, nil
+	}
 	w.lines = append(w.lines, w.encode(line)...)
 	w.flushSoon()
 	w.wake()
@@ -120,7 +130,7 @@ func (w *Writer) Write(line []byte) (int, error) {
 	if full {
 		w.flush(false)
 	}
-	return len(line), nil
+	return size, nil
 }
 
 // wake tells the readers in this process that there is news.
@@ -145,7 +155,7 @@ func (w *Writer) flush(must bool) {
 	w.saving.Lock()
 	defer w.saving.Unlock()
 	w.mu.Lock()
-	lines, begin, stored := w.lines, position{w.attempt, w.first}, w.stored
+	lines, begin, stored := w.lines, w.segment(), w.stored
 	if w.timer != nil {
 		w.timer.Stop()
 		w.timer = nil
@@ -168,8 +178,13 @@ func (w *Writer) flush(must bool) {
 	}
 }
 
+// segment is the one that is being written; mu is held.
+func (w *Writer) segment() segment {
+	return segment{position: position{w.attempt, w.first}, begin: w.begin}
+}
+
 // put writes one object.
-func (w *Writer) put(begin position, lines []byte) error {
+func (w *Writer) put(begin segment, lines []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), putTimeout)
 	defer cancel()
 	err := w.store.bucket.WriteAll(ctx, w.ref.key(begin), lines, &blob.WriterOptions{ContentType: "application/x-ndjson"})
@@ -191,7 +206,9 @@ func (w *Writer) afterFlush(lines []byte, stored int) (dropped []segment) {
 		}
 		return nil
 	}
-	ended := segment{position: position{w.attempt, w.first}, size: int64(stored)}
+	ended := w.segment()
+	ended.size = int64(stored)
+	w.begin += int64(len(lines))
 	w.lines = bytes.Clone(w.lines[len(lines):])
 	w.first += int64(bytes.Count(lines, newline))
 	w.stored = 0
@@ -217,7 +234,7 @@ func (w *Writer) remove(segments []segment) {
 	ctx, cancel := context.WithTimeout(context.Background(), putTimeout)
 	defer cancel()
 	for _, s := range segments {
-		if err := w.store.bucket.Delete(ctx, w.ref.key(s.position)); err != nil {
+		if err := w.store.bucket.Delete(ctx, w.ref.key(s)); err != nil {
 			w.fail(fmt.Errorf("shorten log %s: %w", w.ref.Path(), err))
 		}
 	}
@@ -250,7 +267,9 @@ func (s *Store) unsaved(ref Ref) (lines segment, changed <-chan struct{}, ok boo
 	if w.changed == nil {
 		w.changed = make(chan struct{})
 	}
-	return segment{position: position{w.attempt, w.first}, size: int64(len(w.lines)), lines: w.lines}, w.changed, true
+	held := w.segment()
+	held.size, held.lines = int64(len(w.lines)), w.lines
+	return held, w.changed, true
 }
 
 func (s *Store) unregister(w *Writer) {

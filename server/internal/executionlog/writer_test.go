@@ -209,16 +209,36 @@ func TestAttributesDoNotShadowFields(t *testing.T) {
 	}
 }
 
+// Whoever prints messages as they are is not shown lines that nobody logged.
+func TestMessagesForgeNoLines(t *testing.T) {
+	t.Parallel()
+	store := replicas(1, Options{})[0]
+	w := store.Writer(ref, 1)
+	w.Mask("pass\n\"word")
+	slog.New(w.Handler()).Info("a\r\n{\"level\":\"INFO\"}\x1b[2J\u202egnp\u2028 pass\n\"word é", "path", "in\nside")
+	mustClose(t, w)
+	if n := strings.Count(download(t, store), "\n"); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+	got := read(t, store, "")[0]
+	if want := `a\r\n{"level":"INFO"}\x1b[2J\u202egnp\u2028 [masked] é`; got.Message != want {
+		t.Errorf("%q, want %q", got.Message, want)
+	}
+	if got.Attributes["path"] != "in\nside" {
+		t.Errorf("attributes are facts, and stay: %v", got.Attributes)
+	}
+}
+
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	for _, at := range []position{{1, 0}, {3, 77}, {12345, 1 << 40}} {
-		if got, ok := ref.parseKey(ref.key(at)); !ok || got != at {
-			t.Errorf("%v comes back as %v, %v", at, got, ok)
+	for _, s := range []segment{{position: position{1, 0}}, {position: position{3, 77}, begin: 5}, {position: position{12345, 1 << 40}, begin: 1 << 50}} {
+		if got, ok := ref.parseKey(ref.key(s)); !ok || got.position != s.position || got.begin != s.begin {
+			t.Errorf("%v comes back as %v, %v", s, got, ok)
 		}
 	}
 	for _, key := range []string{
-		ref.Path(), ref.Path() + "0001/", ref.Path() + "0001/x.ndjson", ref.Path() + "1/0000000000.ndjson",
-		ref.key(position{1, 0}) + ".tmp", Ref{1, 6}.key(position{1, 0}),
+		ref.Path(), ref.Path() + "0001/", ref.Path() + "0001/x.ndjson", ref.Path() + "1/0000000000-000000000000.ndjson", ref.Path() + "0001/0000000000.ndjson",
+		ref.key(segment{position: position{1, 0}}) + ".tmp", Ref{1, 6}.key(segment{position: position{1, 0}}),
 	} {
 		if at, ok := ref.parseKey(key); ok {
 			t.Errorf("%q is accepted as %v", key, at)

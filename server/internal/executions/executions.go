@@ -40,6 +40,8 @@ type Store interface {
 	CancelExecution(ctx context.Context, id int64, now time.Time, why job.Failure) (job.Execution, error)
 	InstanceOf(ctx context.Context, kind job.Kind, id int64) (int64, error)
 	store.Watching
+	store.Approvals
+	Files(ctx context.Context, q store.FileQuery) (records []job.FileRecord, more int64, err error)
 }
 
 // Logs reads execution logs.

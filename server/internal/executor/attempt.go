@@ -10,13 +10,17 @@ import (
 	"github.com/pointscene/carillon/server/internal/executionlog"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/workdir"
 )
 
+// reportTasksEvery is how often the counters of a running task are told.
+const reportTasksEvery = time.Second
+
 // begin notes the start.
-func (a *attempt) begin(now time.Time, log *executionlog.Writer) {
+func (a *attempt) begin(now time.Time, log *executionlog.Writer, work *workdir.Dir) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.startedAt, a.log, a.changed = now, log, true
+	a.startedAt, a.log, a.work, a.changed = now, log, work, true
 	if limit := a.Policies.TimeLimit; limit > 0 {
 		a.limit = time.AfterFunc(limit, func() { a.cancel(errTimeLimit) })
 	}
@@ -35,10 +39,22 @@ func (a *attempt) setTasks(records []job.TaskRecord) {
 	a.tasks = records
 }
 
-func (a *attempt) startTask(i int, now time.Time) {
+// startTask notes that the n-th try of a task begins.
+func (a *attempt) startTask(i, n int, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.tasks[i].State, a.tasks[i].StartedAt, a.changed = job.TaskRunning, now, true
+	t := &a.tasks[i]
+	if n == 1 {
+		t.StartedAt = now
+	}
+	t.State, t.Attempt, t.NextAttemptAt, a.changed = job.TaskRunning, n, time.Time{}, true
+}
+
+// waitTask notes that a task failed and is tried again later.
+func (a *attempt) waitTask(i int, next time.Time, f *job.Failure) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tasks[i].NextAttemptAt, a.tasks[i].Error, a.changed = next, f, true
 }
 
 func (a *attempt) endTask(i int, state job.TaskState, now time.Time, f *job.Failure) {
@@ -48,25 +64,48 @@ func (a *attempt) endTask(i int, state job.TaskState, now time.Time, f *job.Fail
 	if !t.StartedAt.IsZero() {
 		t.FinishedAt = notBefore(now, t.StartedAt)
 	}
-	t.State, t.Error, a.changed = state, f, true
-	if state == job.TaskFailed && a.failure == nil {
-		a.failure = &job.Failure{Code: f.Code, Reason: f.Reason, Message: "Task " + t.Name + ": " + f.Message}
+	t.State, t.Error, t.NextAttemptAt, a.changed = state, f, time.Time{}, true
+	if state == job.TaskFailed || state == job.TaskPartiallySucceeded {
+		a.noteFailure(t)
 	}
 }
 
-// failedInput names an input that did not succeed.
-func (a *attempt) failedInput(inputs []string) string {
+// reportTask notes how far a task is. It is told to others now and then.
+func (a *attempt) reportTask(i int, report job.TaskReport, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tasks[i].Report = &report
+	if now.Sub(a.reported) >= reportTasksEvery {
+		a.reported, a.changed = now, true
+	}
+}
+
+// taskEnded tells whether a task has ended, or never starts.
+func (a *attempt) taskEnded(i int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.tasks[i].State != job.TaskPending
+}
+
+// failedInput names an input that did not succeed, unless another one waits
+// for approval: whatever needs that waits too.
+func (a *attempt) failedInput(inputs []string) (failed string, waits bool) {
 	if len(inputs) == 0 {
-		return ""
+		return "", false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, t := range a.tasks {
-		if t.State != job.TaskSucceeded && slices.Contains(inputs, t.Name) {
-			return t.Name
+		if t.State == job.TaskSucceeded || !slices.Contains(inputs, t.Name) {
+			continue
+		}
+		if t.State == job.TaskAwaitingApproval || t.State == job.TaskPending {
+			waits = true
+		} else if failed == "" {
+			failed = t.Name
 		}
 	}
-	return ""
+	return failed, waits && failed == ""
 }
 
 // cause is why the attempt was ended from outside.
@@ -110,10 +149,25 @@ func (a *attempt) outcome() (job.State, *job.Failure) {
 		}
 		return job.StateCancelled, job.FailureOf(cause)
 	}
-	if a.failure != nil {
+	switch {
+	case a.approval != nil:
+		return job.StateAwaitingApproval, a.guard()
+	case a.failure != nil:
 		return job.StateFailed, a.failure
+	case a.partial != nil:
+		return job.StatePartiallySucceeded, a.partial
 	}
 	return job.StateSucceeded, nil
+}
+
+// guard is why the first task that waits for approval was stopped.
+func (a *attempt) guard() *job.Failure {
+	for _, t := range a.tasks {
+		if t.State == job.TaskAwaitingApproval {
+			return t.Error
+		}
+	}
+	return nil
 }
 
 func (a *attempt) allSucceeded() bool {
@@ -123,5 +177,10 @@ func (a *attempt) allSucceeded() bool {
 // logEnd writes why the attempt did not succeed, so that the log is never
 // silent about it.
 func (a *attempt) logEnd(state job.State, f *job.Failure) {
-	slog.New(a.log.Handler()).Error("execution ended", "state", string(state), "reason", f.Reason, "error", f.Message)
+	log := slog.New(a.log.Handler())
+	if state == job.StateAwaitingApproval {
+		log.Warn("execution waits for approval", "reason", f.Reason, "error", f.Message, "plan", a.approval.Digest)
+		return
+	}
+	log.Error("execution ended", "state", string(state), "reason", f.Reason, "error", f.Message)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // accept is a store that takes every end.
-type accept struct{ store.Engine }
+type accept struct{ executor.Store }
 
 func (accept) Finish(context.Context, []store.Finish) ([]int64, error) { return nil, nil }
 
@@ -33,9 +33,9 @@ func BenchmarkExecutions(b *testing.B) {
 	const places = 1000
 	e := executor.New(executor.Options{
 		Store: accept{}, Types: task.NewRegistry(util.Noop{}), Logs: logs,
-		Configs:        func(int64, func(...string)) task.Configs { return nil },
+		Configs:        func(int64, int64, func(...string)) task.Configs { return nil },
 		CheckResources: func(context.Context, int64, []task.ResourceRef) error { return nil },
-		Now:            time.Now, Places: places, ReportAfter: time.Second, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
+		Now:            time.Now, Owner: func() int64 { return 0 }, Places: places, PerInstance: places, ReportAfter: time.Second, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
 	})
 	e.Start()
 	due := time.Now()

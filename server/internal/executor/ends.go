@@ -24,6 +24,11 @@ func (e *Executor) end(a *attempt) {
 		a.limit.Stop()
 	}
 	var logBytes int64
+	if a.work != nil {
+		if err := a.work.Remove(); err != nil {
+			e.o.Log.Error("a work directory stays until the next start", "execution", a.ExecutionID, "error", err)
+		}
+	}
 	if a.log != nil {
 		state, failure := a.outcome()
 		if state != job.StateSucceeded && failure != nil {
@@ -38,6 +43,7 @@ func (e *Executor) end(a *attempt) {
 		e.free(a)
 		return
 	}
+	e.toStore(1)
 	e.ends <- e.finish(a, logBytes)
 }
 
@@ -46,17 +52,34 @@ func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
 	now := notBefore(e.o.Now(), a.startedAt)
 	f := store.Finish{
 		ExecutionID: a.ExecutionID, JobID: a.JobID, Fence: a.Fence, Mark: a.Mark, State: state, Error: failure, PauseAfter: pauseAfter(a.Claimed),
-		Tasks: a.tasks, StartedAt: a.startedAt, FinishedAt: now, LogBytes: logBytes,
+		Tasks: a.tasks, StartedAt: a.startedAt, FinishedAt: now, Now: e.o.Now, LogBytes: logBytes,
 	}
-	if state == job.StateFailed || state == job.StateWorkerLost {
+	switch state {
+	case job.StateAwaitingApproval:
+		a.approval.RequestedAt = now
+		f.Approval, f.RetryAt = a.approval, now.Add(e.o.ApprovalTimeout)
+	case job.StateFailed, job.StateWorkerLost, job.StatePartiallySucceeded:
 		if at, ok := policy.Retry(a.Claimed, failure, a.startedAt, now); ok {
 			f.State, f.RetryAt = job.StateQueued, at
 		}
+	}
+	if state != job.StateAwaitingApproval {
+		settleTasks(f.Tasks)
 	}
 	if !a.startedAt.IsZero() {
 		e.o.Metrics.Ended(state, now.Sub(a.startedAt))
 	}
 	return f
+}
+
+// settleTasks ends the tasks that waited for an approval which is not asked
+// for any more.
+func settleTasks(tasks []job.TaskRecord) {
+	for i := range tasks {
+		if t := &tasks[i]; t.State == job.TaskAwaitingApproval || t.State == job.TaskPending {
+			t.State = job.TaskCancelled
+		}
+	}
 }
 
 // pauseAfter is the job's limit of failures in a row; a backfill's don't count.
@@ -77,24 +100,22 @@ func notBefore(now, start time.Time) time.Time {
 }
 
 // lostEnd is the end of an execution whose replica died.
-func lostEnd(l store.Lost, now time.Time) store.Finish {
-	now = notBefore(now, l.StartedAt)
+func lostEnd(l store.Lost, clock store.Clock) store.Finish {
+	now := notBefore(clock(), l.StartedAt)
 	failure := &job.Failure{
 		Code: "UNAVAILABLE", Reason: job.ReasonWorkerLost,
 		Message: "The server that ran the execution died or lost its connection to the database. It may have done part of its work.",
 	}
 	f := store.Finish{
 		ExecutionID: l.ExecutionID, JobID: l.JobID, Fence: l.Fence, State: job.StateWorkerLost, Error: failure, PauseAfter: pauseAfter(l.Claimed),
-		Tasks: l.Tasks, StartedAt: l.StartedAt, FinishedAt: now, LogBytes: l.LogBytes,
+		Tasks: l.Tasks, StartedAt: l.StartedAt, FinishedAt: now, Now: clock, LogBytes: l.LogBytes,
 	}
 	for i := range f.Tasks {
-		switch t := &f.Tasks[i]; t.State {
-		case job.TaskRunning:
-			t.State, t.FinishedAt, t.Error = job.TaskFailed, now, failure
-		case job.TaskPending:
-			t.State = job.TaskCancelled
+		if t := &f.Tasks[i]; t.State == job.TaskRunning {
+			t.State, t.FinishedAt, t.NextAttemptAt, t.Error = job.TaskFailed, now, time.Time{}, failure
 		}
 	}
+	settleTasks(f.Tasks)
 	if l.State == job.StateCancelling {
 		f.State, f.Error = job.StateCancelled, errCancelled
 		return f
@@ -189,6 +210,7 @@ func (e *Executor) stored(ctx context.Context, group []store.Finish, stale []int
 			e.forget(a)
 		}
 	}
+	e.unstored -= len(group)
 	e.makeRoom(len(group))
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/workdir"
 )
 
 // The causes with which executions are ended from outside.
@@ -27,14 +28,24 @@ type Logs interface {
 	Writer(ref executionlog.Ref, attempt int) *executionlog.Writer
 }
 
+// Store is what the executor needs of the database.
+type Store interface {
+	store.Engine
+	store.Files
+	store.Memories
+	Approval(ctx context.Context, executionID int64) (job.Approval, error)
+}
+
 // Options of an Executor; every field is needed.
 type Options struct {
-	Store store.Engine
+	Store Store
 	Types *task.Registry
 	Logs  Logs
-	// Configs opens stored credentials for an instance's executions and calls
+	// Configs opens stored credentials for an execution of an instance and calls
 	// mask with every secret before it answers it.
-	Configs func(instanceID int64, mask func(secrets ...string)) task.Configs
+	Configs func(instanceID, executionID int64, mask func(secrets ...string)) task.Configs
+	// Work makes the work directories of attempts; nil means that there are none.
+	Work *workdir.Store
 	// CheckResources refuses a workflow that names resources of others.
 	CheckResources func(ctx context.Context, instanceID int64, refs []task.ResourceRef) error
 	// Now is the database's time, Owner this replica's id, 0 for none.
@@ -43,6 +54,9 @@ type Options struct {
 	// Places is how many executions may be claimed and not ended, PerInstance
 	// how many of them one instance may have.
 	Places, PerInstance int
+	// ApprovalTimeout is how long an execution that was stopped by a guard waits
+	// for somebody to approve or reject its plan.
+	ApprovalTimeout time.Duration
 	// ReportAfter is how long an execution runs before its start is reported.
 	ReportAfter time.Duration
 	Metrics     Metrics
@@ -71,6 +85,8 @@ type Executor struct {
 	room chan struct{}
 	// attempts are those between Submit and the stored end, by execution.
 	attempts map[int64]*attempt
+	// unstored counts ends that are known and not stored.
+	unstored int
 	// adopted are executions of dead replicas whose end is not stored.
 	adopted  map[claimKey]bool
 	draining bool
@@ -100,10 +116,16 @@ type attempt struct {
 	startedAt time.Time
 	tasks     []job.TaskRecord
 	log       *executionlog.Writer
+	// work is nil until it runs.
+	work *workdir.Dir
 	// limit ends the attempt after the job's time limit, nil for none.
 	limit *time.Timer
-	// failure is why it failed, nil so far.
-	failure *job.Failure
+	// failure is why it failed, partial why only a part was done, nil so far.
+	failure, partial *job.Failure
+	// approval is what it waits for, nil for nothing.
+	approval *job.Approval
+	// reported is when a task's report was last told.
+	reported time.Time
 	// changed says that there is something to report.
 	changed bool
 }
@@ -223,8 +245,9 @@ func (e *Executor) Adopt(lost []store.Lost) {
 	// More may be lost at once than there are places.
 	e.loops.Go(func() {
 		for _, l := range lost {
+			e.toStore(1)
 			select {
-			case e.ends <- lostEnd(l, e.o.Now()):
+			case e.ends <- lostEnd(l, e.o.Now):
 			case <-e.ctx.Done():
 				return
 			}
@@ -285,6 +308,30 @@ func (e *Executor) Drain(ctx context.Context, storing time.Duration) {
 
 // forEver is longer than any drain.
 const forEver = 1000 * time.Hour
+
+// toStore counts ends that are to be stored.
+func (e *Executor) toStore(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.unstored += n
+}
+
+// Settle waits until every end that is known is stored, or ctx ends.
+func (e *Executor) Settle(ctx context.Context) {
+	for {
+		e.mu.Lock()
+		left, room := e.unstored, e.room
+		e.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-room:
+		}
+	}
+}
 
 // waitEmpty waits until every place is free.
 func (e *Executor) waitEmpty(limit time.Duration) {

@@ -18,6 +18,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/task"
 	"github.com/pointscene/carillon/server/internal/task/util"
+	"github.com/pointscene/carillon/server/internal/workdir"
 )
 
 // bench is an executor with a store that notes what is written.
@@ -25,6 +26,8 @@ type bench struct {
 	*executor.Executor
 	store *notes
 	hook  hook
+	// work is the folder of the work directories.
+	work string
 }
 
 func newBench(t *testing.T) *bench {
@@ -37,12 +40,18 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{store: &notes{ends: make(chan store.Finish, 100), claims: map[int64]job.State{}}, hook: make(hook)}
+	b := &bench{work: t.TempDir(), store: &notes{ends: make(chan store.Finish, 100), claims: map[int64]job.State{}}, hook: make(hook)}
+	work, err := workdir.Open(workdir.Options{Folder: b.work, Limit: 1 << 20, Total: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = work.Close() })
 	b.Executor = executor.New(executor.Options{
-		Store: b.store, Types: task.NewRegistry(util.Noop{}, util.Sleep{}, b.hook), Logs: logs,
-		Configs:        func(int64, func(...string)) task.Configs { return nil },
-		CheckResources: func(context.Context, int64, []task.ResourceRef) error { return nil },
-		Now:            time.Now, Owner: func() int64 { return 1 }, Places: 10, PerInstance: 9, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
+		Store: b.store, Types: task.NewRegistry(util.Noop{}, util.Sleep{}, b.hook), Logs: logs, Work: work,
+		Configs:         func(int64, int64, func(...string)) task.Configs { return nil },
+		CheckResources:  func(context.Context, int64, []task.ResourceRef) error { return nil },
+		ApprovalTimeout: time.Hour,
+		Now:             time.Now, Owner: func() int64 { return 1 }, Places: 10, PerInstance: 9, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
 	})
 	b.Start()
 	return b
@@ -63,7 +72,7 @@ func (ignore) Stored(int, time.Duration)      {}
 
 // notes is a store.Engine.
 type notes struct {
-	store.Engine
+	executor.Store
 	ends chan store.Finish
 
 	mu       sync.Mutex
@@ -73,6 +82,13 @@ type notes struct {
 	failures int
 	stale    []int64
 	owned    []store.Owned
+	// approvals are by execution.
+	approvals map[int64]job.Approval
+	// files notes what was recorded; filesAway fails as many writes.
+	files     []job.FileRecord
+	settled   []int64
+	announced int
+	filesErrs []error
 	// look is called before claims are looked at, when it is set.
 	look func()
 }
@@ -95,6 +111,19 @@ func (n *notes) Progress(_ context.Context, reports []store.Progress) (stale, ca
 	defer n.mu.Unlock()
 	n.progress = append(n.progress, reports...)
 	return n.stale, nil, nil
+}
+
+func (n *notes) ExpireApprovals(context.Context, time.Time, int, job.Failure) ([]int64, error) {
+	return nil, nil
+}
+
+func (n *notes) Approval(_ context.Context, id int64) (job.Approval, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if a, ok := n.approvals[id]; ok {
+		return a, nil
+	}
+	return job.Approval{}, store.ErrNotFound
 }
 
 func (n *notes) Owned(context.Context, int64) ([]store.Owned, error) {
@@ -138,6 +167,7 @@ func (n *notes) StillClaimed(_ context.Context, claimed []store.Claimed) (map[in
 type hook map[string]func(context.Context, task.Run) (task.Output, error)
 
 func (hook) Name() string                           { return "test.hook" }
+func (hook) Schema() []byte                         { return util.Noop{}.Schema() }
 func (hook) Check(task.Args) error                  { return nil }
 func (hook) Resources(task.Args) []task.ResourceRef { return nil }
 func (h hook) Do(ctx context.Context, run task.Run) (task.Output, error) {
@@ -409,11 +439,13 @@ func TestDrain(t *testing.T) {
 func TestAdoptedEnd(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bench) {
-		running := []job.TaskRecord{{Name: "a", State: job.TaskRunning}}
+		running := []job.TaskRecord{{Name: "a", State: job.TaskRunning}, {Name: "b", State: job.TaskAwaitingApproval}, {Name: "c", State: job.TaskPending}}
 		cancelled := store.Lost{Claimed: claim(2, noop), State: job.StateCancelling}
 		b.Adopt([]store.Lost{{Claimed: claim(1, noop), State: job.StateRunning, StartedAt: time.Now(), Tasks: running}, cancelled})
-		if f := <-b.store.ends; f.State != job.StateWorkerLost || f.Error.Reason != job.ReasonWorkerLost || f.Tasks[0].State != job.TaskFailed {
+		if f := <-b.store.ends; f.State != job.StateWorkerLost || f.Error.Reason != job.ReasonWorkerLost {
 			t.Errorf("%+v", f)
+		} else if diff := cmp.Diff([]job.TaskState{job.TaskFailed, job.TaskCancelled, job.TaskCancelled}, states(f)); diff != "" {
+			t.Errorf("task states (-want +got):\n%s", diff)
 		}
 		if f := <-b.store.ends; f.State != job.StateCancelled {
 			t.Errorf("%+v", f)

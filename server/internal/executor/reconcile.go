@@ -29,6 +29,7 @@ func (e *Executor) reconcileLoop(ctx context.Context) {
 			return
 		case <-tick.C:
 			strays = e.reconcile(ctx, strays)
+			e.expireApprovals()
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 // run takes an attempt from its start to its end.
 func (e *Executor) run(a *attempt) {
 	if a.ctx.Err() == nil {
-		a.begin(e.o.Now(), e.o.Logs.Writer(executionlog.Ref{InstanceID: a.InstanceID, ExecutionID: a.ExecutionID}, a.Attempt))
+		a.begin(e.o.Now(), e.o.Logs.Writer(executionlog.Ref{InstanceID: a.InstanceID, ExecutionID: a.ExecutionID}, a.Attempt), e.o.Work.New(a.ExecutionID))
 		e.o.Metrics.Started(a.startedAt.Sub(a.NotBefore))
 		e.runWorkflow(a)
 	}
@@ -37,14 +38,19 @@ func (e *Executor) runWorkflow(a *attempt) {
 		records[i] = job.TaskRecord{Name: t.Name, Type: t.Type, State: job.TaskPending}
 	}
 	a.setTasks(records)
-	r := &runner{e: e, a: a, w: w, outputs: make([]task.Output, len(w.Tasks))}
-	if len(w.Tasks) == 1 {
-		r.runTask(0)
+	r := &runner{e: e, a: a, w: w, outputs: make([]task.Output, len(w.Tasks)), stopped: make([]*task.Approval, len(w.Tasks))}
+	if err := r.resume(); err != nil {
+		a.fail(job.FailureOf(err))
 		return
 	}
-	r.graph = w.Graph()
-	r.waits = slices.Clone(r.graph.Waits)
-	r.runAll()
+	if len(w.Tasks) == 1 {
+		r.runTask(0)
+	} else {
+		r.graph = w.Graph()
+		r.waits = slices.Clone(r.graph.Waits)
+		r.runAll()
+	}
+	a.approval = r.approval()
 }
 
 // open parses and checks the workflow again: types, rules and resources may
@@ -89,6 +95,10 @@ type runner struct {
 	outputs []task.Output
 	// waits counts down the tasks that each one still waits for.
 	waits []int
+	// stopped are the tasks that a guard has stopped, by their places.
+	stopped []*task.Approval
+	// approved is what tasks go on with after an approval, by their places.
+	approved map[int]json.RawMessage
 }
 
 // runAll starts each task when those it waits for have ended, and returns
@@ -133,24 +143,38 @@ func (r *runner) release(i int, ready []int) []int {
 // execution is being ended.
 func (r *runner) runTask(i int) {
 	t := &r.w.Tasks[i]
+	if r.a.taskEnded(i) {
+		return // before the approval that this attempt goes on after
+	}
 	if r.a.ctx.Err() != nil {
 		r.a.endTask(i, job.TaskCancelled, r.e.o.Now(), nil)
 		return
 	}
-	if failed := r.a.failedInput(t.Inputs); failed != "" {
+	failed, waits := r.a.failedInput(t.Inputs)
+	if waits {
+		return // for an approval
+	}
+	if failed != "" {
 		r.a.endTask(i, job.TaskSkipped, r.e.o.Now(), &job.Failure{
 			Code: "FAILED_PRECONDITION", Reason: job.ReasonDependency, Message: fmt.Sprintf("Not started: task %q did not succeed.", failed),
 		})
 		return
 	}
-	r.a.startTask(i, r.e.o.Now())
-	output, err := r.do(i)
+	output, err := r.try(i)
 	r.outputs[i] = output
 	state, failure := job.TaskSucceeded, (*job.Failure)(nil)
+	var partial *task.Partial
 	switch {
 	case err == nil:
+	case errors.As(err, &r.stopped[i]) && r.a.ctx.Err() == nil:
+		state, failure = job.TaskAwaitingApproval, r.masked(r.stopped[i].Failure)
+		r.logger(t.Name).Warn("waits for approval", "reason", failure.Reason, "error", failure.Message)
+	case errors.As(err, &partial) && r.a.ctx.Err() == nil:
+		state, failure = job.TaskPartiallySucceeded, r.masked(partial.Failure)
+		r.logger(t.Name).Error("task succeeded partially", "code", failure.Code, "reason", failure.Reason, "error", failure.Message)
 	case r.a.ctx.Err() != nil:
 		state, failure = job.TaskCancelled, job.FailureOf(r.a.cause())
+		r.logger(t.Name).Warn("task cancelled", "reason", failure.Reason, "cause", failure.Message)
 	default:
 		state, failure = job.TaskFailed, r.masked(job.FailureOf(err))
 		r.logger(t.Name).Error("task failed", "code", failure.Code, "reason", failure.Reason, "error", failure.Message)
@@ -159,7 +183,7 @@ func (r *runner) runTask(i int) {
 }
 
 // do calls the task type; a panic there is the task's failure.
-func (r *runner) do(i int) (output task.Output, err error) {
+func (r *runner) do(ctx context.Context, i int) (output task.Output, err error) {
 	t := &r.w.Tasks[i]
 	log := r.logger(t.Name)
 	defer func() {
@@ -172,7 +196,9 @@ func (r *runner) do(i int) (output task.Output, err error) {
 	if !ok {
 		return nil, job.Invalid("type", "UNKNOWN_TASK_TYPE", "%q is not known", t.Type)
 	}
-	return kind.Do(r.a.ctx, task.Run{
+	files := r.e.newFileRecorder(r.a, t.Name)
+	defer files.close()
+	return kind.Do(ctx, task.Run{
 		ExecutionID:    r.a.ExecutionID,
 		JobID:          r.a.JobID,
 		InstanceID:     r.a.InstanceID,
@@ -182,7 +208,13 @@ func (r *runner) do(i int) (output task.Output, err error) {
 		Args:           t.Args,
 		Inputs:         r.inputs(t.Inputs),
 		Log:            log,
-		Configs:        r.e.o.Configs(r.a.InstanceID, r.a.log.Mask),
+		Work:           r.a.work,
+		Configs:        r.e.o.Configs(r.a.InstanceID, r.a.ExecutionID, r.a.log.Mask),
+		Attempt:        r.a.Attempt,
+		Report:         func(report job.TaskReport) { r.a.reportTask(i, report, r.e.o.Now()) },
+		Files:          files,
+		Memory:         memory{r.e.o.Store, r.a},
+		Approved:       r.approved[i],
 	})
 }
 
@@ -209,5 +241,5 @@ func (r *runner) masked(f *job.Failure) *job.Failure {
 	if text == f.Message {
 		return f
 	}
-	return &job.Failure{Code: f.Code, Reason: f.Reason, Message: text}
+	return &job.Failure{Code: f.Code, Reason: f.Reason, Message: text, RetryAfter: f.RetryAfter}
 }

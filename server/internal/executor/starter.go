@@ -12,9 +12,12 @@ import (
 
 const (
 	// freshFor is how long before its start an attempt is looked at for the
-	// last time, at most: an edit that commits so shortly before is as good as
-	// one at the same time. Its signal, which is faster, still counts.
+	// last time, at most. A change that is made after the look lets what starts
+	// within store.StartGuard pass, so the difference is what clocks may differ.
 	freshFor = 40 * time.Millisecond
+	// quick is how long that look may take. One that takes longer tells too
+	// little: then the start is written before it happens.
+	quick = 15 * time.Millisecond
 	// lookAhead is how long before the start that look begins, so that the
 	// database's answer is there in time. What needs a look until freshFor
 	// goes with it.
@@ -37,8 +40,10 @@ type starter struct {
 
 // wait is what the starter knows of an attempt.
 type wait struct {
-	// seenAt is when it was last known that the attempt may start.
+	// seenAt is since when it is known that the attempt may start.
 	seenAt time.Time
+	// written is once the store knows that it starts: nobody withdraws it.
+	written bool
 	// doubt asks for a look at once, also while one is going on.
 	doubt bool
 	// looking is while the store is asked.
@@ -118,7 +123,7 @@ func (s *starter) pick() (ready, unsure []*attempt, next time.Duration) {
 		}
 		switch due := a.NotBefore.Sub(now); {
 		case a.wait.looking:
-		case !a.wait.doubt && max(due, 0) <= freshFor-now.Sub(a.wait.seenAt):
+		case a.wait.written, !a.wait.doubt && max(due, 0) <= freshFor-now.Sub(a.wait.seenAt):
 			if due <= 0 {
 				a.wait.gone = true
 				ready = append(ready, a)
@@ -190,9 +195,14 @@ func (s *starter) look(attempts []*attempt) {
 		for i, a := range attempts {
 			claims[i] = a.Claimed
 		}
+		asked := s.e.o.Now()
 		states, err := s.e.o.Store.StillClaimed(s.e.ctx, claims)
+		if err == nil && s.e.o.Now().Sub(asked) > quick {
+			states, err = s.write(claims)
+			asked = time.Time{}
+		}
 		if err == nil {
-			s.seen(attempts, states)
+			s.seen(attempts, states, asked)
 			return
 		}
 		if s.e.ctx.Err() != nil {
@@ -212,13 +222,33 @@ func (s *starter) stillWaiting(attempts []*attempt) []*attempt {
 	return slices.DeleteFunc(attempts, func(a *attempt) bool { return a.wait.gone })
 }
 
-// seen notes what the store said of attempts.
-func (s *starter) seen(attempts []*attempt, states map[int64]job.State) {
+// write tells the store that attempts start, and answers the states of those
+// that may.
+func (s *starter) write(claims []store.Claimed) (map[int64]job.State, error) {
 	now := s.e.o.Now()
+	reports := make([]store.Progress, len(claims))
+	states := make(map[int64]job.State, len(claims))
+	for i, c := range claims {
+		reports[i] = store.Progress{ExecutionID: c.ExecutionID, Fence: c.Fence, StartedAt: now}
+		states[c.ExecutionID] = job.StateRunning
+	}
+	stale, cancelled, err := s.e.o.Store.Progress(s.e.ctx, reports)
+	for _, id := range stale {
+		delete(states, id)
+	}
+	for _, id := range cancelled {
+		states[id] = job.StateCancelling
+	}
+	return states, err
+}
+
+// seen notes what the store said of attempts when it was asked, zero for one
+// that was told of the starts.
+func (s *starter) seen(attempts []*attempt, states map[int64]job.State, asked time.Time) {
 	s.mu.Lock()
 	for _, a := range attempts {
 		state, claimed := states[a.ExecutionID]
-		a.wait.looking, a.wait.seenAt, a.wait.withdrawn = false, now, !claimed
+		a.wait.looking, a.wait.seenAt, a.wait.withdrawn, a.wait.written = false, asked, !claimed, asked.IsZero()
 		s.doubts = s.doubts || a.wait.doubt
 		if state == job.StateCancelling {
 			a.cancel(errCancelled)

@@ -1,6 +1,7 @@
 package executor_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,83 +10,60 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-// ahead is a claim whose time comes later.
-func (b *bench) ahead(id int64, d time.Duration) store.Claimed {
-	c := claim(id, noop)
-	c.NotBefore = time.Now().Add(d)
-	b.store.claims[id] = job.StateQueued
-	return c
+// A look that takes long tells too little: the start is written instead, and
+// whoever changes the job afterwards finds it.
+func TestSlowLooksAreFollowedByAWrite(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		slow    time.Duration
+		stale   []int64
+		writes  int
+		started bool
+	}{
+		"quick":                   {5 * time.Millisecond, nil, 0, true},
+		"slow":                    {200 * time.Millisecond, nil, 1, true},
+		"slow, and withdrawn now": {200 * time.Millisecond, []int64{1}, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T, b *bench) {
+				begin := time.Now()
+				c := claim(1, noop)
+				c.NotBefore = begin.Add(300 * time.Millisecond)
+				b.store.claims[1] = job.StateQueued
+				b.store.look = func() { time.Sleep(test.slow) }
+				b.store.stale = test.stale
+				b.Submit([]store.Claimed{c})
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if got := len(b.store.progress); got != test.writes {
+					t.Errorf("%d starts were written, want %d", got, test.writes)
+				}
+				if got := len(b.store.ends) == 1; got != test.started || b.Free() != 10 {
+					t.Errorf("started: %t, want %t; %d places free", got, test.started, b.Free())
+				}
+			})
+		})
+	}
 }
 
-func TestLookBeforeTheStartDelaysNothing(t *testing.T) {
+// An end that is not stored is waited for, no longer than the caller likes.
+func TestSettleWaitsForEnds(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bench) {
-		looks := 0
-		b.store.look = func() { looks++; time.Sleep(20 * time.Millisecond) }
-		claims := []store.Claimed{b.ahead(1, 500*time.Millisecond), b.ahead(2, 510*time.Millisecond), b.ahead(3, 30*time.Millisecond)}
-		b.Submit(claims)
-		for _, i := range []int{2, 0, 1} {
-			if f := <-b.store.ends; f.ExecutionID != claims[i].ExecutionID || !f.StartedAt.Equal(claims[i].NotBefore) {
-				t.Errorf("execution %d started %v after the time of %d", f.ExecutionID, f.StartedAt.Sub(claims[i].NotBefore), claims[i].ExecutionID)
-			}
-		}
-		if looks != 1 {
-			t.Errorf("%d looks, want one: the third was claimed just before, the others go together", looks)
-		}
-	})
-}
-
-func TestSlowLookDelaysTheStart(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bench) {
-		b.store.look = func() { time.Sleep(time.Second) }
-		c := b.ahead(1, 500*time.Millisecond)
-		b.Submit([]store.Claimed{c})
-		if f := <-b.store.ends; f.StartedAt.Before(c.NotBefore.Add(900 * time.Millisecond)) {
-			t.Errorf("started %v after its time, before the store had answered", f.StartedAt.Sub(c.NotBefore))
-		}
-	})
-}
-
-func TestWithdrawnDuringALook(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bench) {
-		looks := 0
-		b.store.look = func() {
-			// The first answer is from before the change that the signal is about.
-			if looks++; looks == 1 {
-				b.Withdraw(1)
-				return
-			}
-			b.store.mu.Lock()
-			defer b.store.mu.Unlock()
-			delete(b.store.claims, 1)
-		}
-		b.Submit([]store.Claimed{b.ahead(1, 500*time.Millisecond)})
-		time.Sleep(time.Second)
+		b.store.failures = 3
+		b.Submit([]store.Claimed{claim(1, noop)})
 		synctest.Wait()
-		if looks != 2 || len(b.store.ends) != 0 || b.Free() != 10 {
-			t.Errorf("%d looks, %d ends, %d places free; want another look and no start", looks, len(b.store.ends), b.Free())
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		b.Settle(short)
+		if len(b.store.ends) != 0 || short.Err() == nil {
+			t.Errorf("settled with %d ends stored", len(b.store.ends))
 		}
-	})
-}
-
-func TestCancelOfOneDuringALook(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bench) {
-		answer := make(chan struct{})
-		b.store.look = func() { <-answer }
-		first, second := b.ahead(1, 500*time.Millisecond), b.ahead(2, 500*time.Millisecond)
-		b.Submit([]store.Claimed{first, second})
-		time.Sleep(490 * time.Millisecond)
-		synctest.Wait()
-		b.Cancel(1)
-		if f := <-b.store.ends; f.ExecutionID != 1 || f.State != job.StateCancelled {
-			t.Errorf("execution %d ended %s", f.ExecutionID, f.State)
+		b.Settle(t.Context())
+		if len(b.store.ends) != 1 {
+			t.Errorf("settled with %d ends stored, want 1", len(b.store.ends))
 		}
-		close(answer)
-		if f := <-b.store.ends; f.ExecutionID != 2 || f.State != job.StateSucceeded || !f.StartedAt.Equal(second.NotBefore) {
-			t.Errorf("execution %d ended %s after a start %v late", f.ExecutionID, f.State, f.StartedAt.Sub(second.NotBefore))
-		}
+		b.Settle(t.Context()) // nothing is left
 	})
 }

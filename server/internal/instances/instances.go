@@ -1,5 +1,6 @@
-// Package instances holds what callers can do with tenants, resources and
-// clients: the rules behind the InstanceService, without gRPC.
+// Package instances holds what callers can do with tenants, their quotas and
+// audit events, resources and clients: the rules behind the InstanceService and
+// the AuditService, without gRPC.
 //
 // Rules:
 //   - Every call checks the caller's access to what it acts on, on top of what
@@ -27,7 +28,9 @@ import (
 // contracts.
 type Store interface {
 	store.Instances
+	store.Quotas
 	store.Clients
+	store.Audit
 }
 
 // Service is the use cases. Its methods return the errors of package job that

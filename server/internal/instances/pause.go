@@ -38,7 +38,7 @@ func (s *Service) Pause(ctx context.Context, p Pause) (job.Instance, error) {
 	case asked.Reason == "" && asked.Until.IsZero(), asked.Reason == old.Reason && asked.Until.Equal(old.Until):
 		return in, nil
 	}
-	in, err = s.store.PauseInstance(ctx, p.ID, asked)
+	in, err = s.store.PauseInstance(ctx, p.ID, s.now, asked)
 	return s.show(in, orNotFound(err, job.KindInstance, p.ID))
 }
 
@@ -48,7 +48,7 @@ func (s *Service) Resume(ctx context.Context, id int64) (job.Instance, error) {
 	if _, err := s.load(ctx, id, auth.Write); err != nil {
 		return job.Instance{}, err
 	}
-	in, err := s.store.ResumeInstance(ctx, id, s.now())
+	in, err := s.store.ResumeInstance(ctx, id, s.now)
 	return s.show(in, orNotFound(err, job.KindInstance, id))
 }
 

@@ -116,8 +116,11 @@ func (e *AbortedError) Error() string { return e.Message }
 // ExhaustedError says that a limit was reached. RetryAfter is zero when
 // waiting does not help.
 type ExhaustedError struct {
-	Reason     string
-	Message    string
+	Reason  string
+	Message string
+	// Subject is whose limit it is, such as instance:inst_3; the reason when
+	// empty.
+	Subject    string
 	RetryAfter time.Duration
 }
 

@@ -48,6 +48,11 @@ const (
 	TaskFailed    TaskState = "FAILED"
 	TaskSkipped   TaskState = "SKIPPED"
 	TaskCancelled TaskState = "CANCELLED"
+	// TaskPartiallySucceeded is a task that did a part of its work. What needs
+	// the task does not start.
+	TaskPartiallySucceeded TaskState = "PARTIALLY_SUCCEEDED"
+	// TaskAwaitingApproval is a task that a guard has stopped.
+	TaskAwaitingApproval TaskState = "AWAITING_APPROVAL"
 )
 
 // TaskRecord is what is kept of one task of an execution.
@@ -57,7 +62,16 @@ type TaskRecord struct {
 	State      TaskState `json:"state"`
 	StartedAt  time.Time `json:"startedAt,omitzero"`
 	FinishedAt time.Time `json:"finishedAt,omitzero"`
-	Error      *Failure  `json:"error,omitempty"`
+	// Attempt is the number of the last try within this attempt of the
+	// execution, from 1; 0 before the first.
+	Attempt int `json:"attempt,omitempty"`
+	// NextAttemptAt is when the next try begins, zero unless the task waits.
+	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"`
+	// Error is why it did not succeed, or, while it runs, why its last try did
+	// not.
+	Error *Failure `json:"error,omitempty"`
+	// Report is nil for a task that tells nothing of files.
+	Report *TaskReport `json:"report,omitempty"`
 }
 
 // Execution is one run of a job's workflow.
@@ -80,6 +94,9 @@ type Execution struct {
 	Attempt int
 	// Fence rises with every attempt of any execution of the job.
 	Fence int64
+	// WaitingFor is the execution that works on a folder which this one needs,
+	// negative for one of another instance, 0 for none.
+	WaitingFor int64
 	// Error is nil while running and after success.
 	Error *Failure
 	Tasks []TaskRecord

@@ -19,6 +19,8 @@ const (
 	KindJob       Kind = "job"
 	KindExecution Kind = "exec"
 	KindBackfill  Kind = "backfill"
+	KindKey       Kind = "key"
+	KindAudit     Kind = "audit"
 )
 
 // Format returns the text form, such as job_19.

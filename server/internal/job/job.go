@@ -17,6 +17,8 @@ type Instance struct {
 	CreatedAt   time.Time
 	// Pause is nil while its jobs run.
 	Pause *Pause
+	// Quota is what the operator gave to it.
+	Quota Quota
 }
 
 // Pause is why something does not run, and until when.
@@ -29,11 +31,20 @@ type Pause struct {
 	Until time.Time
 	// InstanceID is the instance when that is paused, 0 for the job alone.
 	InstanceID int64
+	// Reauth says that the service paused it because credentials are refused,
+	// and resumes it when there are new ones.
+	Reauth bool
 }
 
 // Over tells whether the pause has ended by itself. So has none.
 func (p *Pause) Over(now time.Time) bool {
 	return p == nil || !p.Until.IsZero() && !p.Until.After(now)
+}
+
+// Covers tells whether an occurrence that is due at an instant, and not told
+// yet, belongs to the pause: what was overdue when it began does too.
+func (p *Pause) Covers(at time.Time) bool {
+	return p != nil && (p.Until.IsZero() || !at.After(p.Until))
 }
 
 // ActorSystem is the actor of pauses that the service decides.
@@ -71,6 +82,9 @@ const (
 
 // MaxBackfill bounds how many slots a backfill's range may hold.
 const MaxBackfill = 10_000
+
+// MaxOpenBackfills bounds how many backfills of a job have not ended.
+const MaxOpenBackfills = 10
 
 // MaxChanges bounds how many changed occurrences a job has.
 const MaxChanges = 1000
@@ -127,6 +141,27 @@ type SealedRemote struct {
 	// Ciphertext holds the options, sealed.
 	Ciphertext []byte
 	UpdatedAt  time.Time
+	// Account tells which remotes are one account; see Place.
+	Account string
+	Expiry
+	// Refusal is nil as long as nobody knows that the credentials are refused.
+	Refusal *Refusal
+}
+
+// Expiry is when credentials end, zero where nobody knows.
+type Expiry struct {
+	// Credentials is when somebody must authorise anew, unless they are used
+	// before.
+	Credentials time.Time
+	// Token is when the access token ends; it is renewed by itself.
+	Token time.Time
+}
+
+// Refusal is why and since when stored credentials are of no use: the state
+// REAUTH_REQUIRED. It ends when new ones are stored.
+type Refusal struct {
+	Reason string
+	Since  time.Time
 }
 
 // Job is a workflow and when it runs.
@@ -135,6 +170,9 @@ type Job struct {
 	InstanceID  int64
 	Name        string
 	Description string
+	// ManagedBy is the program that manages the definition, empty for none. Names
+	// of the jobs of one manager differ within an instance.
+	ManagedBy string
 	// Active is false while paused.
 	Active bool
 	// Workflow is the JSON text, as validated.
@@ -144,6 +182,8 @@ type Job struct {
 	Labels   map[string]string
 	// ResourceIDs are the resources that the workflow names, in order.
 	ResourceIDs []int64
+	// Trees are the folders that the workflow works on.
+	Trees []Place
 	// Version rises with each change of the definition.
 	Version   int64
 	CreatedAt time.Time
@@ -152,15 +192,16 @@ type Job struct {
 	// NextRun is the next time it will run, zero for none. It is state, not
 	// definition: the ticker moves it.
 	NextRun time.Time
+	// NextLeftOut says that a caller leaves the occurrence at NextRun out: the
+	// ticker comes by only to tell it.
+	NextLeftOut bool
 	// PausedAt is since when it is not active, zero while it is; Pause says why
 	// and until when.
 	PausedAt time.Time
 	Pause    *Pause
-	// HeldAt is since when it does not run because its instance is paused, zero
-	// when the ticker has come by after that pause. Hold says why and until
-	// when, nil when the instance was resumed.
-	HeldAt time.Time
-	Hold   *Pause
+	// Hold is the last pause of its instance, which may be over, nil when there
+	// was none. While it lasts the job is not due, whatever NextRun says.
+	Hold *Pause
 	// Changes are callers' wishes about its occurrences, in the order of their
 	// slots. Only changes under lock see and store them.
 	Changes []OccurrenceChange

@@ -164,10 +164,14 @@ const (
 	SkipPaused = "PAUSED"
 	// SkipSuperseded: the schedule was changed before the ticker came to it.
 	SkipSuperseded = "SUPERSEDED"
-	// SkipQuota: too many executions of the job wait already.
+	// SkipQuota: too many executions of the job wait already, or its instance
+	// has used up its executions of the hour; then nothing blocks it.
 	SkipQuota = "QUOTA"
 	// SkipExcluded: its date is one of the excluded dates.
 	SkipExcluded = "EXCLUDED"
+	// SkipRemoteBusy: an execution of another job, or a backfill, works on a
+	// folder that this one would.
+	SkipRemoteBusy = "REMOTE_BUSY"
 	// SkipByCaller: a caller left this occurrence out.
 	SkipByCaller = "SKIPPED_BY_CALLER"
 )

@@ -2,6 +2,9 @@ package jobs
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -33,6 +36,9 @@ func (s *Service) Create(ctx context.Context, c Create) (job.Job, error) {
 	if err != nil {
 		return job.Job{}, err
 	}
+	if c.Request.Key != "" {
+		c.Request.Digest = fingerprint(j)
+	}
 	now := s.now()
 	j.CreatedAt, j.UpdatedAt = now, now
 	j.Schedule.Anchor = now.Truncate(time.Second)
@@ -41,13 +47,30 @@ func (s *Service) Create(ctx context.Context, c Create) (job.Job, error) {
 		return job.Job{}, err
 	}
 	if c.ValidateOnly {
-		return j, nil
+		in, err := s.store.Instance(ctx, c.InstanceID)
+		j.Hold = in.Pause
+		return shown(j, now), err
 	}
 	made, err := s.store.CreateJob(ctx, j, c.Request)
 	if errors.Is(err, store.ErrNotFound) {
 		return job.Job{}, job.KindInstance.NotFound(job.KindInstance.Format(c.InstanceID))
 	}
-	return s.show(made, err)
+	return s.show(ctx, made, err)
+}
+
+// fingerprint is the same for equal definitions, whatever a door or a caller
+// leaves to the defaults.
+func fingerprint(j job.Job) string {
+	text, _ := json.Marshal(struct { // none of these can fail to encode
+		Name, Description, ManagedBy string
+		Active                       bool
+		Workflow                     json.RawMessage
+		Schedule                     job.Schedule
+		Policies                     job.Policies
+		Labels                       map[string]string
+	}{j.Name, j.Description, j.ManagedBy, j.Active, j.Workflow, j.Schedule, j.Policies.WithDefaults(), j.Labels})
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // Update asks for a change of a job.
@@ -73,7 +96,7 @@ func (s *Service) Update(ctx context.Context, u Update) (job.Job, error) {
 	for range maxTries {
 		j, err := s.try(ctx, u)
 		if !errors.Is(err, errMoved) {
-			return s.show(j, orNotFound(err, u.ID))
+			return s.show(ctx, j, orNotFound(err, u.ID))
 		}
 	}
 	return job.Job{}, &job.UnavailableError{Message: "the job is being changed by others all the time; try again later", Cause: errMoved}
@@ -108,7 +131,7 @@ func (s *Service) try(ctx context.Context, u Update) (job.Job, error) {
 	if u.ValidateOnly {
 		return s.foresee(ctx, base, next, caller.Subject, now)
 	}
-	return s.store.UpdateJob(ctx, u.ID, now, func(j *job.Job) (bool, []job.Skip, error) {
+	return s.store.UpdateJob(ctx, u.ID, s.now, func(j *job.Job, now time.Time) (bool, []job.Skip, error) {
 		if j.Version != base.Version {
 			return false, nil, errMoved
 		}

@@ -39,7 +39,10 @@ func (s *Service) apply(ctx context.Context, base job.Job, f Fields, creating bo
 			return job.Job{}, err
 		}
 	}
-	return j, bad.Err()
+	if err := bad.Err(); err != nil {
+		return job.Job{}, err
+	}
+	return j, s.checkFrequency(ctx, base, j)
 }
 
 // checkInstance compares the job's instance with what the caller says of it. A
@@ -123,7 +126,8 @@ func (s *Service) applyWorkflow(ctx context.Context, j *job.Job, doc map[string]
 	if err != nil {
 		return bad.Under("", err)
 	}
-	if err := bad.Under("", workflow.Check(w, s.types)); err != nil {
+	wrong := workflow.Check(w, s.types)
+	if err := bad.Under("", wrong); err != nil {
 		return fmt.Errorf("check a workflow: %w", err)
 	}
 	if id, ok := job.KindInstance.Parse(w.InstanceID); w.InstanceID != "" && (!ok || id != j.InstanceID) {
@@ -131,6 +135,9 @@ func (s *Service) applyWorkflow(ctx context.Context, j *job.Job, doc map[string]
 	}
 	if j.ResourceIDs, err = s.checkResources(ctx, j.InstanceID, w.Resources(s.types), bad); err != nil {
 		return err
+	}
+	if wrong == nil {
+		j.Trees = placesOf(w.Folders(s.types))
 	}
 	j.Workflow, err = encode(doc)
 	return err

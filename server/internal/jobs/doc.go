@@ -22,6 +22,8 @@
 //     change of the schedule keeps it for the slots that there still are.
 //   - What will become of occurrences is told as it is if nobody changes
 //     anything (outlook.go); only what is told so can be skipped or moved.
+//   - A schedule that runs more often than the instance's quota allows is
+//     refused when it is given, not when it was there before the quota.
 //   - An interval's anchor is the creation cut to the second. It is set anew
 //     only when the interval or the type changes or the job is activated.
 package jobs
@@ -45,6 +47,9 @@ type Store interface {
 	store.Jobs
 	store.Occurrences
 	store.Backfills
+	Instance(ctx context.Context, id int64) (job.Instance, error)
+	// Limits answers the limits of an instance that hold.
+	Limits(ctx context.Context, id int64) (job.Limits, error)
 	ResourcesByID(ctx context.Context, ids []int64) ([]job.Resource, error)
 	EnqueueManual(ctx context.Context, m store.Manual) (job.Execution, error)
 	ExecutionsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error)
@@ -59,6 +64,8 @@ type Service struct {
 	auth  *auth.Authorizer
 	types *task.Registry
 	now   func() time.Time
+	// planning is nil until PlanWith.
+	planning *Planning
 }
 
 // New returns a Service for workflows of the given task types, by the clock
@@ -69,7 +76,8 @@ func New(s Store, authorizer *auth.Authorizer, types *task.Registry, now func() 
 
 // Get answers one job.
 func (s *Service) Get(ctx context.Context, id int64) (job.Job, error) {
-	return s.show(s.load(ctx, id, auth.Read))
+	j, err := s.load(ctx, id, auth.Read)
+	return s.show(ctx, j, err)
 }
 
 // List answers the jobs of an instance, newest first.
@@ -78,9 +86,10 @@ func (s *Service) List(ctx context.Context, instanceID int64, page store.Page) (
 		return nil, err
 	}
 	jobs, err := s.store.Jobs(ctx, instanceID, page)
-	now := s.now()
 	for i := range jobs {
-		jobs[i] = shown(jobs[i], now)
+		if jobs[i], err = s.show(ctx, jobs[i], err); err != nil {
+			return nil, err
+		}
 	}
 	return jobs, err
 }
@@ -90,7 +99,7 @@ func (s *Service) Delete(ctx context.Context, id int64, etag string) error {
 	if _, err := s.load(ctx, id, auth.Write); err != nil {
 		return err
 	}
-	err := s.store.DeleteJob(ctx, id, s.now(), func(j job.Job) error { return checkETag(j, etag) })
+	err := s.store.DeleteJob(ctx, id, s.now, func(j job.Job) error { return checkETag(j, etag) })
 	return orNotFound(err, id)
 }
 
@@ -110,7 +119,7 @@ func (s *Service) Run(ctx context.Context, r Run) (job.Execution, error) {
 		return job.Execution{}, err
 	}
 	e, err := s.store.EnqueueManual(ctx, store.Manual{
-		JobID: r.JobID, TriggerID: r.TriggerID, Now: s.now(), Overlap: r.Overlap, Request: r.Request,
+		JobID: r.JobID, TriggerID: r.TriggerID, Now: s.now, Overlap: r.Overlap, Request: r.Request,
 	})
 	return e, orNotFound(err, r.JobID)
 }

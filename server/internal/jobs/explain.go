@@ -41,7 +41,7 @@ type Event struct {
 // are to come, and why. A zero from is 24 hours ago; a zero to is after the next
 // occurrences.
 func (s *Service) Explain(ctx context.Context, id int64, from, to time.Time) (Explanation, error) {
-	j, err := s.show(s.load(ctx, id, auth.Read))
+	j, err := s.load(ctx, id, auth.Read)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -65,7 +65,7 @@ func (s *Service) Explain(ctx context.Context, id int64, from, to time.Time) (Ex
 	if err != nil {
 		return Explanation{}, fmt.Errorf("read the skips of job %d: %w", id, err)
 	}
-	return explain(j, o, w, executions, skips, now), nil
+	return explain(shown(j, now), o, w, executions, skips, now), nil
 }
 
 // explain puts what was read into words.
@@ -129,9 +129,12 @@ func pauseWords(p job.Pause) string {
 	if p.Actor != "" {
 		text += " by " + p.Actor
 	}
-	if p.Until.IsZero() {
+	switch {
+	case p.Until.IsZero() && p.Reauth:
+		text += ", until new credentials are stored or somebody resumes it"
+	case p.Until.IsZero():
 		text += ", until somebody resumes it"
-	} else {
+	default:
 		text += ", until " + clock(p.Until)
 	}
 	if p.Reason != "" {

@@ -15,6 +15,7 @@ type Fields struct {
 	InstanceID  *string
 	Name        *string
 	Description *string
+	ManagedBy   *string
 	Active      *bool
 	// Workflow is the decoded JSON document.
 	Workflow        map[string]any
@@ -69,6 +70,7 @@ func set[T any](value *T, said *T) {
 func (f *Fields) applyPlain(j *job.Job, bad *job.InvalidError) {
 	set(&j.Name, f.Name)
 	set(&j.Description, f.Description)
+	set(&j.ManagedBy, f.ManagedBy)
 	set(&j.Active, f.Active)
 	set(&j.Labels, f.Labels)
 	set(&j.Policies.Overlap, f.Overlap)
@@ -104,13 +106,14 @@ func (f *RetryFields) apply(p *job.RetryPolicy, bad *job.InvalidError) {
 // adopt gives a job the definition of another one; its state stays.
 func adopt(j, definition *job.Job) {
 	j.Name, j.Description, j.Active, j.Labels = definition.Name, definition.Description, definition.Active, definition.Labels
-	j.Workflow, j.ResourceIDs = definition.Workflow, definition.ResourceIDs
+	j.ManagedBy = definition.ManagedBy
+	j.Workflow, j.ResourceIDs, j.Trees = definition.Workflow, definition.ResourceIDs, definition.Trees
 	j.Schedule, j.Policies = definition.Schedule, definition.Policies
 }
 
 // sameDefinition tells whether two jobs say the same.
 func sameDefinition(a, b *job.Job) bool {
-	return a.Name == b.Name && a.Description == b.Description && a.Active == b.Active &&
+	return a.Name == b.Name && a.Description == b.Description && a.ManagedBy == b.ManagedBy && a.Active == b.Active &&
 		string(a.Workflow) == string(b.Workflow) && maps.Equal(a.Labels, b.Labels) &&
 		sameTimes(a.Schedule, b.Schedule) && a.Schedule.TimeZone == b.Schedule.TimeZone && a.Schedule.Jitter == b.Schedule.Jitter &&
 		reflect.DeepEqual(a.Policies, b.Policies)

@@ -27,13 +27,13 @@ func look(j job.Job, now time.Time) (*outlook, error) {
 		return nil, err
 	}
 	o := &outlook{plan: occurrence.Plan{Times: times, Changes: j.Changes}, left: -1}
-	if exhausted(j) {
+	if exhausted(j) || j.Active && j.NextRun.IsZero() {
 		return o, nil
 	}
 	if j.Policies.MaxExecutions > 0 {
 		o.left = j.Policies.MaxExecutions - j.Started
 	}
-	since, paused := stopped(j)
+	since, paused := stopped(j, now)
 	if !paused {
 		o.from = j.NextRun
 		return o, nil
@@ -48,7 +48,7 @@ func look(j job.Job, now time.Time) (*outlook, error) {
 	}
 	o.from = end.Add(1)
 	if !j.Active && j.Schedule.Type == job.IntervalBased {
-		j.Schedule.Anchor = end.Truncate(time.Second) // as the ticker will do
+		j.Schedule.Anchor = j.Pause.Until.Truncate(time.Second) // as the ticker will do
 		if _, err := retain(&j, o.plan.Changes, false, end); err != nil {
 			return nil, err
 		}
@@ -59,16 +59,15 @@ func look(j job.Job, now time.Time) (*outlook, error) {
 }
 
 // resumes is when a job that does not run will do so by itself, or now and
-// false for never. What is over already ends when the ticker comes by: now.
+// false for never. What is over may not be told yet, until the ticker comes by.
 func resumes(j job.Job, now time.Time) (end time.Time, ends bool) {
-	end = now
-	if !j.Active && j.Pause != nil {
-		if j.Pause.Until.IsZero() {
-			return now, false
-		}
-		end = later(end, j.Pause.Until)
+	if !j.Active && (j.Pause == nil || j.Pause.Until.IsZero()) {
+		return now, false
 	}
-	if !j.HeldAt.IsZero() && j.Hold != nil {
+	if !j.Active {
+		end = j.Pause.Until
+	}
+	if !j.Hold.Over(now) || j.Active {
 		if j.Hold.Until.IsZero() {
 			return now, false
 		}

@@ -2,9 +2,11 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/occurrence"
 	"github.com/pointscene/carillon/server/internal/task"
 )
 
@@ -43,13 +45,20 @@ func (p *Pause) check(now time.Time) error {
 
 // replaces tells whether a pause says something new of a job that is paused.
 func (p *Pause) replaces(j job.Job) bool {
-	said := p != nil && (p.Reason != "" || !p.Until.IsZero())
-	return said && j.Pause != nil && (p.Reason != j.Pause.Reason || !p.Until.Equal(j.Pause.Until))
+	if p == nil || j.Pause == nil {
+		return false
+	}
+	if j.Pause.Reauth {
+		return true // somebody wants it paused, whatever becomes of the credentials
+	}
+	said := p.Reason != "" || !p.Until.IsZero()
+	return said && (p.Reason != j.Pause.Reason || !p.Until.Equal(j.Pause.Until))
 }
 
 // setPause says why, since when and until when a job does not run, for one that
 // is not active: by the pause that its caller asked for, or as before.
 func setPause(old job.Job, j *job.Job, asked *Pause, caller string, now time.Time) {
+	replaces := asked.replaces(old)
 	if asked == nil {
 		asked = &Pause{}
 	}
@@ -59,41 +68,50 @@ func setPause(old job.Job, j *job.Job, asked *Pause, caller string, now time.Tim
 		j.Pause = nil
 	case old.Active:
 		j.Pause = pause
-	case asked.replaces(old):
+	case replaces:
 		pause.Since = old.Pause.Since
 		j.Pause = pause
 	}
 }
 
 // show is a job that was read, as people see it.
-func (s *Service) show(j job.Job, err error) (job.Job, error) {
+func (s *Service) show(ctx context.Context, j job.Job, err error) (job.Job, error) {
 	if err != nil {
 		return job.Job{}, err
+	}
+	if j.NextLeftOut {
+		if j.Changes, err = s.store.OccurrenceChanges(ctx, j.ID); err != nil {
+			return job.Job{}, fmt.Errorf("read the changed occurrences of job %d: %w", j.ID, err)
+		}
 	}
 	return shown(j, s.now()), nil
 }
 
-// shown adds to a job what its instance's pause means.
+// shown is a job as people see it: the pause of its instance is its own, and
+// its next run is the next time that it starts. The ticker also comes by to
+// tell what a caller leaves out.
 func shown(j job.Job, now time.Time) job.Job {
-	switch {
-	case j.HeldAt.IsZero():
-	case !j.Hold.Over(now):
-		j.Pause = both(j.Pause, j.Hold)
-	case j.Active && !exhausted(j): // the ticker will come by in a moment
+	if !j.Hold.Over(now) {
+		j.Pause, j.NextRun = both(j.Pause, j.Hold), time.Time{}
+	}
+	if j.NextLeftOut && !j.NextRun.IsZero() {
 		if times, err := compile(j); err == nil {
-			j.NextRun, _ = times.Next(now)
+			j.NextRun = occurrence.Plan{Times: times, Changes: j.Changes}.Starts(j.NextRun)
 		}
 	}
 	return j
 }
 
-// both is what people are told of two pauses: it ends with the later one.
+// both is what people are told of two pauses: from the first to the last.
 func both(own, instance *job.Pause) *job.Pause {
 	if own == nil {
 		return instance
 	}
 	p := *own
 	p.InstanceID = instance.InstanceID
+	if instance.Since.Before(p.Since) {
+		p.Since = instance.Since
+	}
 	switch {
 	case p.Until.IsZero() || instance.Until.IsZero():
 		p.Until = time.Time{}

@@ -15,14 +15,10 @@ func start(j *job.Job, now time.Time) error {
 		return err
 	}
 	j.NextRun, j.PausedAt = time.Time{}, time.Time{}
-	held := !j.HeldAt.IsZero()
-	if held {
-		j.HeldAt = now
-	}
 	if !j.Active {
 		j.PausedAt = now
 	}
-	if j.Active && !held && !exhausted(*j) {
+	if j.Active && !exhausted(*j) {
 		j.NextRun = occurrence.Plan{Times: times, Changes: j.Changes}.Next(now.Add(1))
 	}
 	j.Schedule.Since = time.Time{}
@@ -38,9 +34,6 @@ func settle(old job.Job, j *job.Job, now time.Time) ([]job.Skip, error) {
 	moved, revived := !sameTimes(old.Schedule, j.Schedule), recount(old, j)
 	switch {
 	case !moved && !revived && old.Active == j.Active:
-		return nil, nil
-	case !moved && !j.Active && !old.HeldAt.IsZero():
-		j.PausedAt = old.HeldAt // its own pause takes over from the instance's
 		return nil, nil
 	}
 	activated := j.Active && !old.Active
@@ -87,11 +80,12 @@ func retain(j *job.Job, changes []job.OccurrenceChange, moved bool, now time.Tim
 // pause, or else, with the reason given, those that were overdue, and those
 // that excluded dates took away. rest are the changes that are still needed.
 func left(old job.Job, reason string, now time.Time) (skips []job.Skip, rest []job.OccurrenceChange) {
-	after, paused := stopped(old)
-	if paused {
-		reason = job.SkipPaused
-	} else {
+	after, paused := old.PausedAt, !old.Active
+	if !paused {
 		after = old.NextRun.Add(-1)
+	}
+	if paused || old.Hold.Covers(old.NextRun) {
+		reason = job.SkipPaused
 	}
 	times, err := compile(old)
 	overdue := paused || !old.NextRun.IsZero() && !old.NextRun.After(now)
@@ -117,11 +111,11 @@ func left(old job.Job, reason string, now time.Time) (skips []job.Skip, rest []j
 
 // stopped tells whether a job does not run, by itself or with its instance,
 // and up to when its slots are told then.
-func stopped(j job.Job) (since time.Time, paused bool) {
+func stopped(j job.Job, now time.Time) (told time.Time, paused bool) {
 	if !j.Active {
 		return j.PausedAt, true
 	}
-	return j.HeldAt, !j.HeldAt.IsZero()
+	return j.NextRun.Add(-1), !j.Hold.Over(now) || j.Hold.Covers(j.NextRun)
 }
 
 // excluded tells the slots that excluded dates took away since the job was
@@ -130,9 +124,8 @@ func excluded(j job.Job, times *schedule.Schedule, now time.Time) (skips []job.S
 	if j.Schedule.Since.IsZero() {
 		return nil
 	}
-	since, paused := stopped(j)
-	after := later(j.Schedule.Since, since)
-	if !paused {
+	after := later(j.Schedule.Since, j.PausedAt)
+	if j.Active {
 		upTo := now
 		if !j.NextRun.IsZero() {
 			upTo = j.NextRun.Add(-1)

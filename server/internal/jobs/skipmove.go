@@ -36,8 +36,7 @@ func (s *Service) changeOccurrence(ctx context.Context, id int64, slot time.Time
 	if _, err := s.load(ctx, id, auth.Write); err != nil {
 		return Occurrence{}, err
 	}
-	now := s.now()
-	_, err = s.store.ChangeOccurrences(ctx, id, now, func(j *job.Job) ([]job.Skip, error) {
+	_, err = s.store.ChangeOccurrences(ctx, id, s.now, func(j *job.Job, now time.Time) ([]job.Skip, error) {
 		e, err := newEdit(j, slot, now)
 		if err != nil {
 			return nil, err
@@ -90,21 +89,20 @@ func newEdit(j *job.Job, slot, now time.Time) (*occurrenceEdit, error) {
 	return nil, e.refuse()
 }
 
-// upcoming tells whether the job is due at the slot. When an interval that is
-// paused will be due depends on when it is resumed.
+// upcoming tells whether the job is due at the slot, as long as nobody resumes
+// it earlier than it would by itself.
 func (e *occurrenceEdit) upcoming() bool {
-	known := e.job.Active || e.job.Schedule.Type != job.IntervalBased
-	return known && !e.from.IsZero() && !e.slot.Before(e.from) && e.plan.IsSlot(e.slot) && !e.beyond(e.slot)
+	return !e.from.IsZero() && !e.slot.Before(e.from) && e.plan.IsSlot(e.slot) && !e.beyond(e.slot)
 }
 
 func (e *occurrenceEdit) refuse() error {
-	_, paused := stopped(*e.job)
+	_, paused := stopped(*e.job, e.now)
 	next := e.following(later(e.now, e.slot.Add(-1)), 1)
 	if len(next) == 0 {
 		next = e.following(e.now, 1)
 	}
 	switch {
-	case paused && (e.from.IsZero() || e.job.Schedule.Type == job.IntervalBased):
+	case paused && e.from.IsZero():
 		return job.Invalid("scheduledFor", ReasonNotAnOccurrence, "is no occurrence to come: the job is paused; resume it first")
 	case len(next) == 0:
 		return job.Invalid("scheduledFor", ReasonNotAnOccurrence, "is no occurrence to come: the job has none")

@@ -40,24 +40,27 @@ func TestSettleHeld(t *testing.T) {
 	t.Parallel()
 	now := at(t, "04 12:00:30.5")
 	hourly := job.Schedule{Type: job.CronBased, Cron: "0 * * * *", TimeZone: "UTC", Anchor: at(t, "01 00:00:00")}
-	held, before := at(t, "04 09:30:00"), at(t, "04 07:30:00")
+	overdue, before := at(t, "04 12:00:00"), at(t, "04 07:30:00")
 	for name, test := range map[string]struct {
 		pausedAt    time.Time
 		change      func(*job.Job)
 		pausedAfter time.Time
-		heldAfter   time.Time
+		next        time.Time
 		skipped     int64
 	}{
-		"name":            {time.Time{}, func(j *job.Job) { j.Name = "new" }, time.Time{}, held, 0},
-		"schedule":        {time.Time{}, func(j *job.Job) { j.Schedule.Cron = "30 * * * *" }, time.Time{}, now, 3},
-		"pause":           {time.Time{}, func(j *job.Job) { j.Active = false }, held, held, 0},
-		"pause and more":  {time.Time{}, func(j *job.Job) { j.Active, j.Schedule.Cron = false, "30 * * * *" }, now, now, 3},
-		"resume":          {before, func(j *job.Job) { j.Active = true }, time.Time{}, now, 5},
-		"paused, another": {before, func(j *job.Job) { j.Schedule.Cron = "30 * * * *" }, now, now, 5},
+		"name":            {time.Time{}, func(j *job.Job) { j.Name = "new" }, time.Time{}, overdue, 0},
+		"schedule":        {time.Time{}, func(j *job.Job) { j.Schedule.Cron = "30 * * * *" }, time.Time{}, at(t, "04 12:30:00"), 1},
+		"pause":           {time.Time{}, func(j *job.Job) { j.Active = false }, now, time.Time{}, 1},
+		"pause and more":  {time.Time{}, func(j *job.Job) { j.Active, j.Schedule.Cron = false, "30 * * * *" }, now, time.Time{}, 1},
+		"resume":          {before, func(j *job.Job) { j.Active = true }, time.Time{}, at(t, "04 13:00:00"), 5},
+		"paused, another": {before, func(j *job.Job) { j.Schedule.Cron = "30 * * * *" }, now, time.Time{}, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			old := job.Job{ID: 19, Active: test.pausedAt.IsZero(), PausedAt: test.pausedAt, HeldAt: held, Schedule: hourly}
+			old := job.Job{ID: 19, Active: test.pausedAt.IsZero(), PausedAt: test.pausedAt, Hold: &job.Pause{Since: at(t, "04 09:30:00")}, Schedule: hourly}
+			if old.Active {
+				old.NextRun = overdue
+			}
 			j := old
 			test.change(&j)
 			skips, err := settle(old, &j, now)
@@ -66,10 +69,12 @@ func TestSettleHeld(t *testing.T) {
 			}
 			var skipped int64
 			for _, k := range skips {
-				skipped += k.Count
+				if skipped += k.Count; k.Reason != job.SkipPaused {
+					t.Errorf("told as %s", k.Reason)
+				}
 			}
-			if !j.PausedAt.Equal(test.pausedAfter) || !j.HeldAt.Equal(test.heldAfter) || !j.NextRun.IsZero() || skipped != test.skipped {
-				t.Errorf("paused at %v, held at %v, next run %v, skips %+v", j.PausedAt, j.HeldAt, j.NextRun, skips)
+			if !j.PausedAt.Equal(test.pausedAfter) || !j.NextRun.Equal(test.next) || skipped != test.skipped {
+				t.Errorf("paused at %v, next run %v, skips %+v", j.PausedAt, j.NextRun, skips)
 			}
 		})
 	}

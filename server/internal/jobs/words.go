@@ -33,6 +33,8 @@ func (w wording) execution(e job.Execution) string {
 func (w wording) start(e job.Execution, id string) string {
 	retried := e.Attempt > 1 || e.Attempt == 1 && e.State == job.StateQueued && e.Error != nil
 	switch {
+	case e.State == job.StateQueued && e.WaitingFor != 0:
+		return id + " waits for " + holder(e.WaitingFor) + ", which works on a folder of its remotes"
 	case e.State == job.StateQueued && retried:
 		return fmt.Sprintf("%s failed in attempt %d (%s) and waits for the next one", id, e.Attempt, failure(e.Error))
 	case e.State == job.StateQueued && e.ScheduledFor.After(w.now):
@@ -121,7 +123,12 @@ func (w wording) skip(s job.Skip) string {
 	switch s.Reason {
 	case job.SkipOverlap:
 		return occurrences(s, "skipped, because "+blocker+" had not ended")
+	case job.SkipRemoteBusy:
+		return occurrences(s, "skipped, because "+holder(s.BlockedBy)+" worked on a folder of its remotes, or waited to")
 	case job.SkipQuota:
+		if s.BlockedBy == 0 {
+			return occurrences(s, "skipped, because the instance had used up its executions of the hour")
+		}
 		return occurrences(s, fmt.Sprintf("skipped, because %d executions of the job waited already", job.MaxBuffered))
 	case job.SkipMissed:
 		return occurrences(s, "missed, because nothing ran at that time, and not made up")
@@ -138,6 +145,14 @@ func (w wording) skip(s job.Skip) string {
 	default:
 		return occurrences(s, "skipped: "+s.Reason)
 	}
+}
+
+// holder names an execution that works on the job's folders.
+func holder(id int64) string {
+	if id <= 0 {
+		return "an execution of another instance"
+	}
+	return job.KindExecution.Format(id)
 }
 
 // occurrences says the same of one or of many.

@@ -11,7 +11,10 @@
 //     asked for counts from before it was asked, so a slow answer shortens the
 //     lease instead of stretching it.
 //   - A replica that can't renew counts itself out a margin before others may:
-//     it calls Lost, which ends what it runs, and only then registers anew.
+//     it calls Lost, which ends what it runs, and only then registers anew. What
+//     had ended before and could not be stored is stored first (Settle): buried,
+//     it would be lost.
+//   - A process that runs nothing has no lease, and follows the same clock.
 //   - What a replica adopts from a dead one is handed to Adopt at once; it is
 //     the executor's to end.
 package lease
@@ -48,7 +51,11 @@ type Options struct {
 	// Lost is called when the lease is lost; it returns when nothing of this
 	// replica runs any more.
 	Lost func(cause error)
-	Log  *slog.Logger
+	// Settle is called before a replica registers anew. It returns when the ends
+	// that it knows are stored, or when ctx ends: once the former replica is
+	// buried they would be refused.
+	Settle func(ctx context.Context)
+	Log    *slog.Logger
 }
 
 // DefaultOptions are those of a server.
@@ -154,6 +161,7 @@ func (k *Keeper) every(ctx context.Context, interval time.Duration, do func(cont
 func (k *Keeper) beat(ctx context.Context) {
 	id := k.ID()
 	if id == 0 {
+		k.settle(ctx)
 		if err := k.Register(ctx); err != nil && ctx.Err() == nil {
 			k.o.Log.WarnContext(ctx, "can't register; trying again", "error", err)
 		}
@@ -180,6 +188,37 @@ func (k *Keeper) beat(ctx context.Context) {
 		case <-pause.C:
 		}
 	}
+}
+
+// settle gives the ends of the former replica time for as long as it would have
+// had a lease. As long as nobody has buried it, they count.
+func (k *Keeper) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, k.o.Lease)
+	defer cancel()
+	k.o.Settle(ctx)
+}
+
+// Follow keeps the time of a process that runs no executions and needs no
+// lease, until ctx ends.
+func (k *Keeper) Follow(ctx context.Context) {
+	k.every(ctx, k.o.Heartbeat, func(ctx context.Context) {
+		if err := k.ReadClock(ctx); err != nil && ctx.Err() == nil {
+			k.o.Log.WarnContext(ctx, "can't read the database's clock; trying again", "error", err)
+		}
+	})
+}
+
+// ReadClock reads the database's clock once.
+func (k *Keeper) ReadClock(ctx context.Context) error {
+	asked := k.o.Now()
+	now, err := k.store.DatabaseTime(ctx)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.setClock(asked, now)
+	return nil
 }
 
 // renew asks for a renewal, no longer than the replica may wait for it. An

@@ -98,6 +98,15 @@ func (d *database) Leave(_ context.Context, id int64) error {
 	return nil
 }
 
+func (d *database) DatabaseTime(ctx context.Context) (time.Time, error) {
+	if err := d.call(ctx, "time"); err != nil {
+		return time.Time{}, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Now().Add(d.ahead), nil
+}
+
 func (*database) Replicas(context.Context) ([]store.Replica, error) { return nil, errAway }
 
 // set changes the database between calls.
@@ -117,6 +126,8 @@ type bench struct {
 	lostAt  []time.Time
 	causes  []error
 	adopted []store.Lost
+	// settle is what Settle does, nothing when nil.
+	settle func(context.Context)
 	// jump is how far the local wall clock was set forward.
 	jump atomic.Int64
 }
@@ -146,6 +157,11 @@ func newBench(t *testing.T) *bench {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.lostAt, b.causes = append(b.lostAt, time.Now()), append(b.causes, cause)
+	}
+	o.Settle = func(ctx context.Context) {
+		if b.settle != nil {
+			b.settle(ctx)
+		}
 	}
 	b.Keeper = lease.New(b.db, o)
 	return b

@@ -65,6 +65,18 @@ func (p Plan) Next(from time.Time) time.Time {
 	return next
 }
 
+// Starts is Next for the first occurrence that was not left out.
+func (p Plan) Starts(from time.Time) time.Time {
+	for {
+		next := p.Next(from)
+		c, changed := p.Change(next)
+		if next.IsZero() || !changed || elsewhere(c) {
+			return next
+		}
+		from = next.Add(1)
+	}
+}
+
 // elsewhere tells whether an occurrence does not come due at its slot.
 func elsewhere(c job.OccurrenceChange) bool { return c.Done || !c.MoveTo.IsZero() }
 

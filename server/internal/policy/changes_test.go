@@ -86,6 +86,9 @@ func TestDueWithChanges(t *testing.T) {
 				Starts: starts(3 * m), Skips: []job.Skip{skip(job.SkipMissed, m, m, 1, 0)}, Consumed: slots(2 * m), Next: at(4 * m),
 			},
 		},
+		"a move is not decided ahead of its time": {
+			changed(job.Policies{}, 90*time.Second, movedTo(m, 90*time.Second)), at(89 * time.Second), store.Decision{Next: at(90 * time.Second)},
+		},
 		"moved later: its time has come": {
 			changed(job.Policies{}, 90*time.Second, movedTo(m, 90*time.Second)), at(90 * time.Second),
 			store.Decision{Starts: []store.Start{startOf(m, 90*time.Second)}, Consumed: slots(m), Next: at(2 * m)},
@@ -147,7 +150,7 @@ func TestPauses(t *testing.T) {
 		})
 	}
 	held := func(change func(*store.Due)) store.Due {
-		return with(job.Policies{}, func(d *store.Due) { d.HeldAt = at(-10 * m); change(d) })
+		return with(job.Policies{}, func(d *store.Due) { d.NextRun, d.Hold = at(-9*m), &job.Pause{Since: at(-10 * m)}; change(d) })
 	}
 	asIs := func(*store.Due) {}
 	for name, test := range map[string]struct {
@@ -165,22 +168,42 @@ func TestPauses(t *testing.T) {
 			}), at(m),
 			store.Decision{Skips: []job.Skip{skip(job.SkipPaused, -5*m, 0, 2, 0)}, Resume: true, Next: at(5 * m)},
 		},
-		"an instance goes on": {
-			held(asIs), at(time.Second),
-			store.Decision{Skips: []job.Skip{skip(job.SkipPaused, -9*m, 0, 10, 0)}, Unhold: true, Next: at(m)},
+		"a pause ended long ago: what came after it is the next visit's": {
+			paused(asIs), at(3*m + time.Second),
+			store.Decision{Skips: []job.Skip{skip(job.SkipPaused, -9*m, 0, 10, 0)}, Resume: true, Anchor: noon, Next: at(m)},
 		},
-		"an instance goes on, its job stays paused until later": {
-			held(func(d *store.Due) { d.Active, d.PausedAt, d.PausedUntil = false, at(-10*m), at(time.Hour) }), at(time.Second),
-			store.Decision{Unhold: true, Next: at(time.Hour)},
+		"a pause of an exhausted job ends": {
+			paused(func(d *store.Due) { d.Policies.MaxExecutions, d.Started = 3, 3 }), at(time.Second), store.Decision{Resume: true},
 		},
-		"an instance goes on, its job stays paused for good": {
-			held(func(d *store.Due) { d.Active, d.PausedAt = false, at(-10*m) }), at(time.Second),
-			store.Decision{Unhold: true},
+		"in a paused instance": {
+			held(asIs), at(time.Second), store.Decision{Skips: []job.Skip{skip(job.SkipPaused, -9*m, 0, 10, 0)}, Next: at(m)},
+		},
+		"an instance's pause ended: what came after it is the next visit's": {
+			held(func(d *store.Due) { d.Hold.Until = at(-5*m + time.Second) }), at(time.Second),
+			store.Decision{Skips: []job.Skip{skip(job.SkipPaused, -9*m, -5*m, 5, 0)}, Next: at(-4 * m)},
+		},
+		"an instance's pause is long over": {
+			held(func(d *store.Due) { d.NextRun, d.Hold.Until = noon, at(-m) }), noon, store.Decision{Starts: starts(0), Next: at(m)},
+		},
+		"in a paused instance a job's own pause ends": {
+			paused(func(d *store.Due) { d.Hold = &job.Pause{Since: at(-20 * m)} }), at(time.Second),
+			store.Decision{Skips: []job.Skip{skip(job.SkipPaused, -9*m, 0, 10, 0)}, Resume: true, Anchor: noon, Next: at(m)},
+		},
+		"in a paused instance, with excluded dates": {
+			held(func(d *store.Due) {
+				d.Schedule = job.Schedule{Type: job.CronBased, Cron: "0 0 * * *", TimeZone: "UTC"}
+				d.Schedule.Since, d.Schedule.ExcludedDates = at(-72*time.Hour), []string{noon.Add(-24 * time.Hour).Format(time.DateOnly)}
+				d.NextRun = at(-12 * time.Hour)
+			}), at(time.Second),
+			store.Decision{
+				Skips: []job.Skip{skip(job.SkipExcluded, -36*time.Hour, -36*time.Hour, 1, 0), skip(job.SkipPaused, -12*time.Hour, -12*time.Hour, 1, 0)},
+				Next:  at(12 * time.Hour),
+			},
 		},
 		"wishes about paused slots are void": {
 			held(func(d *store.Due) { d.Changes = []job.OccurrenceChange{leftOut(-m), movedTo(2*m, 90*time.Second)} }), at(time.Second),
 			store.Decision{
-				Skips: []job.Skip{skip(job.SkipPaused, -9*m, 0, 10, 0)}, Unhold: true, Consumed: slots(-m), Next: at(m),
+				Skips: []job.Skip{skip(job.SkipPaused, -9*m, 0, 10, 0)}, Consumed: slots(-m), Next: at(m),
 			},
 		},
 		"moved from before a pause into it, and past it": {
@@ -188,8 +211,8 @@ func TestPauses(t *testing.T) {
 				d.Changes = []job.OccurrenceChange{movedTo(-16*m, 30*time.Second), movedTo(-15*m, -5*m)}
 			}), at(time.Second),
 			store.Decision{
-				Skips:  []job.Skip{skip(job.SkipPaused, -15*m, -15*m, 1, 0), skip(job.SkipPaused, -9*m, 0, 10, 0)},
-				Unhold: true, Consumed: slots(-15 * m), Next: at(30 * time.Second),
+				Skips:    []job.Skip{skip(job.SkipPaused, -15*m, -15*m, 1, 0), skip(job.SkipPaused, -9*m, 0, 10, 0)},
+				Consumed: slots(-15 * m), Next: at(30 * time.Second),
 			},
 		},
 		"moves around a pause": {
@@ -201,7 +224,7 @@ func TestPauses(t *testing.T) {
 					skip(job.SkipPaused, -9*m, -9*m, 1, 0), skip(job.SkipPaused, -7*m, -6*m, 2, 0),
 					skip(job.SkipPaused, 5*m, 5*m, 1, 0), skip(job.SkipPaused, -4*m, 0, 5, 0),
 				},
-				Unhold: true, Consumed: slots(-8 * m), Done: slots(5 * m), Next: at(30 * time.Second),
+				Consumed: slots(-8 * m), Done: slots(5 * m), Next: at(30 * time.Second),
 			},
 		},
 	} {

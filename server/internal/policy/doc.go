@@ -9,6 +9,8 @@
 //   - Of missed slots, catch-up LATEST starts the newest inside the window, ALL
 //     starts up to job.MaxCatchUp of them one after the other, NONE starts
 //     none. The others are skips with the reason MISSED.
+//   - A paused instance is a reason like others: what comes due is told as
+//     PAUSED when it does. A job's own pause is told at its end.
 //   - The overlap policy then looks at what is to start. An execution blocks
 //     while it has not ended, also while it waits for its next attempt.
 //   - Retries follow Cloud Scheduler: the delay doubles max-doublings times,

@@ -26,10 +26,10 @@ func Due(due store.Due, now time.Time) store.Decision {
 	}
 	d := decider{Due: due, times: times, now: now, policies: due.Policies.WithDefaults()}
 	switch {
-	case !due.HeldAt.IsZero():
-		d.endHold()
 	case !due.Active:
 		d.resume()
+	case due.Hold.Covers(due.NextRun):
+		d.hold()
 	default:
 		d.decide()
 	}
@@ -51,7 +51,8 @@ type decider struct {
 }
 
 // decide tells every slot from the one that was due to now, and every move
-// whose time has come.
+// whose time has come. A move is never decided ahead of its time: what a caller
+// wants may change until then.
 func (d *decider) decide() {
 	upTo := d.now
 	if d.NextRun.After(upTo) {
@@ -63,9 +64,9 @@ func (d *decider) decide() {
 		d.excluded(newest)
 		d.catchUp(slots.First, slots.Last)
 	}
-	d.moved(upTo)
+	d.moved()
 	if !d.exhausted() {
-		d.out.Next = d.next(newest, upTo)
+		d.out.Next = d.next(newest, d.now)
 	}
 }
 
@@ -161,9 +162,13 @@ func (d *decider) start(slot, notBefore time.Time) {
 	if d.exhausted() {
 		return // beyond the last execution nothing is due
 	}
-	waits, reason := d.overlap(len(d.out.Starts) == 0)
+	if d.Room != nil && int64(len(d.out.Starts)) >= *d.Room {
+		d.skip(job.SkipQuota, slot, slot, 0)
+		return
+	}
+	waits, reason, by := d.overlap(len(d.out.Starts) == 0)
 	if reason != "" {
-		d.skip(reason, slot, slot, d.Blocking)
+		d.skip(reason, slot, slot, by)
 		return
 	}
 	if waits {
@@ -172,30 +177,39 @@ func (d *decider) start(slot, notBefore time.Time) {
 	d.out.Starts = append(d.out.Starts, store.Start{ScheduledFor: slot, NotBefore: notBefore, Waits: waits})
 }
 
-// overlap tells whether a start waits for others, or why there is none.
-func (d *decider) overlap(first bool) (waits bool, skip string) {
+// overlap tells whether a start waits for others, or why there is none and
+// which execution stands in the way.
+func (d *decider) overlap(first bool) (waits bool, skip string, by int64) {
+	holder, busy := blocking(d.InstanceID, d.Trees, d.Holders)
+	full := d.Waiting >= job.MaxBuffered
 	switch {
 	case d.policies.Overlap == job.OverlapAllow:
-		return false, ""
-	case d.Blocking == 0:
-		return !first, "" // behind an earlier slot of the same catch-up
+		// Side by side, but never two that write one folder.
+		waits = busy || !first && job.Collide(d.Trees, d.Trees)
+		if waits && full {
+			return false, job.SkipQuota, known(holder)
+		}
+		return waits, "", 0
+	case d.Blocking == 0 && !busy:
+		return !first, "", 0 // behind an earlier slot of the same catch-up
+	case d.Blocking != 0:
+		holder = d.Blocking
 	}
 	switch d.policies.Overlap {
-	case job.OverlapBufferOne:
+	case job.OverlapBufferOne, job.OverlapCancelOther:
 		if d.Waiting > 0 {
-			return false, job.SkipOverlap
+			return false, job.SkipOverlap, known(holder)
 		}
+		d.out.CancelRunning = d.out.CancelRunning || d.policies.Overlap == job.OverlapCancelOther && d.Blocking != 0
 	case job.OverlapBufferAll:
-		if d.Waiting >= job.MaxBuffered {
-			return false, job.SkipQuota
+		if full {
+			return false, job.SkipQuota, known(holder)
 		}
-	case job.OverlapCancelOther:
-		if d.Waiting > 0 {
-			return false, job.SkipOverlap
-		}
-		d.out.CancelRunning = true
 	default:
-		return false, job.SkipOverlap
+		if d.Blocking != 0 {
+			return false, job.SkipOverlap, d.Blocking
+		}
+		return false, job.SkipRemoteBusy, known(holder)
 	}
-	return true, ""
+	return true, "", 0
 }

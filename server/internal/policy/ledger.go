@@ -31,13 +31,13 @@ func (d *decider) leaveOut(c job.OccurrenceChange) {
 
 // moved starts the moved slots whose new time has come. One that was moved
 // earlier keeps its change until its slot has passed, lest it is due again.
-func (d *decider) moved(upTo time.Time) {
+func (d *decider) moved() {
 	for _, c := range d.Changes {
-		past := !c.Slot.After(upTo)
+		past := !c.Slot.After(d.now)
 		if c.Done && past {
 			d.out.Consumed = append(d.out.Consumed, c.Slot)
 		}
-		if c.MoveTo.IsZero() || c.MoveTo.After(upTo) {
+		if c.MoveTo.IsZero() || c.MoveTo.After(d.now) {
 			continue
 		}
 		if past {

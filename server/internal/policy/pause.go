@@ -8,44 +8,58 @@ import (
 )
 
 // resume makes a paused job active whose pause has ended. What was due while
-// it was paused is told and never made up; an interval counts anew.
+// it was paused is told and never made up; an interval counts anew. Both go by
+// the end of the pause, however late the ticker comes.
 func (d *decider) resume() {
-	d.paused(d.PausedAt)
+	end := d.PausedUntil
+	if end.IsZero() || end.After(d.now) {
+		end = d.now
+	}
 	d.out.Resume = true
+	if d.exhausted() {
+		return // nothing was due
+	}
+	d.paused(d.PausedAt, end)
+	if len(d.Schedule.ExcludedDates) > 0 {
+		d.excludedRuns(d.PausedAt, end)
+		d.out.Since = end // what was excluded until then is told
+	}
 	if d.Schedule.Type == job.IntervalBased {
-		d.Schedule.Anchor = d.now.Truncate(time.Second)
+		d.Schedule.Anchor = end.Truncate(time.Second)
 		d.out.Anchor = d.Schedule.Anchor
 		// The anchor is all that changed, so what compiled before does again.
 		if times, err := schedule.Compile(schedule.ForJob(d.Schedule, d.JobID)); err == nil {
 			d.times = times
 		}
 	}
-	d.out.Next = d.next(d.now, d.now)
+	d.out.Next = d.next(end, end)
 }
 
-// endHold lets a job go on whose instance was paused. One that is itself
-// paused stays so, until its own pause ends.
-func (d *decider) endHold() {
-	d.out.Unhold = true
-	if !d.Active {
-		d.out.Next = d.PausedUntil
-		return
+// hold tells what is due while the job's instance is paused. What comes after
+// the end of the pause is the next visit's.
+func (d *decider) hold() {
+	upTo := d.now
+	if end := d.Hold.Until; !end.IsZero() && end.Before(upTo) {
+		upTo = end
 	}
-	d.paused(d.HeldAt)
-	d.out.Next = d.next(d.now, d.now)
+	if slots, ok := d.times.Between(d.NextRun.Add(-1), upTo); ok {
+		d.excluded(slots.Last)
+	}
+	d.paused(d.NextRun.Add(-1), upTo)
+	d.out.Next = d.next(upTo, upTo)
 }
 
-// paused tells the slots since then. Wishes about them are void, but for a
-// move to a time that is still to come.
-func (d *decider) paused(since time.Time) {
+// paused tells the slots in (since, upTo]. Wishes about them are void, but for
+// a move to a time that is still to come.
+func (d *decider) paused(since, upTo time.Time) {
 	first := since.Add(1)
 	for _, c := range d.Changes {
-		moves := !c.MoveTo.IsZero() && c.MoveTo.After(d.now)
+		moves := !c.MoveTo.IsZero() && c.MoveTo.After(upTo)
 		switch {
-		case c.Slot.After(d.now) && !c.MoveTo.IsZero() && !moves: // moved into the pause
+		case c.Slot.After(upTo) && !c.MoveTo.IsZero() && !moves: // moved into the pause
 			d.out.Skips = append(d.out.Skips, d.row(job.SkipPaused, c.Slot, c.Slot, 1, 0))
 			d.out.Done = append(d.out.Done, c.Slot)
-		case c.Slot.After(d.now):
+		case c.Slot.After(upTo):
 		case moves && c.Slot.Before(first): // still to come
 		case moves || c.Done:
 			d.skip(job.SkipPaused, first, c.Slot.Add(-1), 0)
@@ -60,9 +74,5 @@ func (d *decider) paused(since time.Time) {
 			d.out.Consumed = append(d.out.Consumed, c.Slot)
 		}
 	}
-	d.skip(job.SkipPaused, first, d.now, 0)
-	if len(d.Schedule.ExcludedDates) > 0 {
-		d.excludedRuns(since, d.now)
-		d.out.Since = d.now // what was excluded until now is told
-	}
+	d.skip(job.SkipPaused, first, upTo, 0)
 }

@@ -45,6 +45,7 @@ func skip(reason string, first, last time.Duration, count, by int64) job.Skip {
 func TestDue(t *testing.T) {
 	t.Parallel()
 	const m = time.Minute
+	withRoom := func(d store.Due, n int64) store.Due { d.Room = &n; return d }
 	blocked := func(d store.Due, by int64, waits int) store.Due { d.Blocking, d.Waiting = by, waits; return d }
 	for name, test := range map[string]struct {
 		due  store.Due
@@ -118,6 +119,18 @@ func TestDue(t *testing.T) {
 		"buffer all, full": {
 			blocked(everyMinute(job.Policies{Overlap: job.OverlapBufferAll}), 99, job.MaxBuffered), noon,
 			store.Decision{Skips: []job.Skip{skip("QUOTA", 0, 0, 1, 99)}, Next: at(m)},
+		},
+		"no room in the hour": {
+			withRoom(everyMinute(job.Policies{}), 0), noon,
+			store.Decision{Skips: []job.Skip{skip("QUOTA", 0, 0, 1, 0)}, Next: at(m)},
+		},
+		"room for one of a catch-up": {
+			withRoom(everyMinute(job.Policies{CatchUp: job.CatchUpAll}), 1), at(2*m + 1),
+			store.Decision{Starts: starts(0), Skips: []job.Skip{skip("QUOTA", m, m, 1, 0), skip("QUOTA", 2*m, 2*m, 1, 0)}, Next: at(3 * m)},
+		},
+		"no room cancels nothing": {
+			withRoom(blocked(everyMinute(job.Policies{Overlap: job.OverlapCancelOther}), 99, 0), 0), noon,
+			store.Decision{Skips: []job.Skip{skip("QUOTA", 0, 0, 1, 0)}, Next: at(m)},
 		},
 		"cancel other": {
 			blocked(everyMinute(job.Policies{Overlap: job.OverlapCancelOther}), 99, 0), noon,

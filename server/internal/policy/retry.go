@@ -8,23 +8,12 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-// permanent are the codes that another attempt cannot change.
-var permanent = map[string]bool{
-	"INVALID_ARGUMENT":    true,
-	"NOT_FOUND":           true,
-	"PERMISSION_DENIED":   true,
-	"UNAUTHENTICATED":     true,
-	"FAILED_PRECONDITION": true,
-	"UNIMPLEMENTED":       true,
-	"OUT_OF_RANGE":        true,
-}
-
 // Retry tells when the next attempt of a failed execution starts, or false
 // when there is none: no policy, attempts used up, an error that an attempt
 // can't change, too long since the first attempt, or the next slot comes first.
 func Retry(c store.Claimed, failure *job.Failure, startedAt, now time.Time) (time.Time, bool) {
 	p := c.Policies.Retry
-	if p == nil || failure == nil || permanent[failure.Code] || c.Attempt > p.Count {
+	if p == nil || failure == nil || failure.Permanent() || c.Attempt > p.Count {
 		return time.Time{}, false
 	}
 	at := now.Add(Backoff(*p, c.Attempt))

@@ -1,26 +1,39 @@
 package remote
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/accounting"
 	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/rclone/rclone/fs/operations"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/pointscene/carillon/server/internal/job"
+)
+
+const (
+	// announceBatch is how many files are announced at once, and gatherFor how
+	// long the first of them waits for others.
+	announceBatch = 500
+	gatherFor     = 20 * time.Millisecond
+	// maxAgain bounds how many failed changes are kept to be tried again.
+	maxAgain = 5000
 )
 
 // start takes what the plan already knows into the result.
 func (e *engine) start(p *plan) {
 	e.mu.Lock()
 	e.result.Found = p.found
-	e.result.Skipped = p.equal
 	e.mu.Unlock()
-	for _, ev := range p.events {
-		e.event(ev)
+	e.leave(p.equal)
+	for _, r := range p.events {
+		e.tell(r)
 	}
 }
 
@@ -29,13 +42,16 @@ func (e *engine) foretell(p *plan) {
 	e.start(p)
 	for _, c := range p.changes {
 		if c.touch {
-			e.leave()
+			e.leave(1)
 			continue
 		}
-		e.event(c.event(c.src.Size()))
+		e.tell(job.FileRecord{Action: c.action(), State: job.FilePlanned, Path: c.src.Remote(), Size: c.src.Size()})
 	}
 	for _, file := range slices.Concat(p.first, p.deletes) {
-		e.event(FileEvent{Action: Deleted, Path: file.Remote(), Size: file.Size()})
+		e.tell(job.FileRecord{Action: job.FileDelete, State: job.FilePlanned, Path: file.Remote(), Size: file.Size()})
+	}
+	if p.overflow || len(p.deletePaths) > 0 {
+		e.log.WarnContext(e.ctx, "more files than are named one by one; the counts are of the first", "named", e.counts().TotalFiles)
 	}
 }
 
@@ -46,6 +62,10 @@ func (e *engine) apply(p *plan) error {
 	// The library's own limit, should the plan be wrong.
 	ctx, ci := fs.AddConfig(e.ctx)
 	ci.MaxDelete = p.deletions()
+	if e.backup != nil {
+		// To move a file aside counts as well: the library may copy and delete it.
+		ci.MaxDelete += p.deletions() + p.updates.Files
+	}
 	e.ctx = ctx
 	if p.noDest {
 		if err := e.makeDest(); err != nil {
@@ -53,20 +73,28 @@ func (e *engine) apply(p *plan) error {
 		}
 	}
 	if e.counts().Failed == 0 {
-		if err := e.delete(p.first, p.firstDirs); err != nil {
+		if err := e.delete(p.first, nil, p.firstDirs); err != nil {
 			return err
 		}
 	}
-	if err := e.changeAll(p.changes); err != nil {
+	if err := e.change(p); err != nil {
 		return err
 	}
 	if e.counts().Failed > 0 {
-		if len(p.deletes) > 0 {
-			e.log.WarnContext(e.ctx, "nothing is deleted because files failed", "kept", len(p.deletes))
+		if n := len(p.deletes) + len(p.deletePaths); n > 0 {
+			e.log.WarnContext(e.ctx, "nothing is deleted because files failed", "kept", n)
 		}
 		return nil
 	}
-	return e.delete(p.deletes, p.dirs)
+	return e.delete(p.deletes, p.deletePaths, p.dirs)
+}
+
+// change makes the plan's changes; those that it does not hold are found again.
+func (e *engine) change(p *plan) error {
+	if p.overflow {
+		return e.stream(p)
+	}
+	return e.changeAll(p.changes)
 }
 
 // makeDest makes the destination's folder.
@@ -84,81 +112,170 @@ func (e *engine) makeDest() error {
 	return nil
 }
 
-// failed is a change that may work at the next try.
-type failed struct {
-	change
-	err error
+// stream compares and changes at the same time. planned is nil, or the plan
+// that has told all but the changes.
+func (e *engine) stream(planned *plan) error {
+	ctx, stop := context.WithCancel(e.ctx)
+	defer stop()
+	queue := make(chan change, 2*announceBatch)
+	p := &planner{engine: e, mode: walkStream, to: queue, told: planned != nil}
+	var walked error
+	var walking sync.WaitGroup
+	walking.Go(func() {
+		defer close(queue)
+		_, walked = p.run(ctx)
+	})
+	left, err := e.drain(ctx, queue)
+	stop()
+	walking.Wait()
+	if planned == nil {
+		e.mu.Lock()
+		e.result.Found = p.plan.found
+		e.mu.Unlock()
+	}
+	if err != nil {
+		return err
+	}
+	if walked != nil {
+		return walked
+	}
+	e.root = p.plan.root
+	return e.changeAgain(left, 2)
 }
 
 // changeAll copies and updates, and tries again what failed.
-func (e *engine) changeAll(changes []change) error {
-	for try := 1; len(changes) > 0; try++ {
-		failures, err := e.changeOnce(changes)
-		if err != nil {
-			return err
-		}
-		changes = changes[:0]
-		for _, f := range failures {
-			if try < tries && retryable(f.err) {
-				changes = append(changes, f.change)
-				continue
+func (e *engine) changeAll(changes []change) error { return e.changeAgain(changes, 1) }
+
+func (e *engine) changeAgain(changes []change, try int) error {
+	for ; len(changes) > 0; try++ {
+		if try > 1 {
+			e.log.InfoContext(e.ctx, "trying again", "files", len(changes))
+			accounting.Stats(e.ctx).ResetErrors()
+			if !e.pause(e.ctx) {
+				return e.ended()
 			}
-			e.event(FileEvent{Action: Failed, Path: f.src.Remote(), Size: f.src.Size(), Reason: e.text(f.err)})
 		}
-		if len(changes) == 0 {
-			break
+		queue := make(chan change, len(changes))
+		for _, c := range changes {
+			queue <- c
 		}
-		e.log.InfoContext(e.ctx, "trying again", "files", len(changes), "error", e.text(failures[0].err))
-		accounting.Stats(e.ctx).ResetErrors()
-		if !e.pause() {
-			return e.ended()
+		close(queue)
+		var err error
+		if changes, err = e.drainOnce(e.ctx, queue, try); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// changeOnce tries every change once. A fatal error, such as a full account,
-// stops the rest.
-func (e *engine) changeOnce(changes []change) ([]failed, error) {
+func (e *engine) drain(ctx context.Context, queue <-chan change) ([]change, error) {
+	return e.drainOnce(ctx, queue, 1)
+}
+
+// drainOnce tries every change of the queue once, and answers those to try
+// again. A fatal error, such as a full account, stops the rest.
+func (e *engine) drainOnce(ctx context.Context, queue <-chan change, try int) (left []change, err error) {
 	var mu sync.Mutex
-	var failures []failed
-	group, ctx := errgroup.WithContext(e.ctx)
-	group.SetLimit(fs.GetConfig(e.ctx).Transfers)
-	for _, c := range changes {
-		if ctx.Err() != nil {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(fs.GetConfig(ctx).Transfers)
+	var announced error
+	for batch := gather(queue); len(batch) > 0 && ctx.Err() == nil; batch = gather(queue) {
+		if announced = e.announce(ctx, batch); announced != nil {
 			break
 		}
-		group.Go(func() error {
-			err := e.change(c)
-			if err == nil || ctx.Err() != nil {
+		for _, c := range batch {
+			if ctx.Err() != nil {
+				break
+			}
+			group.Go(func() error {
+				err := e.changeOne(ctx, c)
+				if err == nil {
+					return nil
+				}
+				fatal := fserrors.IsFatalError(err)
+				mu.Lock()
+				again := !fatal && try < tries && len(left) < maxAgain && retryable(err) && e.ended() == nil
+				if again {
+					left = append(left, c)
+				}
+				mu.Unlock()
+				if !again {
+					e.failed(c.action(), c.src.Remote(), c.src.Size(), err)
+				}
+				if fatal {
+					return err
+				}
 				return nil
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			failures = append(failures, failed{c, err})
-			if fserrors.IsFatalError(err) {
-				return err
-			}
-			return nil
-		})
+			})
+		}
 	}
-	err := group.Wait()
+	err = group.Wait()
 	if ended := e.ended(); ended != nil {
 		return nil, ended
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, &stepError{e.Dest, "sync to", err}
+	case announced != nil:
+		return nil, announced
 	}
-	return failures, nil
+	return left, nil
 }
 
-// change copies or updates one file.
-func (e *engine) change(c change) error {
-	if c.touch && !operations.NeedTransfer(e.ctx, c.dst, c.src) {
-		e.leave()
+// gather takes the next changes, none at the end of the queue.
+func gather(queue <-chan change) (batch []change) {
+	first, open := <-queue
+	if !open {
 		return nil
 	}
-	made, err := operations.Copy(e.ctx, e.dst, c.dst, c.src.Remote(), c.src)
+	batch = append(batch, first)
+	late := time.NewTimer(gatherFor)
+	defer late.Stop()
+	for len(batch) < announceBatch {
+		select {
+		case c, open := <-queue:
+			if !open {
+				return batch
+			}
+			batch = append(batch, c)
+		case <-late.C:
+			return batch
+		}
+	}
+	return batch
+}
+
+// announce tells of changes before they are made.
+func (e *engine) announce(ctx context.Context, batch []change) error {
+	if e.Announce == nil {
+		return nil
+	}
+	records := make([]job.FileRecord, 0, len(batch))
+	for _, c := range batch {
+		if !c.touch {
+			records = append(records, job.FileRecord{Remote: e.Dest.String(), Action: c.action(), Path: c.src.Remote(), Size: c.src.Size()})
+		}
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	return e.Announce(ctx, records)
+}
+
+// changeOne copies or updates one file.
+func (e *engine) changeOne(ctx context.Context, c change) error {
+	if c.touch && !operations.NeedTransfer(ctx, c.dst, c.src) {
+		e.leave(1)
+		return nil
+	}
+	there := c.dst
+	if there != nil && e.backup != nil {
+		if err := operations.MoveBackupDir(ctx, e.backup, there); err != nil {
+			return err
+		}
+		there = nil
+	}
+	made, err := operations.Copy(ctx, e.dst, there, c.src.Remote(), c.src)
 	if err != nil {
 		return err
 	}
@@ -166,21 +283,49 @@ func (e *engine) change(c change) error {
 	if size < 0 && made != nil {
 		size = made.Size()
 	}
-	e.event(c.event(size))
+	e.tell(job.FileRecord{Action: c.action(), State: job.FileDone, Path: c.src.Remote(), Size: size})
 	return nil
 }
 
-// event is what is told of a change that was made.
-func (c change) event(size int64) FileEvent {
-	action := Copied
-	if c.dst != nil {
-		action = Updated
+// delete deletes files, given as they were listed or by their paths, and then
+// the folders that are empty by that.
+func (e *engine) delete(files []fs.Object, paths, dirs []string) error {
+	for batch := range slices.Chunk(files, announceBatch) {
+		if err := e.deleteBatch(batch); err != nil {
+			return err
+		}
 	}
-	return FileEvent{Action: action, Path: c.src.Remote(), Size: size}
+	for batch := range slices.Chunk(paths, announceBatch) {
+		found := make([]fs.Object, 0, len(batch))
+		for _, path := range batch {
+			file, err := e.dst.NewObject(e.ctx, path)
+			if errors.Is(err, fs.ErrorObjectNotFound) {
+				continue // somebody else was faster
+			}
+			if err != nil {
+				e.failed(job.FileDelete, path, -1, err)
+				continue
+			}
+			found = append(found, file)
+		}
+		if err := e.deleteBatch(found); err != nil {
+			return err
+		}
+	}
+	e.removeDirs(e.dst, dirs)
+	return e.ended()
 }
 
-// delete deletes files, and then the folders that are empty by that.
-func (e *engine) delete(files []fs.Object, dirs []string) error {
+func (e *engine) deleteBatch(files []fs.Object) error {
+	if e.Announce != nil && len(files) > 0 {
+		records := make([]job.FileRecord, len(files))
+		for i, file := range files {
+			records[i] = job.FileRecord{Remote: e.Dest.String(), Action: job.FileDelete, Path: file.Remote(), Size: file.Size()}
+		}
+		if err := e.Announce(e.ctx, records); err != nil {
+			return err
+		}
+	}
 	group := errgroup.Group{}
 	group.SetLimit(checkers)
 	for _, file := range files {
@@ -188,29 +333,28 @@ func (e *engine) delete(files []fs.Object, dirs []string) error {
 			break
 		}
 		group.Go(func() error {
-			err := operations.DeleteFile(e.ctx, file)
-			switch {
-			case err == nil:
-				e.event(FileEvent{Action: Deleted, Path: file.Remote(), Size: file.Size()})
-			case e.ctx.Err() == nil:
-				e.event(FileEvent{Action: Failed, Path: file.Remote(), Size: file.Size(), Reason: "delete: " + e.text(err)})
+			if err := operations.DeleteFileWithBackupDir(e.ctx, file, e.backup); err != nil {
+				e.failed(job.FileDelete, file.Remote(), file.Size(), err)
+				return nil
 			}
+			e.tell(job.FileRecord{Action: job.FileDelete, State: job.FileDone, Path: file.Remote(), Size: file.Size()})
 			return nil
 		})
 	}
 	_ = group.Wait()
-	if ended := e.ended(); ended != nil {
-		return ended
-	}
-	// The deepest first. What is not empty holds files that the filter hides.
+	return e.ended()
+}
+
+// removeDirs removes folders, the deepest first. What is not empty holds files
+// that the filter hides.
+func (e *engine) removeDirs(f fs.Fs, dirs []string) {
 	slices.SortFunc(dirs, func(a, b string) int { return strings.Count(b, "/") - strings.Count(a, "/") })
 	for _, dir := range dirs {
-		if err := operations.TryRmdir(e.ctx, e.dst, dir); err != nil {
+		if e.ended() != nil {
+			return
+		}
+		if err := operations.TryRmdir(e.ctx, f, dir); err != nil {
 			e.log.DebugContext(e.ctx, "folder kept", "path", dir, "error", e.text(err))
 		}
-		if ended := e.ended(); ended != nil {
-			return ended
-		}
 	}
-	return nil
 }

@@ -152,6 +152,13 @@ func (k kind) checkPresence(base string, raw map[string]any, options map[string]
 			errs.Add(base+"."+group[0], task.ReasonRequired, "one of %s is required", strings.Join(group, ", "))
 		}
 	}
+	for _, name := range sortedKeys(k.besides) {
+		for _, other := range k.besides[name] {
+			if set(name) && !set(other) {
+				errs.Add(base+"."+other, task.ReasonRequired, "is required besides %s", name)
+			}
+		}
+	}
 	taken := map[string]string{}
 	for _, name := range sortedKeys(options) {
 		option := k.keys[name].optionName(name)

@@ -107,11 +107,13 @@ func TestConfigRefusals(t *testing.T) {
 		"drive without a client":   {"x", object{"type": "drive", "token": tokenText}, []string{"config.x.client_id REQUIRED", "config.x.client_secret REQUIRED"}},
 		"token that is no JSON":    {"x", object{"type": "drive", "client_id": "c", "client_secret": "s", "token": "TOPSECRET"}, []string{"config.x.token INVALID_VALUE"}},
 		"token without a token":    {"x", object{"type": "drive", "client_id": "c", "client_secret": "s", "token": "{}"}, []string{"config.x.token INVALID_VALUE"}},
-		"acc without a token":      {"x", object{"type": "acc", "hub_id": "h", "project_id": "p"}, []string{"config.x.token REQUIRED"}},
-		"same option twice":        {"x", object{"type": "dropbox", "app_key": "a", "client_id": "b", "app_secret": "s", "token": tokenText}, []string{"config.x.client_id INVALID_VALUE"}},
-		"too large":                {"x", s3(object{"region": strings.Repeat("x", maxConfig)}), []string{"config.x TOO_LARGE"}},
-		"webdav of a host's own":   {"x", object{"type": "webdav", "url": "https://h/", "vendor": "sharepoint-ntlm"}, []string{"config.x.vendor INVALID_VALUE"}},
-		"webdav through a socket":  {"x", object{"type": "webdav", "url": "https://h/", "unix_socket": "/TOPSECRET"}, []string{"config.x.unix_socket OPTION_NOT_ALLOWED"}},
+		"acc elsewhere with the server's app": {"x", object{"type": "acc", "hub_id": "h", "project_id": "p", "token": tokenText, "endpoint": "https://h"},
+			[]string{"config.x.client_id REQUIRED", "config.x.client_secret REQUIRED"}},
+		"acc without a token":     {"x", object{"type": "acc", "hub_id": "h", "project_id": "p"}, []string{"config.x.token REQUIRED"}},
+		"same option twice":       {"x", object{"type": "dropbox", "app_key": "a", "client_id": "b", "app_secret": "s", "token": tokenText}, []string{"config.x.client_id INVALID_VALUE"}},
+		"too large":               {"x", s3(object{"region": strings.Repeat("x", maxConfig)}), []string{"config.x TOO_LARGE"}},
+		"webdav of a host's own":  {"x", object{"type": "webdav", "url": "https://h/", "vendor": "sharepoint-ntlm"}, []string{"config.x.vendor INVALID_VALUE"}},
+		"webdav through a socket": {"x", object{"type": "webdav", "url": "https://h/", "unix_socket": "/TOPSECRET"}, []string{"config.x.unix_socket OPTION_NOT_ALLOWED"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -144,7 +146,7 @@ func TestKeysAreTheLibrarysOptions(t *testing.T) {
 			if isDangerous(name) {
 				t.Errorf("%s: %s is dangerous", typ, name)
 			}
-			if k.backend == "" {
+			if k.backend == "" || k.keys[name].ours {
 				continue
 			}
 			info, err := fs.Find(k.backend)

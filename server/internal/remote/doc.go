@@ -28,7 +28,7 @@
 // SOCKS5 proxy on loopback, with a password of the session's own, as its only
 // proxy; behind it is the dialer given in [Options]. Guaranteed by that:
 //
-//   - Every connection of s3, drive, dropbox, webdav and sftp, also those to
+//   - Every connection of s3, drive, dropbox, webdav, sftp and acc, also those to
 //     OAuth servers and after redirects, is made by the dialer, which sees the
 //     name and decides after resolving it. There is no second resolving that
 //     could answer differently.
@@ -47,10 +47,12 @@
 //
 //   - Roots end in a slash and "it is a file" is an error: otherwise a refused
 //     login would make the library open the folder above.
-//   - Nothing is changed before both sides were listed and compared. A mirror
-//     of a missing or empty source, or with more deletions than allowed, stops
-//     there. A missing folder is one that the remote says is missing: no other
-//     error is taken for it.
+//   - What may delete changes nothing before both sides were listed and
+//     compared. A missing or empty source, more deletions than allowed, or
+//     another root than before stop it there. A missing folder is one that the
+//     remote says is missing: no other error is taken for it.
+//   - A plan that was approved is made again and compared by its digest.
+//   - Files are announced before they are changed, and told of afterwards.
 //   - Deletions come last and only if nothing failed; what stands where the
 //     source has a folder or a file of the same name goes first, within the
 //     same limit. What a filter hides is not deleted.
@@ -62,6 +64,6 @@
 //
 // Folders are made as files need them, and at the destination removed when
 // they are gone at the source; empty ones and their times are not copied. The
-// plan holds what differs, so its memory grows with the changes and not with
-// the tree.
+// plan holds what differs, up to a bound (maxHeld); beyond it the changes are
+// found again when they are made. A bisync holds both trees.
 package remote

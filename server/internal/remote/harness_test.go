@@ -55,7 +55,18 @@ func (b *safeBuffer) String() string {
 // setupTest opens remotes that may connect to this machine.
 func setupTest(t *testing.T) *bundle { return setupAllowing(t, "127.0.0.0/8", "::1/128") }
 
+// setupWith opens such remotes with other options.
+func setupWith(t *testing.T, change func(*Options)) *bundle {
+	t.Helper()
+	return setupBundle(t, change, "127.0.0.0/8", "::1/128")
+}
+
 func setupAllowing(t *testing.T, networks ...string) *bundle {
+	t.Helper()
+	return setupBundle(t, func(*Options) {}, networks...)
+}
+
+func setupBundle(t *testing.T, change func(*Options), networks ...string) *bundle {
 	t.Helper()
 	var allow []netip.Prefix
 	for _, network := range networks {
@@ -71,7 +82,10 @@ func setupAllowing(t *testing.T, networks ...string) *bundle {
 		return conn, err
 	}
 	var err error
-	b.Remotes, err = New(Options{Dial: dial, LocalRoot: b.root, Log: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	o := Options{Dial: dial, LocalRoot: b.root, App: App{RateFactor: 1000},
+		Log: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	change(&o)
+	b.Remotes, err = New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,15 +129,48 @@ func (b *bundle) syncLocal(t *testing.T, from, to string, change func(*Request))
 
 func (b *bundle) sync(t *testing.T, s *Session, from, to *Remote, change func(*Request)) (Result, []FileEvent, error) {
 	t.Helper()
+	var mu sync.Mutex
 	var events []FileEvent
 	r := Request{Source: from, Dest: to, Mode: Mirror, MaxDelete: DefaultDeleteLimit, Pause: time.Millisecond,
-		OnFile: func(ev FileEvent) { events = append(events, ev) }}
+		OnFile: func(_ context.Context, r job.FileRecord) {
+			mu.Lock()
+			defer mu.Unlock()
+			events = append(events, eventOf(r))
+		}}
 	if change != nil {
 		change(&r)
 	}
-	result, err := s.Sync(r)
+	outcome, err := s.Sync(r)
+	result := outcome.Result
+	result.TotalFiles, result.TotalBytes = 0, 0
 	slices.SortFunc(events, func(a, b FileEvent) int { return strings.Compare(a.Path, b.Path) })
 	return result, events, err
+}
+
+// FileEvent is a record in short.
+type FileEvent struct {
+	Action string
+	Path   string
+	Size   int64
+	Reason string
+}
+
+// The actions of events: what became of a file.
+const (
+	Copied     = "COPY"
+	Updated    = "UPDATE"
+	Deleted    = "DELETE"
+	Conflicted = "CONFLICT"
+	Skipped    = "SKIPPED"
+	Failed     = "FAILED"
+)
+
+func eventOf(r job.FileRecord) FileEvent {
+	e := FileEvent{Action: string(r.Action), Path: r.Path, Size: r.Size}
+	if r.State != job.FileDone && r.State != job.FilePlanned {
+		e.Action, e.Reason = string(r.State), r.Reason
+	}
+	return e
 }
 
 // files are contents by path.

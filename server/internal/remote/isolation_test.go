@@ -21,6 +21,8 @@ import (
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/rc"
+
+	"github.com/pointscene/carillon/server/internal/mask"
 )
 
 // Two tenants whose remotes have the same names, at the same time.
@@ -109,7 +111,7 @@ func TestLinesWithoutASessionAreMasked(t *testing.T) {
 	s.mask.add("SECRETVALUE/+1")
 	fs.Errorf("object SECRETVALUE/+1", "token SECRETVALUE%%2F%%2B1 at https://h/p?sig=%s", "abc")
 	text := b.log.String()
-	if !strings.Contains(text, "token *** at https://h/p?***") || strings.Contains(text, "SECRETVALUE") {
+	if !strings.Contains(text, "token [masked] at https://h/p?[masked]") || strings.Contains(text, "SECRETVALUE") {
 		t.Errorf("log is %q", text)
 	}
 }
@@ -118,18 +120,18 @@ func TestMasker(t *testing.T) {
 	t.Parallel()
 	var m masker
 	m.add(`pa"ss wörd/+`)
-	m.add(`{"access_token":"ACCESS","refresh_token":"REFRESH","expires_in":5}`)
+	m.add(`{"access_token":"ACCESS-TOKEN","refresh_token":"REFRESH-TOKEN","expires_in":5}`)
 	m.add("abc") // too short to hide without destroying the text
 	for text, want := range map[string]string{
-		`plain pa"ss wörd/+ x`:                       "plain *** x",
-		`json pa\"ss wörd/+ x`:                       "json *** x",
-		"query pa%22ss+w%C3%B6rd%2F%2B x":            "query *** x",
-		"base64 cGEic3Mgd8O2cmQvKw== x":              "base64 *** x",
-		"ACCESS and REFRESH":                         "*** and ***",
+		`plain pa"ss wörd/+ x`:                       "plain [masked] x",
+		`json pa\"ss wörd/+ x`:                       "json [masked] x",
+		"query pa%22ss+w%C3%B6rd%2F%2B x":            "query [masked] x",
+		"base64 cGEic3Mgd8O2cmQvKw== x":              "base64 [masked] x",
+		"ACCESS-TOKEN and REFRESH-TOKEN":             "[masked] and [masked]",
 		"abcdef":                                     "abcdef",
-		`Get "https://h/p?X-Sig=1&b=2": refused`:     `Get "https://h/p?***": refused`,
+		`Get "https://h/p?X-Sig=1&b=2": refused`:     `Get "https://h/p?[masked]": refused`,
 		"http://h/p is fine? yes":                    "http://h/p is fine? yes",
-		"two https://a/?x=1 and https://b/c?y=2 end": "two https://a/?*** and https://b/c?*** end",
+		"two https://a/?x=1 and https://b/c?y=2 end": "two https://a/?[masked] and https://b/c?[masked] end",
 	} {
 		if got := m.text(text); got != want {
 			t.Errorf("text(%q) = %q, want %q", text, got, want)
@@ -160,7 +162,7 @@ func TestSecretsStayInside(t *testing.T) {
 			t.Errorf("%s: %s", what, text)
 		}
 	}
-	if !strings.Contains(err.Error(), masked) {
+	if !strings.Contains(err.Error(), mask.Replacement) {
 		t.Errorf("the error lost the server's message: %v", err)
 	}
 }
@@ -311,6 +313,9 @@ func child(t *testing.T) {
 	to := mustOpen(t, s, startSFTP(t).remote(testSecret), t.TempDir())
 	if _, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), to, nil); err != nil {
 		t.Fatal(err)
+	}
+	if ci := fs.GetConfig(context.Background()); ci.MaxStatsGroups != maxStatsGroups {
+		t.Errorf("counters of %d sessions are kept", ci.MaxStatsGroups)
 	}
 	if ci := fs.GetConfig(context.Background()); ci.Transfers == 17 || len(ci.CaCert) > 0 {
 		t.Error("the environment reached the library")

@@ -1,11 +1,14 @@
 package remote
 
 import (
+	"maps"
 	"path"
 	"strings"
 
 	"github.com/rclone/rclone/fs"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/pointscene/carillon/server/internal/job"
 )
 
 var emptyListing = &listing{}
@@ -17,7 +20,7 @@ type matched struct {
 	compare         []change
 	first, deletes  []fs.Object
 	firstDirs, dirs []string
-	events          []FileEvent
+	events          []job.FileRecord
 	next            []pair
 }
 
@@ -30,15 +33,23 @@ type matcher struct {
 	dstDirs  map[string]fs.Directory
 	// blocked are folders of the destination where the source has a file.
 	blocked map[string]bool
+	// kept are files of the destination that are not to be touched.
+	kept map[string]bool
 }
 
 // match sorts the entries of one folder into what is to be done with them.
 func (p *planner) match(f pair, src, dst *listing) *matched {
 	m := &matcher{planner: p, folder: f, blocked: map[string]bool{},
 		dstFiles: byKey(p, dst.files), dstDirs: byKey(p, dst.dirs)}
-	m.files = int64(len(dst.files))
+	// What has no content is neither overwritten nor deleted.
+	m.kept = map[string]bool{}
+	maps.DeleteFunc(m.dstFiles, func(key string, file fs.Object) bool {
+		m.kept[key] = !file.Storable()
+		return m.kept[key]
+	})
+	m.files = int64(len(m.dstFiles))
 	for _, name := range src.strangers {
-		m.fail(name, "the remote gave a name that leads out of its folder")
+		m.fail(name, ReasonBadName, "the remote gave a name that leads out of its folder")
 	}
 	m.srcFiles(src.files)
 	m.srcDirs(src.dirs)
@@ -55,18 +66,22 @@ func (m *matcher) srcFiles(files []fs.Object) {
 		key := m.key(file)
 		switch {
 		case !file.Storable():
-			m.skip(file, "not a file that can be copied")
+			m.skip(file, ReasonNotAFile, "it has no content of its own that could be copied, such as a Google document or a model in the cloud")
 			continue
 		case seen[key]:
-			m.skip(file, "another file has the same name at the destination")
+			m.skip(file, ReasonSameName, "another file has the same name at the destination")
 			continue
 		}
 		seen[key] = true
 		m.found++
+		if m.kept[key] {
+			m.fail(file.Remote(), ReasonInTheWay, "the destination has something without content of this name, such as a Google document or a model in the cloud, which is not overwritten")
+			continue
+		}
 		if m.inTheWay(m.dstDirs[key] != nil) {
 			m.blocked[key] = true
 			if m.Mode != Mirror {
-				m.fail(file.Remote(), "a folder of this name is in the way at the destination")
+				m.fail(file.Remote(), ReasonInTheWay, "a folder of this name is in the way at the destination")
 				continue
 			}
 		}
@@ -85,8 +100,8 @@ func (m *matcher) srcDirs(dirs []fs.Directory) {
 	for _, dir := range dirs {
 		key, name := m.key(dir), dir.Remote()
 		if seen[key] {
-			m.events = append(m.events, FileEvent{Action: Skipped, Path: name, Size: -1,
-				Reason: "another folder has the same name at the destination"})
+			m.events = append(m.events, job.FileRecord{Action: job.FileCopy, State: job.FileSkipped, Path: name, Size: -1,
+				Reason: ReasonSameName, Message: "another folder has the same name at the destination"})
 			continue
 		}
 		seen[key] = true
@@ -129,12 +144,14 @@ func (m *matcher) rest() {
 // side at the destination.
 func (m *matcher) inTheWay(both bool) bool { return both && !m.planner.dst.Features().BucketBased }
 
-func (m *matcher) skip(file fs.Object, why string) {
-	m.events = append(m.events, FileEvent{Action: Skipped, Path: file.Remote(), Size: file.Size(), Reason: why})
+func (m *matcher) skip(file fs.Object, reason, why string) {
+	m.events = append(m.events, job.FileRecord{
+		Action: job.FileCopy, State: job.FileSkipped, Path: file.Remote(), Size: file.Size(), Reason: reason, Message: why,
+	})
 }
 
-func (m *matcher) fail(name, why string) {
-	m.events = append(m.events, FileEvent{Action: Failed, Path: name, Size: -1, Reason: why})
+func (m *matcher) fail(name, reason, why string) {
+	m.events = append(m.events, job.FileRecord{Action: job.FileCopy, State: job.FileFailed, Path: name, Size: -1, Reason: reason, Message: why})
 }
 
 // key is what the destination takes for the entry's name.

@@ -13,9 +13,9 @@ import (
 	"github.com/pointscene/carillon/server/internal/task"
 )
 
-// saved are the options that the library may change for good: a refreshed
-// token, and the host key of an SSH server's first answer.
-var saved = map[string]bool{"token": true, "host_keys": true}
+// saved are the options that the library may change for good: the host key of
+// an SSH server's first answer. Tokens are renewed by ourselves (token.go).
+var saved = map[string]bool{"host_keys": true}
 
 // options is what the library reads one remote's options from. It knows
 // nothing but the stored configuration, what this package fixes, and the
@@ -27,6 +27,8 @@ type options struct {
 	learn func(secret string)
 	// fail ends the session: what could not be saved must not be used.
 	fail func(error)
+	// tokens is nil for a type without OAuth.
+	tokens *tokens
 
 	mu     sync.Mutex
 	values map[string]string
@@ -43,6 +45,9 @@ func (o *options) mapper(info *fs.RegInfo) configmap.Mapper {
 
 // Get is the library's way to read an option.
 func (o *options) Get(name string) (string, bool) {
+	if name == "token" && o.tokens != nil {
+		return o.tokens.get()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	value, ok := o.values[name]
@@ -52,6 +57,10 @@ func (o *options) Get(name string) (string, bool) {
 // Set is the library's way to change an option. What is saved is sealed
 // before this returns, and with that before the library uses it.
 func (o *options) Set(name, value string) {
+	if name == "token" && o.tokens != nil {
+		o.tokens.set(value)
+		return
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if saved[name] {
@@ -68,8 +77,7 @@ func (o *options) save(name, value string) error {
 	if o.cfg.Save == nil {
 		return nil
 	}
-	// A token that the service has already exchanged must be kept although
-	// the execution is being cancelled.
+	// Although the execution is being cancelled.
 	return o.cfg.Save(context.WithoutCancel(o.ctx), name, value)
 }
 
@@ -94,7 +102,7 @@ func translate(cfg task.RemoteConfig, k kind, info *fs.RegInfo) (map[string]stri
 		if !ok {
 			return nil, fmt.Errorf("stored option %q is not known for type %s", name, cfg.Type)
 		}
-		if value == "" {
+		if value == "" || key.ours {
 			continue
 		}
 		option := key.optionName(name)
@@ -123,6 +131,12 @@ func adjust(typ string, values map[string]string) {
 			if values["endpoint"] != "" {
 				values["provider"] = "Other"
 			}
+		}
+	case "drive":
+		// Documents are exported only when somebody asks for it.
+		if values["export_formats"] == "" || values["skip_gdocs"] == "true" {
+			delete(values, "skip_gdocs")
+			values["show_all_gdocs"] = "true"
 		}
 	case "sftp":
 		// The library wants a key on one line, with the line ends escaped.

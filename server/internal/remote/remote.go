@@ -6,12 +6,14 @@ import (
 	"maps"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/rclone/rclone/fs"
 
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/remote/localfs"
 	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/workdir"
 )
 
 // Remote is an opened folder of a remote, for the time of its session.
@@ -19,6 +21,12 @@ type Remote struct {
 	cfg  task.RemoteConfig
 	path string
 	fs   fs.Fs
+	// tokens is nil for a type without OAuth.
+	tokens *tokens
+
+	// asked is closed over the question whether the credentials are refused.
+	asked   sync.Once
+	refused *job.Failure
 }
 
 // String is how people write the remote: name:/path.
@@ -31,8 +39,8 @@ func (s *Session) Open(cfg task.RemoteConfig, folder string) (*Remote, error) {
 		return nil, err
 	}
 	k, ok := kinds[cfg.Type]
-	if !ok || k.backend == "" && cfg.Type != typeLocal {
-		return nil, failure(ReasonTypeUnavailable, "remote %q is of type %q, which this server can't reach yet", cfg.Name, cfg.Type)
+	if !ok {
+		return nil, failure(ReasonTypeUnavailable, "remote %q is of type %q, which this server does not know", cfg.Name, cfg.Type)
 	}
 	s.learn(cfg, k)
 	r := &Remote{cfg: cfg, path: folder}
@@ -40,7 +48,7 @@ func (s *Session) Open(cfg task.RemoteConfig, folder string) (*Remote, error) {
 	if cfg.Type == typeLocal {
 		r.fs, err = s.openLocal(cfg, folder)
 	} else {
-		r.fs, err = s.openLibrary(cfg, k, folder)
+		err = s.openLibrary(r, k)
 	}
 	if err != nil {
 		return nil, s.explain(r, "open", err)
@@ -49,6 +57,23 @@ func (s *Session) Open(cfg task.RemoteConfig, folder string) (*Remote, error) {
 	s.opened = append(s.opened, r)
 	s.mu.Unlock()
 	return r, nil
+}
+
+// Work is the name of an execution's work directory among its remotes. No
+// stored remote can have it.
+const Work = "@work"
+
+// OpenWork opens a folder of the execution's work directory, which has no
+// stored configuration.
+func (s *Session) OpenWork(dir *workdir.Dir, folder string) (*Remote, error) {
+	if err := s.ended(); err != nil {
+		return nil, err
+	}
+	root, err := dir.Files()
+	if err != nil {
+		return nil, err
+	}
+	return &Remote{cfg: task.RemoteConfig{Name: Work, Type: typeWork}, path: folder, fs: localfs.New(root, Work, cleanPath(folder), dir)}, nil
 }
 
 // learn hides the secrets of a configuration in all texts of the session.
@@ -64,31 +89,46 @@ func (s *Session) openLocal(cfg task.RemoteConfig, folder string) (fs.Fs, error)
 	if s.remotes.jail == nil {
 		return nil, failure(ReasonTypeUnavailable, "remote %q is of type local, which this server does not offer (--local-remote-root)", cfg.Name)
 	}
-	return localfs.New(s.remotes.jail, fsName(cfg), cleanPath(folder)), nil
+	return localfs.New(s.remotes.jail, fsName(cfg), cleanPath(folder), nil), nil
 }
 
-func (s *Session) openLibrary(cfg task.RemoteConfig, k kind, folder string) (fs.Fs, error) {
+// openLibrary sets the library's view of the remote.
+func (s *Session) openLibrary(r *Remote, k kind) error {
+	cfg := r.cfg
 	info, err := fs.Find(k.backend)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	values, err := translate(cfg, k, info)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	root, err := rootOf(cfg.Type, k, folder)
+	root, err := rootOf(cfg.Type, k, r.path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if cfg.Type == "sftp" {
+	switch cfg.Type {
+	case "sftp":
 		values["socks_proxy"] = s.tunnel.address()
+	case typeACC:
+		if err := s.remotes.app.fill(cfg.Name, values); err != nil {
+			return err
+		}
+		s.mask.add(values["client_secret"])
 	}
-	o := &options{ctx: s.ctx, cfg: cfg, learn: s.mask.add, fail: s.cancel, values: values}
+	if r.tokens == nil {
+		r.tokens = s.tokensOf(cfg, values)
+	}
+	o := &options{ctx: s.ctx, cfg: cfg, learn: s.mask.add, fail: s.cancel, values: values, tokens: r.tokens}
 	opened, err := info.NewFs(s.ctx, fsName(cfg), root, o.mapper(info))
 	if errors.Is(err, fs.ErrorIsFile) {
-		return nil, failure(ReasonIsFile, "%s:%s is a file; a sync needs a folder", cfg.Name, folder)
+		return failure(ReasonIsFile, "%s is a file; a sync needs a folder", r)
 	}
-	return opened, err
+	if values["show_all_gdocs"] == "true" && err == nil {
+		opened = documents{opened}
+	}
+	r.fs = opened
+	return err
 }
 
 // fsName tells the library which remotes are one account: it compares names.

@@ -35,6 +35,8 @@ type Options struct {
 	// LocalRoot is the folder below which remotes of type local exist; empty
 	// turns the type off.
 	LocalRoot string
+	// App is the server's own app at Autodesk.
+	App App
 	// Log is the service's log.
 	Log *slog.Logger
 }
@@ -43,6 +45,7 @@ type Options struct {
 type Remotes struct {
 	gate *gate
 	jail *os.Root
+	app  App
 }
 
 // New starts the way out that sessions use. A LocalRoot that is not there is
@@ -52,7 +55,7 @@ func New(o Options) (*Remotes, error) {
 	if o.Dial == nil {
 		return nil, errors.New("remotes need a dialer")
 	}
-	r := &Remotes{}
+	r := &Remotes{app: o.App}
 	if o.LocalRoot != "" {
 		jail, err := os.OpenRoot(o.LocalRoot)
 		if err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/rclone/rclone/fs/accounting"
 	"github.com/rclone/rclone/lib/atexit"
 
-	// The types of remotes; localfs and acc are not the library's.
+	// The types of remotes; localfs and acc, which types.go imports, are not
+	// the library's.
 	_ "github.com/rclone/rclone/backend/drive"
 	_ "github.com/rclone/rclone/backend/dropbox"
 	_ "github.com/rclone/rclone/backend/s3"

@@ -2,29 +2,29 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/rclone/rclone/fs"
-	"github.com/rclone/rclone/fs/accounting"
 	"github.com/rclone/rclone/fs/filter"
-	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/rclone/rclone/fs/hash"
 
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
-// Mode says what a sync does with files that only the destination has.
+// Mode says what a sync does with files that only one side has.
 type Mode string
 
 // The modes of a sync.
 const (
-	// Mirror deletes them.
+	// Mirror deletes what only the destination has.
 	Mirror Mode = "mirror"
-	// Copy leaves them.
+	// Copy leaves it.
 	Copy Mode = "copy"
+	// Bisync carries the changes of each side, since the last time, to the
+	// other.
+	Bisync Mode = "bisync"
 )
 
 const (
@@ -34,83 +34,106 @@ const (
 	// DefaultPause is how long the next try of what failed waits.
 	DefaultPause = 2 * time.Second
 	// DefaultProgress is how often OnProgress is called.
-	DefaultProgress = 30 * time.Second
+	DefaultProgress = time.Second
 )
 
 // Request says what to make alike.
 type Request struct {
-	// Source and Dest were opened by this session.
+	// Source and Dest were opened by this session. For a bisync they are equals
+	// but where both have changed: there Source keeps the name.
 	Source, Dest *Remote
 	Mode         Mode
 	// Include and Exclude are rclone's filter patterns; see CheckFilter.
 	Include, Exclude []string
-	// MaxDelete limits a mirror.
+	// MaxDelete limits a mirror, and each side of a bisync.
 	MaxDelete DeleteLimit
+	// AllowEmptySource lets a mirror of a folder without files begin.
+	AllowEmptySource bool
 	// DryRun changes nothing and counts what would be done.
 	DryRun bool
 	// Checksum compares contents where both sides know a common hash, instead
 	// of times.
 	Checksum bool
-	// OnFile is told of every file that is not left as it is, one at a time.
-	OnFile func(FileEvent)
-	// OnProgress is told the counts now and then.
+	// Backup, when not nil, is a folder of the destination's account that gets
+	// what would be overwritten or deleted there. Mirror and copy only.
+	Backup *Remote
+	// Roots are the destinations that were synced before; see [Root].
+	Roots []Root
+	// Approved, when not empty, is the digest of the plan that somebody has
+	// approved: that plan passes the guards, another one is PLAN_CHANGED.
+	Approved string
+	// Listing is the [Outcome.Listing] of the last bisync of these two, nil for
+	// the first.
+	Listing []byte
+	// Announce is told of files before they are changed; unless it answers nil
+	// the sync ends. Nil announces nothing.
+	Announce func(context.Context, []job.FileRecord) error
+	// OnFile is told of every file that is not left as it is, several at a time.
+	OnFile func(context.Context, job.FileRecord)
+	// OnProgress is told the counts now and then, and at the end.
 	OnProgress func(Result)
 	// Pause and Progress replace the defaults.
 	Pause, Progress time.Duration
-}
-
-// Action is what became of a file.
-type Action string
-
-// The actions of file events. Skipped is only for files that can't be synced;
-// those that are equal already have no event.
-const (
-	Copied  Action = "copied"
-	Updated Action = "updated"
-	Deleted Action = "deleted"
-	Skipped Action = "skipped"
-	Failed  Action = "failed"
-)
-
-// FileEvent says what became of a file.
-type FileEvent struct {
-	Action Action
-	// Path is relative to both folders.
-	Path string
-	// Size is in bytes; -1 when not known.
-	Size int64
-	// Reason says why a file was skipped or failed.
-	Reason string
+	// held replaces maxHeld in tests.
+	held int
 }
 
 // Result counts what a sync did, or would do.
-type Result struct {
-	// Found is how many files the source has.
-	Found   int64 `json:"found"`
-	Copied  int64 `json:"copied"`
-	Updated int64 `json:"updated"`
-	Deleted int64 `json:"deleted"`
-	// Skipped is how many of the source's files were left as they are: equal
-	// already, or none that could be synced.
-	Skipped int64 `json:"skipped"`
-	Failed  int64 `json:"failed"`
-	// Bytes is the size of the files copied and updated.
-	Bytes int64 `json:"bytes"`
+type Result = job.Counters
+
+// Outcome is what is known after a sync, also one that failed.
+type Outcome struct {
+	Result
+	FileErrors []job.FileErrors
+	// Root is the destination's when it was synced, else zero.
+	Root Root
+	// Listing is for the next bisync, nil when nothing is to be remembered.
+	Listing []byte
 }
 
-// Sync makes the destination like the source. A mirror changes nothing before
-// its whole plan is known and within the limits. Files that fail do not stop
-// the others, but then nothing is deleted.
+// GuardError says that a guard has stopped a sync before it changed anything,
+// and that the plan may be approved.
+type GuardError struct {
+	Failure *job.Failure
+	Plan    job.Plan
+}
+
+func (e *GuardError) Error() string { return e.Failure.Message }
+func (e *GuardError) Unwrap() error { return e.Failure }
+
+// Sync makes the destination like the source, or both alike. What may delete
+// changes nothing before its whole plan is known and within the limits. Files
+// that fail do not stop the others, but then nothing is deleted.
 //
-// The error is the cause of the context's end, or a *job.Failure; the result
-// says what was done until then.
-func (s *Session) Sync(r Request) (Result, error) {
+// The error is the cause of the context's end, a *GuardError or a
+// *job.Failure; the outcome says what was done until then.
+func (s *Session) Sync(r Request) (Outcome, error) {
+	e, err := s.engine(r)
+	if err != nil {
+		return Outcome{}, err
+	}
+	stop := e.report()
+	switch e.Mode {
+	case Copy:
+		err = e.copy()
+	case Bisync:
+		err = e.bisync()
+	default:
+		err = e.mirror()
+	}
+	stop()
+	err = e.verdict(err)
+	return e.outcome(), err
+}
+
+// engine prepares one sync.
+func (s *Session) engine(r Request) (*engine, error) {
 	fi, err := newFilter(r.Include, r.Exclude)
 	if err != nil {
-		return Result{}, fmt.Errorf("filter: %w", err)
+		return nil, fmt.Errorf("filter: %w", err)
 	}
 	if overlap(r.Source, r.Dest) {
-		return Result{}, failure(ReasonOverlap, "%s and %s overlap: one would be synced into itself", r.Source, r.Dest)
+		return nil, failure(ReasonOverlap, "%s and %s overlap: one would be synced into itself", r.Source, r.Dest)
 	}
 	if r.Pause == 0 {
 		r.Pause = DefaultPause
@@ -118,26 +141,33 @@ func (s *Session) Sync(r Request) (Result, error) {
 	if r.Progress == 0 {
 		r.Progress = DefaultProgress
 	}
+	if r.held == 0 {
+		r.held = maxHeld
+	}
 	e := &engine{Session: s, Request: r, filter: fi, src: r.Source.fs, dst: r.Dest.fs}
 	e.ctx = e.settings(s.ctx)
-	stop := e.report()
-	err = e.run()
-	stop()
-	return e.counts(), e.verdict(err)
+	if r.Backup != nil {
+		if overlap(r.Dest, r.Backup) || overlap(r.Source, r.Backup) {
+			return nil, failure(ReasonOverlap, "the backup folder %s overlaps what is synced", r.Backup)
+		}
+		e.backup = r.Backup.fs
+	}
+	return e, nil
 }
 
 // engine is one sync.
 type engine struct {
 	*Session
 	Request
-	ctx      context.Context
-	filter   *filter.Filter
-	src, dst fs.Fs
+	ctx              context.Context
+	filter           *filter.Filter
+	src, dst, backup fs.Fs
 
-	telling sync.Mutex // held while OnFile is called
 	mu      sync.Mutex
 	result  Result
-	first   FileEvent // the first failure
+	errors  fileErrors
+	root    Root
+	listing []byte
 }
 
 // settings returns the context that the library is called with.
@@ -160,161 +190,90 @@ func (e *engine) settings(ctx context.Context) context.Context {
 	return ctx
 }
 
-// run plans and applies.
-func (e *engine) run() error {
-	var p *plan
-	err := e.again(func() (err error) { p, err = e.plan(); return err })
+// copy compares and copies at the same time: it deletes nothing, so it needs
+// no plan.
+func (e *engine) copy() error {
+	if e.DryRun {
+		p, err := e.walk(walkHold)
+		if err == nil {
+			e.foretell(p)
+		}
+		return err
+	}
+	return e.stream(nil)
+}
+
+// mirror plans, and then does what the plan says.
+func (e *engine) mirror() error {
+	p, err := e.walk(walkHold)
 	if err != nil {
 		return err
 	}
-	if e.Mode == Mirror {
-		if err := e.guard(p); err != nil {
-			return err
-		}
+	if err := e.pass(p.summary(e.Dest.String()), e.guard(p)); err != nil {
+		return err
 	}
 	if e.DryRun {
 		e.foretell(p)
 		return nil
 	}
+	e.root = p.root
 	return e.apply(p)
 }
 
-// guard stops a mirror that looks like an accident.
-func (e *engine) guard(p *plan) error {
-	if p.found == 0 {
-		return failure(ReasonSourceEmpty,
-			"%s has no files to mirror, so everything at %s would be deleted; nothing was changed", e.Source, e.Dest)
+// pass decides whether a plan may be carried out that a guard has looked at.
+func (e *engine) pass(plan job.Plan, guard *job.Failure) error {
+	switch {
+	case e.Approved != "" && e.Approved != plan.Digest:
+		return failure(job.ReasonPlanChanged,
+			"the plan for %s is no longer the one that was approved; nothing was changed: run the job again", e.Dest)
+	case guard == nil || e.Approved != "":
+		return nil
+	case e.DryRun || guard.Reason == ReasonSourceEmpty || guard.Reason == ReasonSideEmpty:
+		return guard // there is nothing to approve
 	}
-	if n := p.deletions(); !e.MaxDelete.allows(n, p.files) {
+	plan.Guard = guard
+	return &GuardError{Failure: guard, Plan: plan}
+}
+
+// guard says why a mirror looks like an accident, nil when it does not.
+func (e *engine) guard(p *plan) *job.Failure {
+	n := p.deletions()
+	switch {
+	case p.found == 0 && !e.AllowEmptySource:
+		return failure(ReasonSourceEmpty,
+			"%s has no files to mirror, so everything at %s would be deleted; nothing was changed. If that is meant, set allowEmptySource", e.Source, e.Dest)
+	case n > 0 && !known(e.Roots, p.root):
+		return failure(ReasonRootChanged,
+			"%s is another folder than the job has synced before, and the mirror would delete %d of its %d files; nothing was changed", e.Dest, n, p.files)
+	case !e.MaxDelete.allows(n, p.files):
 		return failure(ReasonMaxDelete,
 			"the mirror would delete %d of %d files at %s, maxDelete allows %s; nothing was changed", n, p.files, e.Dest, e.MaxDelete)
 	}
 	return nil
 }
 
-// again repeats a step that failed for a reason that may pass.
-func (e *engine) again(step func() error) error {
-	for try := 1; ; try++ {
-		err := step()
-		if err == nil || try == tries || !retryable(err) || !e.pause() {
-			return err
-		}
-		e.log.InfoContext(e.ctx, "trying again", "error", e.text(err))
+// Plan tells what a sync would do, without changing anything and without
+// keeping more than counts and samples. When the context ends before
+// everything is compared, the plan is incomplete.
+func (s *Session) Plan(r Request) (job.Plan, error) {
+	r.DryRun = true
+	e, err := s.engine(r)
+	if err != nil {
+		return job.Plan{}, err
 	}
-}
-
-// pause waits for the next try; false when the session ended meanwhile.
-func (e *engine) pause() bool {
-	timer := time.NewTimer(e.Pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-e.ctx.Done():
-		return false
+	if e.Mode == Bisync {
+		return e.planBisync()
 	}
-}
-
-func retryable(err error) bool {
-	if _, ours := errors.AsType[*job.Failure](err); ours {
-		return false
-	}
-	return !refused(err) && !fserrors.IsFatalError(err) && !fserrors.IsNoRetryError(err) && !fserrors.IsNoLowLevelRetryError(err)
-}
-
-// verdict decides what a sync ended with. The end of the context comes first:
-// the library may report it as success.
-func (e *engine) verdict(err error) error {
+	p, err := e.walk(walkCount)
 	if ended := e.ended(); ended != nil {
-		return ended
-	}
-	if step, ok := errors.AsType[*stepError](err); ok {
-		return e.explain(step.remote, step.doing, step.err)
+		return p.incomplete(e.Dest.String(), ended)
 	}
 	if err != nil {
-		return err
+		return job.Plan{}, e.verdict(err)
 	}
-	stats := accounting.Stats(e.ctx)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case e.result.Failed > 0:
-		nothing := ""
-		if e.Mode == Mirror && e.result.Deleted == 0 {
-			nothing = ", so nothing was deleted"
-		}
-		return &job.Failure{Code: "UNKNOWN", Reason: ReasonFilesFailed,
-			Message: fmt.Sprintf("%d files failed%s; the first: %q: %s", e.result.Failed, nothing, e.first.Path, e.first.Reason)}
-	case stats.GetErrors() > 0:
-		return &job.Failure{Code: "UNKNOWN", Reason: ReasonRemoteFailed,
-			Message: fmt.Sprintf("sync %s to %s: %s", e.Source, e.Dest, e.text(stats.GetLastError()))}
+	plan := p.summary(e.Dest.String())
+	if e.Mode == Mirror {
+		plan.Guard = e.guard(p)
 	}
-	return nil
-}
-
-// event counts an event and passes it on.
-func (e *engine) event(ev FileEvent) {
-	e.telling.Lock()
-	defer e.telling.Unlock()
-	e.count(ev)
-	if e.OnFile != nil {
-		e.OnFile(ev)
-	}
-}
-
-func (e *engine) count(ev FileEvent) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch ev.Action {
-	case Copied:
-		e.result.Copied++
-		e.result.Bytes += max(ev.Size, 0)
-	case Updated:
-		e.result.Updated++
-		e.result.Bytes += max(ev.Size, 0)
-	case Deleted:
-		e.result.Deleted++
-	case Skipped:
-		e.result.Skipped++
-	case Failed:
-		if e.result.Failed == 0 {
-			e.first = ev
-		}
-		e.result.Failed++
-	}
-}
-
-// leave counts a file that is as it should be.
-func (e *engine) leave() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.result.Skipped++
-}
-
-func (e *engine) counts() Result {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.result
-}
-
-// report calls OnProgress until it is stopped.
-func (e *engine) report() (stop func()) {
-	if e.OnProgress == nil {
-		return func() {}
-	}
-	done := make(chan struct{})
-	var reporting sync.WaitGroup
-	reporting.Go(func() {
-		ticker := time.NewTicker(e.Progress)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				e.OnProgress(e.counts())
-			case <-done:
-				return
-			}
-		}
-	})
-	return func() { close(done); reporting.Wait() }
+	return plan, nil
 }

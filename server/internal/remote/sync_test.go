@@ -6,10 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pointscene/carillon/server/internal/job"
 )
 
 func TestMirrorMakesTheDestinationAlike(t *testing.T) {
@@ -377,7 +380,7 @@ func TestCancelAtTheLastFile(t *testing.T) {
 		s := b.session(ctx, t)
 		result, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, local("b"), "/dst"), func(r *Request) {
 			r.DryRun = dry
-			r.OnFile = func(FileEvent) { cancel(why) }
+			r.OnFile = func(context.Context, job.FileRecord) { cancel(why) }
 		})
 		if !errors.Is(err, why) || result.Copied != 1 {
 			t.Errorf("dry run %v: %+v, %v; want the cause", dry, result, err)
@@ -399,10 +402,10 @@ func TestCancelBetweenFiles(t *testing.T) {
 	why := errors.New("stopped")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	s := b.session(ctx, t)
-	copied := 0
+	var copied atomic.Int64
 	result, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, local("b"), "/dst"), func(r *Request) {
-		r.OnFile = func(FileEvent) {
-			if copied++; copied == 10 {
+		r.OnFile = func(context.Context, job.FileRecord) {
+			if copied.Add(1) == 10 {
 				cancel(why)
 			}
 		}
@@ -439,7 +442,7 @@ func TestProgressIsReportedWhileFilesAreCopied(t *testing.T) {
 				seen <- result
 			}
 		}
-		r.OnFile = func(FileEvent) {
+		r.OnFile = func(context.Context, job.FileRecord) {
 			if got := <-seen; got.Found != 1 {
 				t.Errorf("progress %+v, want 1 found", got)
 			}

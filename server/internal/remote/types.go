@@ -3,6 +3,8 @@ package remote
 import (
 	"slices"
 	"strings"
+
+	"github.com/pointscene/carillon/server/internal/remote/acc"
 )
 
 // kind describes one type of remote: which keys its stored configuration may
@@ -15,6 +17,8 @@ type kind struct {
 	together [][]string
 	// fixed are options that are ours to set and nobody's to change.
 	fixed map[string]string
+	// besides lists, by key, the keys that must be there if that one is.
+	besides map[string][]string
 	// bucket is set when the first part of a path is a bucket, and needed.
 	bucket bool
 }
@@ -29,6 +33,8 @@ type key struct {
 	secret bool
 	// values, when there are any, are the only ones allowed.
 	values []string
+	// ours are read by this package, and not shown to the library.
+	ours bool
 	// check refuses a value; its message never holds the value.
 	check func(string) error
 }
@@ -46,13 +52,17 @@ var (
 	needed     = key{required: true}
 	secret     = key{secret: true}
 	needSecret = key{required: true, secret: true}
+	ours       = key{ours: true}
+	ourSecret  = key{ours: true, secret: true}
 	boolean    = key{check: checkBool}
 	needToken  = key{required: true, secret: true, check: checkToken}
 )
 
 const (
 	typeLocal = "local"
-	typeACC   = "acc"
+	// typeWork is that of an execution's work directory; nothing of it is stored.
+	typeWork = "work"
+	typeACC  = "acc"
 )
 
 // kinds is the whole list of what a configuration can say. A key that is not
@@ -60,14 +70,17 @@ const (
 var kinds = map[string]kind{
 	typeLocal: {keys: map[string]key{}},
 	typeACC: {
+		backend: acc.Name,
 		keys: map[string]key{
-			"client_id": plain, "client_secret": secret, "scope": plain,
+			"client_id": plain, "client_secret": secret, "scope": ours, "endpoint": {check: checkEndpoint},
 			"token":      {secret: true, check: checkToken},
-			"token_type": plain, "expiry": {check: checkTime},
-			"access_token": secret, "refresh_token": secret,
+			"token_type": ours, "expiry": {ours: true, check: checkTime},
+			"access_token": ourSecret, "refresh_token": ourSecret,
 			"hub_id": needed, "project_id": needed,
 		},
 		together: [][]string{{"token", "access_token", "refresh_token"}},
+		// The server's own app must not be shown to another host.
+		besides: map[string][]string{"endpoint": {"client_id", "client_secret"}},
 	},
 	"drive": {
 		backend: "drive",

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/rclone/rclone/fs/operations"
 
 	"github.com/pointscene/carillon/server/internal/egress"
+	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/remote/localfs"
 	"github.com/pointscene/carillon/server/internal/task"
 )
@@ -54,6 +56,35 @@ func TestS3ThereAndBack(t *testing.T) {
 	}
 }
 
+// A large file goes in parts, and is whole at the end.
+func TestS3InParts(t *testing.T) {
+	t.Parallel()
+	b := setupTest(t)
+	server := startS3(t, testKey, testSecret, "bkt")
+	var parts atomic.Int64
+	count := func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut && r.URL.Query().Has("partNumber") {
+			parts.Add(1)
+		}
+		return false
+	}
+	server.intercept.Store(&count)
+	src := files{"large": strings.Repeat("0123456789abcdef", 11<<16)} // 11 MiB
+	src.write(t, b.root+"/src")
+	cloud := server.config("cloud", testKey, testSecret)
+	cloud.Type, cloud.Options["provider"] = s3Parts, "Other"
+	s := b.session(t.Context(), t)
+	for _, want := range []Result{{Found: 1, Copied: 1, Bytes: 11 << 20}, {Found: 1, Skipped: 1}} {
+		result, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, cloud, "/bkt/x"), nil)
+		if err != nil || result != want || parts.Load() != 3 {
+			t.Fatalf("%+v in %d parts, %v; want %+v in 3", result, parts.Load(), err, want)
+		}
+	}
+	if server.read(t, "bkt")["x/large"] != src["large"] {
+		t.Error("the content differs")
+	}
+}
+
 // With credentials that the server refuses the library says "it is a file" and
 // opens the folder above, where a mirror would delete the neighbours.
 func TestRefusedCredentialsTouchNoNeighbours(t *testing.T) {
@@ -69,7 +100,7 @@ func TestRefusedCredentialsTouchNoNeighbours(t *testing.T) {
 		s := b.session(t.Context(), t)
 		_, _, err := b.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, bad, "/bkt/backup"),
 			func(r *Request) { r.MaxDelete = DeleteLimit{Amount: 100, Percent: true} })
-		wantReason(t, err, ReasonRemoteRefused)
+		wantReason(t, err, job.ReasonReauth)
 	}
 	server.read(t, "bkt").equal(t, files{"neighbour": "1", "backup/old": "1"})
 }
@@ -77,7 +108,13 @@ func TestRefusedCredentialsTouchNoNeighbours(t *testing.T) {
 // parentOpener is a backend that says "it is a file" and opens the folder above.
 const parentOpener = "carillon-test-parent"
 
+// s3Parts is S3 with small parts.
+const s3Parts = "carillon-test-parts"
+
 func init() {
+	parts := kinds["s3"]
+	parts.fixed = map[string]string{"no_check_bucket": "true", "upload_cutoff": "5Mi", "chunk_size": "5Mi"}
+	kinds[s3Parts] = parts
 	kinds[parentOpener] = kind{backend: parentOpener, keys: map[string]key{}}
 	fs.Register(&fs.RegInfo{Name: parentOpener, Overview: new(overview.BackendConfig),
 		NewFs: func(_ context.Context, name, root string, _ configmap.Mapper) (fs.Fs, error) {
@@ -85,7 +122,7 @@ func init() {
 			if err != nil {
 				return nil, err
 			}
-			return localfs.New(jail, name, ""), fs.ErrorIsFile
+			return localfs.New(jail, name, "", nil), fs.ErrorIsFile
 		}})
 }
 
@@ -233,7 +270,7 @@ func TestWebDAVThereAndBack(t *testing.T) {
 
 	s = b.session(t.Context(), t)
 	_, _, err := b.sync(t, s, mustOpen(t, s, davConfig(server.URL, "wrong"), "/x/dst"), mustOpen(t, s, local("a"), "/src"), nil)
-	wantReason(t, err, ReasonRemoteRefused)
+	wantReason(t, err, job.ReasonReauth)
 	read(t, b.root+"/src").equal(t, src)
 }
 
@@ -272,14 +309,14 @@ func TestSFTPThereAndBack(t *testing.T) {
 		t.Errorf("another host key: %v, want a mismatch", err)
 	}
 	_, err := b.session(t.Context(), t).Open(server.remote("wrong"), dir)
-	wantReason(t, err, ReasonRemoteRefused)
+	wantReason(t, err, job.ReasonReauth)
 }
 
 func TestTypesThatAreNotThere(t *testing.T) {
 	t.Parallel()
 	b := setupTest(t)
 	s := b.session(t.Context(), t)
-	for _, typ := range []string{"acc", "crypt", "alias", ""} {
+	for _, typ := range []string{"crypt", "alias", ""} {
 		_, err := s.Open(task.RemoteConfig{Name: "x", Type: typ}, "/a")
 		wantReason(t, err, ReasonTypeUnavailable)
 	}

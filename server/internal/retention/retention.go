@@ -1,5 +1,7 @@
-// Package retention deletes executions, their logs and their ledger rows once
-// they are old, in small batches, so that nobody waits for it.
+// Package retention deletes executions, their logs and their ledger rows, and
+// by a time of their own audit events, once they are old, in small batches, so
+// that nobody waits for it: between two of them the database is left to others
+// for as long as one took.
 //
 // Rules: a log goes after its execution, so that no execution ever points to a
 // log that is gone; what a crash leaves in between is an orphaned log object,
@@ -20,7 +22,8 @@ const batch = 500
 
 // Store is where executions are pruned.
 type Store interface {
-	PruneHistory(ctx context.Context, cutoff time.Time, limit int) ([]job.Execution, error)
+	PruneHistory(ctx context.Context, cutoff time.Time, limit int) (pruned []job.Execution, more bool, err error)
+	PruneAuditEvents(ctx context.Context, cutoff time.Time, limit int) (int, error)
 }
 
 // Logs is where their logs are deleted.
@@ -34,6 +37,8 @@ type Pruner struct {
 	Logs  Logs
 	// Keep is how long an execution is kept after its end.
 	Keep time.Duration
+	// KeepAudit is how long audit events are kept.
+	KeepAudit time.Duration
 	// Every is the time between two rounds.
 	Every time.Duration
 	// Now is the database's time.
@@ -51,6 +56,9 @@ func (p *Pruner) Run(ctx context.Context) {
 		} else if n > 0 {
 			p.Log.InfoContext(ctx, "pruned the history", "executions", n)
 		}
+		if err := p.pruneAudit(ctx); err != nil && ctx.Err() == nil {
+			p.Log.WarnContext(ctx, "can't prune the audit events; trying again later", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -63,10 +71,12 @@ func (p *Pruner) Run(ctx context.Context) {
 func (p *Pruner) Prune(ctx context.Context) (pruned int, err error) {
 	cutoff := p.Now().Add(-p.Keep)
 	for {
-		gone, err := p.Store.PruneHistory(ctx, cutoff, batch)
-		if err != nil || len(gone) == 0 {
+		began := p.Now()
+		gone, more, err := p.Store.PruneHistory(ctx, cutoff, batch)
+		if err != nil {
 			return pruned, err
 		}
+		took := p.Now().Sub(began)
 		pruned += len(gone)
 		var refs []executionlog.Ref
 		for _, e := range gone {
@@ -74,11 +84,37 @@ func (p *Pruner) Prune(ctx context.Context) (pruned int, err error) {
 				refs = append(refs, executionlog.Ref{InstanceID: e.InstanceID, ExecutionID: e.ID})
 			}
 		}
-		if len(refs) == 0 {
-			continue
+		if len(refs) > 0 {
+			if err := p.Logs.Delete(ctx, refs...); err != nil {
+				return pruned, err
+			}
 		}
-		if err := p.Logs.Delete(ctx, refs...); err != nil {
-			return pruned, err
+		if !more || !rest(ctx, took) {
+			return pruned, ctx.Err()
+		}
+	}
+}
+
+// rest leaves the database to others for as long as a batch took, within
+// bounds. It answers false when ctx ended.
+func rest(ctx context.Context, took time.Duration) bool {
+	timer := time.NewTimer(min(max(took, time.Millisecond), time.Second))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// pruneAudit deletes the audit events that are old.
+func (p *Pruner) pruneAudit(ctx context.Context) error {
+	for {
+		began := p.Now()
+		n, err := p.Store.PruneAuditEvents(ctx, p.Now().Add(-p.KeepAudit), batch)
+		if err != nil || n == 0 || !rest(ctx, p.Now().Sub(began)) {
+			return err
 		}
 	}
 }

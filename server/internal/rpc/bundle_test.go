@@ -33,9 +33,11 @@ import (
 	"github.com/pointscene/carillon/server/internal/instances"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/jobs"
+	"github.com/pointscene/carillon/server/internal/keys"
 	"github.com/pointscene/carillon/server/internal/policy"
 	"github.com/pointscene/carillon/server/internal/rpc"
 	"github.com/pointscene/carillon/server/internal/rpc/interceptor"
+	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/seal/sealtest"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
@@ -66,15 +68,20 @@ type touch struct{ util.Noop }
 
 func (touch) Name() string { return "test.touch" }
 
-func (touch) Check(args task.Args) error {
-	r := task.Read(args)
-	r.ID("resourceId", task.Required)
-	return r.Done()
+func (touch) Schema() []byte {
+	return []byte(`{"description": "Touches a resource.", "type": "object", "properties": {"resourceId": {"type": ["string", "integer"]}},
+		"required": ["resourceId"], "additionalProperties": false, "examples": [{"resourceId": "res_7"}]}`)
 }
 
 func (touch) Resources(args task.Args) []task.ResourceRef {
 	id, _ := task.IDText(args["resourceId"])
 	return []task.ResourceRef{{Path: "resourceId", ID: id}}
+}
+
+// Folders says that it works on the resource's remote a.
+func (touch) Folders(args task.Args) []task.Folder {
+	id, _ := task.IDText(args["resourceId"])
+	return []task.Folder{{ResourceID: id, Remote: "a", Path: "/", Writes: true}}
 }
 
 // parseRemote stands for the real list of types, whose package brings the
@@ -97,6 +104,15 @@ func parseRemote(name string, raw map[string]any) (string, map[string]string, er
 	return kind, options, nil
 }
 
+// remoteFacts stands for the real ones.
+func remoteFacts(_ string, options map[string]string, now time.Time) (string, job.Expiry) {
+	e := job.Expiry{}
+	if options["token"] != "" {
+		e.Credentials = now.Add(time.Hour)
+	}
+	return options["account"], e
+}
+
 // bundle is a server with a database of its own and its clients.
 type bundle struct {
 	t testing.TB
@@ -106,6 +122,7 @@ type bundle struct {
 	store   *entstore.Store
 	logs    *executionlog.Store
 	configs *configs.Service
+	ring    *seal.Keyring
 	issuer  *auth.Issuer
 	server  *grpc.Server
 	output  *syncBuffer
@@ -115,7 +132,9 @@ type bundle struct {
 	executions carillonv1.ExecutionServiceClient
 	instances  carillonv1.InstanceServiceClient
 	config     carillonv1.ConfigServiceClient
+	tasks      carillonv1.TaskServiceClient
 	tokens     carillonv1.TokenServiceClient
+	keys       carillonv1.KeyServiceClient
 	operator   context.Context
 }
 
@@ -138,7 +157,7 @@ func (b *syncBuffer) String() string {
 
 const publicURL = "https://carillon.example"
 
-func setup(t testing.TB) *bundle {
+func setup(t testing.TB, edit ...func(*entstore.Options)) *bundle {
 	t.Helper()
 	b := &bundle{t: t, folder: t.TempDir(), clock: &clock{now: time.Date(2026, 5, 4, 12, 0, 30, 500_000_000, time.UTC)}, output: &syncBuffer{}}
 	check := func(err error) {
@@ -148,7 +167,11 @@ func setup(t testing.TB) *bundle {
 		}
 	}
 	var err error
-	b.store, err = entstore.Open(t.Context(), entstore.Options{URL: "file:" + filepath.Join(b.folder, "test.db")})
+	o := entstore.Options{URL: "file:" + filepath.Join(b.folder, "test.db")}
+	for _, f := range edit {
+		f(&o)
+	}
+	b.store, err = entstore.Open(t.Context(), o)
 	check(err)
 	t.Cleanup(func() { _ = b.store.Close() })
 	_, err = b.store.Migrate(t.Context())
@@ -158,27 +181,34 @@ func setup(t testing.TB) *bundle {
 	t.Cleanup(func() { _ = b.logs.Close() })
 
 	ring := sealtest.Keyring(t)
-	keys := auth.NewKeys(b.store, ring, b.clock.Now)
-	check(keys.EnsureKeys(t.Context()))
+	b.ring = ring
+	signing := auth.NewKeys(b.store, ring, b.clock.Now)
+	check(signing.EnsureKeys(t.Context()))
 	identity := auth.Identity{Issuer: publicURL, Audience: "carillon"}
-	b.issuer = auth.NewIssuer(keys, identity, b.clock.Now)
+	b.issuer = auth.NewIssuer(signing, identity, b.clock.Now)
 	authorizer := auth.NewAuthorizer(b.store)
 	chain, err := interceptor.New(interceptor.Options{
-		Verifier:   auth.NewVerifier(keys, b.store, identity, b.clock.Now),
-		Authorizer: authorizer, Owners: b.store, Metrics: prometheus.NewRegistry(),
+		Verifier:   auth.NewVerifier(signing, b.store, identity, b.clock.Now),
+		Authorizer: authorizer, Owners: b.store, Audit: b.store, Metrics: prometheus.NewRegistry(),
 		Log: slog.New(slog.NewTextHandler(b.output, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: time.Now,
 	})
 	check(err)
-	b.configs = configs.New(b.store, authorizer, ring, parseRemote, b.clock.Now)
+	b.configs = configs.New(b.store, authorizer, ring, parseRemote, remoteFacts, b.clock.Now)
+	types := task.NewRegistry(util.Noop{}, util.Sleep{}, touch{})
+	rotation := keys.New(keys.Options{
+		Store: b.store, Keyring: ring, Signing: signing, Authorizer: authorizer, Name: "here", Log: slog.New(slog.DiscardHandler),
+	})
+	check(rotation.Start(t.Context()))
 	b.server = rpc.NewServer(rpc.Deps{
-		Jobs:      jobs.New(b.store, authorizer, task.NewRegistry(util.Noop{}, util.Sleep{}, touch{}), b.clock.Now),
+		Jobs:      jobs.New(b.store, authorizer, types, b.clock.Now),
+		Types:     types,
 		Instances: instances.New(b.store, authorizer, b.clock.Now),
 		Configs:   b.configs,
 		Executions: executions.New(executions.Options{
-			Store: b.store, Authorizer: authorizer, Logs: b.logs, Links: auth.NewLinkSigner(keys, b.clock.Now), PublicURL: publicURL, Now: b.clock.Now,
+			Store: b.store, Authorizer: authorizer, Logs: b.logs, Links: auth.NewLinkSigner(signing, b.clock.Now), PublicURL: publicURL, Now: b.clock.Now,
 		}),
 		Exchanger: auth.NewExchanger(b.store, b.store, b.issuer, b.clock.Now),
-		Keys:      keys, Issuer: publicURL, Chain: chain, Health: health.NewServer(),
+		Keys:      signing, Rotation: rotation, Issuer: publicURL, Chain: chain, Health: health.NewServer(),
 	})
 	b.dial()
 	b.operator = b.as("operator")
@@ -208,7 +238,9 @@ func (b *bundle) dial() {
 	b.executions = carillonv1.NewExecutionServiceClient(conn)
 	b.instances = carillonv1.NewInstanceServiceClient(conn)
 	b.config = carillonv1.NewConfigServiceClient(conn)
+	b.tasks = carillonv1.NewTaskServiceClient(conn)
 	b.tokens = carillonv1.NewTokenServiceClient(conn)
+	b.keys = carillonv1.NewKeyServiceClient(conn)
 }
 
 // as is a context with an operator-made token of these scopes.

@@ -50,5 +50,12 @@ func (s *configServer) DeleteConfig(ctx context.Context, in *carillonv1.DeleteCo
 }
 
 func remoteMessage(r job.SealedRemote) *carillonv1.Remote {
-	return &carillonv1.Remote{Name: r.Name, Type: r.Type, Keys: r.Keys, UpdatedAt: stamp(r.UpdatedAt)}
+	m := &carillonv1.Remote{
+		Name: r.Name, Type: r.Type, Keys: r.Keys, UpdatedAt: stamp(r.UpdatedAt), State: carillonv1.Remote_READY,
+		ExpiresAt: stamp(r.Expiry.Credentials), TokenExpiresAt: stamp(r.Expiry.Token),
+	}
+	if r.Refusal != nil {
+		m.State, m.Reason, m.Since = carillonv1.Remote_REAUTH_REQUIRED, r.Refusal.Reason, stamp(r.Refusal.Since)
+	}
+	return m
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -44,7 +45,7 @@ func TestConfig(t *testing.T) {
 	}
 	want := func(want ...*carillonv1.Remote) {
 		t.Helper()
-		ignore := protocmp.IgnoreFields(&carillonv1.Remote{}, "updated_at")
+		ignore := protocmp.IgnoreFields(&carillonv1.Remote{}, "updated_at", "state")
 		if diff := cmp.Diff(want, b.remotes(res), protocmp.Transform(), ignore); diff != "" {
 			t.Errorf("remotes (-want +got):\n%s", diff)
 		}
@@ -109,7 +110,7 @@ func TestOpenConfig(t *testing.T) {
 		id, _ := job.KindInstance.Parse(text)
 		return id
 	}
-	own, foreign := b.configs.For(number(in)), b.configs.For(number(other))
+	own, foreign := b.configs.For(number(in), 5), b.configs.For(number(other), 6)
 	reason := func(err error) string {
 		var failure *job.Failure
 		if !errors.As(err, &failure) {
@@ -182,5 +183,61 @@ func TestConcurrentConfigs(t *testing.T) {
 	wait.Wait()
 	if remotes := b.remotes(res); len(remotes) != 5 {
 		t.Errorf("remotes are %v", remotes)
+	}
+}
+
+// Callers see that credentials are refused and when they end; what the service
+// paused for it goes on with new ones.
+func TestRefusedConfig(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	in := b.instance().GetId()
+	res := b.resource(in).GetId()
+	if err := b.addConfig(res, `{"a":{"type":"s3","token":"x"}}`); err != nil {
+		t.Fatal(err)
+	}
+	j := hourly(t)
+	j.Workflow = document(t, `{"tasks":[{"name":"t","type":"test.touch","args":{"resourceId":"`+res+`"}}]}`)
+	id, byHand := b.create(in, j).GetId(), b.create(in, j).GetId()
+	must(b.jobs.PauseJob(b.operator, &carillonv1.PauseJobRequest{JobId: byHand, Reason: "holiday"}))(t)
+	instance, _ := job.KindInstance.Parse(in)
+	opened, err := b.configs.For(instance, 1).Remote(t.Context(), res, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.remotes(res)[0]; got.GetState() != carillonv1.Remote_READY || !got.GetExpiresAt().AsTime().Equal(b.clock.Now().Add(time.Hour).Truncate(time.Microsecond)) {
+		t.Errorf("before it is refused the remote is %v", got)
+	}
+	if err := opened.Refused(t.Context(), &job.Failure{Reason: job.ReasonReauth, Message: "invalid_grant " + strings.Repeat("\u00e9", 400)}); err != nil {
+		t.Fatal(err)
+	}
+	got := b.remotes(res)[0]
+	if got.GetState() != carillonv1.Remote_REAUTH_REQUIRED || !strings.HasPrefix(got.GetReason(), "invalid_grant") || len(got.GetReason()) > 400 || got.GetSince() == nil {
+		t.Errorf("the refused remote is %v", got)
+	}
+	_, err = b.configs.For(instance, 1).Remote(t.Context(), res, "a")
+	if f, ok := errors.AsType[*job.Failure](err); !ok || f.Reason != job.ReasonReauth || f.Code != "UNAUTHENTICATED" {
+		t.Errorf("opening it again: %v", err)
+	}
+	paused := b.get(id)
+	if paused.GetState() != carillonv1.Job_PAUSED || paused.GetPause().GetActor() != "system" || !strings.HasPrefix(paused.GetPause().GetReason(), "REAUTH_REQUIRED: ") {
+		t.Errorf("the job is %v", paused)
+	}
+	if text := must(b.jobs.ExplainJob(b.operator, &carillonv1.ExplainJobRequest{JobId: id}))(t).GetSummary(); !strings.Contains(text, "until new credentials are stored") {
+		t.Errorf("the explanation is %s", text)
+	}
+	b.clock.set(b.clock.Now().Add(2 * time.Hour))
+	if err := b.addConfig(res, `{"a":{"type":"s3","token":"y"}}`); err != nil {
+		t.Fatal(err)
+	}
+	b.tick()
+	if got := b.get(id); got.GetState() != carillonv1.Job_ACTIVE || got.GetPause() != nil || got.GetNextRun() == nil {
+		t.Errorf("with a new config the job is %v", got)
+	}
+	if got := b.get(byHand); got.GetState() != carillonv1.Job_PAUSED || got.GetPause().GetReason() != "holiday" {
+		t.Errorf("the job that somebody paused is %v", got)
+	}
+	if got := b.remotes(res)[0]; got.GetState() != carillonv1.Remote_READY {
+		t.Errorf("the new config is %v", got)
 	}
 }

@@ -89,7 +89,7 @@ func (s *executionServer) GetExecution(ctx context.Context, in *carillonv1.GetEx
 	if err != nil {
 		return nil, err
 	}
-	return executionMessage(ctx, s.executions, e)
+	return s.message(ctx, e)
 }
 
 func (s *executionServer) CancelExecution(ctx context.Context, in *carillonv1.CancelExecutionRequest) (*carillonv1.Execution, error) {
@@ -191,6 +191,16 @@ func executionMessage(ctx context.Context, links *executions.Service, e job.Exec
 		Tasks:        mapAll(e.Tasks, taskMessage),
 		CreatedAt:    stamp(e.CreatedAt),
 	}
+	if e.State == job.StateAwaitingApproval {
+		a, err := links.ApprovalOf(ctx, e.ID)
+		if err != nil {
+			return nil, err
+		}
+		out.Approval = approvalMessage(a)
+	}
+	if e.State == job.StateQueued && e.WaitingFor != 0 {
+		out.WaitingFor = &carillonv1.Execution_WaitingFor{Reason: job.SkipRemoteBusy, ExecutionId: textOf(job.KindExecution, max(e.WaitingFor, 0))}
+	}
 	if e.State.Ended() {
 		out.Success = wrapperspb.Bool(e.State == job.StateSucceeded)
 	}
@@ -198,14 +208,18 @@ func executionMessage(ctx context.Context, links *executions.Service, e job.Exec
 }
 
 func taskMessage(t job.TaskRecord) *carillonv1.Execution_Task {
-	return &carillonv1.Execution_Task{
-		Name:       t.Name,
-		Type:       t.Type,
-		State:      carillonv1.Execution_Task_State(carillonv1.Execution_Task_State_value[string(t.State)]),
-		StartedAt:  stamp(t.StartedAt),
-		FinishedAt: stamp(t.FinishedAt),
-		Error:      failureMessage(t.Error),
+	out := &carillonv1.Execution_Task{
+		Name:          t.Name,
+		Type:          t.Type,
+		State:         taskState(t.State),
+		StartedAt:     stamp(t.StartedAt),
+		FinishedAt:    stamp(t.FinishedAt),
+		Error:         failureMessage(t.Error),
+		Attempt:       int32(t.Attempt),
+		NextAttemptAt: stamp(t.NextAttemptAt),
 	}
+	reportFields(out, t.Report)
+	return out
 }
 
 func failureMessage(f *job.Failure) *carillonv1.Execution_Error {

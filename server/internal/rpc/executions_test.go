@@ -74,14 +74,14 @@ func TestExecutionFromBeginningToEnd(t *testing.T) {
 	claimed := b.claim()
 	start := job.Time(b.clock.Now())
 	b.finish(claimed, job.StateFailed, &job.Failure{Code: "DEADLINE_EXCEEDED", Reason: "SLOW", Message: "too slow"}, []job.TaskRecord{
-		{Name: "a", Type: "util.noop", State: job.TaskSucceeded, StartedAt: start, FinishedAt: start.Add(time.Second)},
+		{Name: "a", Type: "util.noop", State: job.TaskSucceeded, StartedAt: start, FinishedAt: start.Add(time.Second), Attempt: 2, NextAttemptAt: start},
 		{Name: "b", Type: "util.noop", State: job.TaskSkipped, Error: &job.Failure{Code: "ABORTED", Reason: "DEPENDENCY_FAILED", Message: "no"}},
 	})
 	want.State, want.Attempt, want.StartedAt, want.FinishedAt = carillonv1.Execution_FAILED, 1, day("04 12:00:30.5"), day("04 12:00:31.5")
 	want.Success = wrapFalse
 	want.Error = &carillonv1.Execution_Error{Code: "DEADLINE_EXCEEDED", Reason: "SLOW", Message: "too slow"}
 	want.Tasks = []*carillonv1.Execution_Task{
-		{Name: "a", Type: "util.noop", State: carillonv1.Execution_Task_SUCCEEDED, StartedAt: day("04 12:00:30.5"), FinishedAt: day("04 12:00:31.5")},
+		{Name: "a", Type: "util.noop", State: carillonv1.Execution_Task_SUCCEEDED, StartedAt: day("04 12:00:30.5"), FinishedAt: day("04 12:00:31.5"), Attempt: 2, NextAttemptAt: day("04 12:00:30.5")},
 		{Name: "b", Type: "util.noop", State: carillonv1.Execution_Task_SKIPPED, Error: &carillonv1.Execution_Error{Code: "ABORTED", Reason: "DEPENDENCY_FAILED", Message: "no"}},
 	}
 	if diff := cmp.Diff(want, b.execution(queued.GetId()), protocmp.Transform(), ignore); diff != "" {

@@ -98,6 +98,9 @@ func fieldsOf(in *carillonv1.Job, m mask) jobs.Fields {
 	if m.about("description", in.GetDescription() != "") {
 		f.Description = &in.Description
 	}
+	if m.about("managed_by", in.GetManagedBy() != "") {
+		f.ManagedBy = &in.ManagedBy
+	}
 	if m.about("active", true) {
 		f.Active = in.Active
 	}

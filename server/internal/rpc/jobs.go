@@ -118,6 +118,9 @@ func (s *jobServer) RunJob(ctx context.Context, in *carillonv1.RunJobRequest) (*
 	if err != nil {
 		return nil, err
 	}
+	if in.GetValidateOnly() {
+		return s.validateRun(ctx, id)
+	}
 	request, err := requestOf(ctx, carillonv1.JobService_RunJob_FullMethodName, job.KindJob.Format(id), in)
 	if err != nil {
 		return nil, err
@@ -189,6 +192,7 @@ func jobMessage(j job.Job, warnings []schedule.Warning) (*carillonv1.Job, error)
 		InstanceId:    textOf(job.KindInstance, j.InstanceID),
 		Name:          j.Name,
 		Description:   j.Description,
+		ManagedBy:     j.ManagedBy,
 		Active:        proto.Bool(j.Active),
 		State:         jobState(j),
 		Workflow:      workflow,

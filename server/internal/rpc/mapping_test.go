@@ -25,8 +25,12 @@ func TestEnums(t *testing.T) {
 		"trigger":        {carillonv1.Execution_Trigger(0), texts(job.TriggerSchedule, job.TriggerManual, job.TriggerBackfill)},
 		"state": {carillonv1.Execution_State(0), texts(job.StateQueued, job.StateRunning, job.StateAwaitingApproval, job.StateCancelling,
 			job.StateSucceeded, job.StatePartiallySucceeded, job.StateFailed, job.StateCancelled, job.StateWorkerLost)},
-		"task state": {carillonv1.Execution_Task_State(0), texts(job.TaskPending, job.TaskRunning, job.TaskSucceeded, job.TaskFailed, job.TaskSkipped, job.TaskCancelled)},
-		"outcome":    {carillonv1.Occurrence_Outcome(0), texts(jobs.Pending, jobs.Started, jobs.Skipped)},
+		"task state": {carillonv1.Execution_Task_State(0), texts(job.TaskPending, job.TaskRunning, job.TaskSucceeded, job.TaskFailed, job.TaskSkipped, job.TaskCancelled,
+			job.TaskPartiallySucceeded, job.TaskAwaitingApproval)},
+		"approval":    {carillonv1.Approval_State(0), texts(job.ApprovalPending, job.ApprovalApproved, job.ApprovalRejected, job.ApprovalExpired)},
+		"file action": {carillonv1.ExecutionFile_Action(0), texts(job.FileCopy, job.FileUpdate, job.FileDelete, job.FileConflict)},
+		"file state":  {carillonv1.ExecutionFile_State(0), texts(job.FileDone, job.FileFailed, job.FileSkipped, job.FilePlanned, job.FileUnknown)},
+		"outcome":     {carillonv1.Occurrence_Outcome(0), texts(jobs.Pending, jobs.Started, jobs.Skipped)},
 	} {
 		values := test.enum.Descriptor().Values()
 		if values.Len() != len(test.want)+1 {
@@ -53,7 +57,7 @@ func TestEveryFieldOfAJobIsMapped(t *testing.T) {
 	t.Parallel()
 	want := []string{"name", "description", "active", "workflow", "frequency_type", "cron_expression", "interval_minutes", "time_zone",
 		"labels", "overlap_policy", "catch_up_policy", "catch_up_window", "retry_policy", "dst_gap_policy", "dst_overlap_policy",
-		"start_time", "end_time", "jitter", "excluded_dates", "max_executions", "execution_time_limit", "pause_after_failures", "priority"}
+		"start_time", "end_time", "jitter", "excluded_dates", "max_executions", "execution_time_limit", "pause_after_failures", "priority", "managed_by"}
 	got := writable()
 	if len(got) != len(want) {
 		t.Fatalf("writable fields are %q, want %q", got, want)

@@ -120,10 +120,16 @@ func TestPauseOfAnInterval(t *testing.T) {
 	must(b.jobs.PauseJob(b.operator, &carillonv1.PauseJobRequest{JobId: j.GetId(), Until: day("04 14:20:00.5")}))(t)
 	told := []*carillonv1.Occurrence{row("04 13:00:30", skipped, "PAUSED", day("04 14:00:30"), 2), row("04 15:20:00", pending)}
 	wantRows(t, "while paused", b.occurrences(j.GetId(), nil, day("04 16:00:00")), told...)
-	_, err := b.jobs.SkipOccurrence(b.operator, &carillonv1.SkipOccurrenceRequest{JobId: j.GetId(), ScheduledFor: day("04 15:20:00")})
-	wantCode(t, err, codes.InvalidArgument, "NOT_AN_OCCURRENCE") // who knows when the ticker comes by
-	b.goTo("04 14:20:00.6")
+	_, err := b.jobs.SkipOccurrence(b.operator, &carillonv1.SkipOccurrenceRequest{JobId: j.GetId(), ScheduledFor: day("04 15:00:30")})
+	wantCode(t, err, codes.InvalidArgument, "NOT_AN_OCCURRENCE") // it counts anew from the end of the pause
+	must(b.jobs.SkipOccurrence(b.operator, &carillonv1.SkipOccurrenceRequest{JobId: j.GetId(), ScheduledFor: day("04 15:20:00")}))(t)
+	told[1] = row("04 15:20:00", skipped, "SKIPPED_BY_CALLER")
+	wantRows(t, "skipped", b.occurrences(j.GetId(), nil, day("04 16:00:00")), told...)
+	b.goTo("04 14:20:03") // however late the ticker comes by
 	wantRows(t, "resumed", b.occurrences(j.GetId(), nil, day("04 16:00:00")), told...)
+	if got := b.get(j.GetId()).GetNextRun().AsTime(); got != day("04 16:20:00").AsTime() {
+		t.Errorf("next run is %v", got)
+	}
 }
 
 func TestPauseOfAnInstance(t *testing.T) {
@@ -155,7 +161,7 @@ func TestPauseOfAnInstance(t *testing.T) {
 	both := &carillonv1.Pause{Reason: "mine", Actor: "operator", Since: day("04 12:00:30.5"), Until: day("04 17:30:00"), InstanceId: in}
 	wantPause(t, "both", own, both)
 	wantRows(t, "both", b.occurrences(late.GetId(), nil, day("04 18:30:00")),
-		row("04 13:00:00", skipped, "PAUSED", day("04 17:00:00"), 5), row("04 18:00:00", pending))
+		row("04 13:00:00", skipped, "PAUSED"), row("04 14:00:00", skipped, "PAUSED", day("04 17:00:00"), 4), row("04 18:00:00", pending))
 
 	// The end of the instance's pause comes when the ticker does, and is told before.
 	b.clock.set(day("04 15:30:00").AsTime())
@@ -163,11 +169,12 @@ func TestPauseOfAnInstance(t *testing.T) {
 		t.Errorf("a pause that is over is told: %v", got)
 	}
 	wantPause(t, "over, not ticked", b.get(j.GetId()), nil)
-	wantRows(t, "over, not ticked", b.occurrences(j.GetId(), nil, day("04 16:30:00")), told...)
+	wantRows(t, "over, not ticked", b.occurrences(j.GetId(), nil, day("04 16:30:00")),
+		row("04 13:00:00", skipped, "PAUSED"), row("04 14:00:00", skipped, "PAUSED", day("04 15:00:00"), 2), told[1])
 	b.tick()
 	wantPause(t, "over", b.get(j.GetId()), nil)
 	wantRows(t, "over", b.occurrences(j.GetId(), nil, day("04 16:30:00")), told...)
-	both.InstanceId = ""
+	both.InstanceId, both.Since = "", day("04 13:10:00")
 	wantPause(t, "its own pause", b.get(late.GetId()), both)
 	b.goTo("04 17:30:00")
 	wantPause(t, "no pause", b.get(late.GetId()), nil)

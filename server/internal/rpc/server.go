@@ -27,7 +27,9 @@ import (
 	"github.com/pointscene/carillon/server/internal/executions"
 	"github.com/pointscene/carillon/server/internal/instances"
 	"github.com/pointscene/carillon/server/internal/jobs"
+	"github.com/pointscene/carillon/server/internal/keys"
 	"github.com/pointscene/carillon/server/internal/rpc/interceptor"
+	"github.com/pointscene/carillon/server/internal/task"
 )
 
 // The limits of a connection.
@@ -36,6 +38,9 @@ const (
 	// what surrounds it: the same document is longer in protobuf than in JSON.
 	maxMessage = 1<<20 + 256<<10
 	maxStreams = 100
+	// maxHeaders bounds the metadata of a call, in bytes; the rest of gRPC's own
+	// 16 MiB would be kept for each stream.
+	maxHeaders = 64 << 10
 )
 
 // Exchanger answers tokens for credentials.
@@ -55,8 +60,10 @@ type Deps struct {
 	Instances  *instances.Service
 	Configs    *configs.Service
 	Executions *executions.Service
+	Types      *task.Registry
 	Exchanger  Exchanger
 	Keys       PublicKeys
+	Rotation   *keys.Service
 	// Issuer is what tokens carry as their issuer.
 	Issuer string
 	Chain  *interceptor.Chain
@@ -71,6 +78,9 @@ func Register(to grpc.ServiceRegistrar, d Deps) {
 	carillonv1.RegisterExecutionServiceServer(to, &executionServer{executions: d.Executions})
 	carillonv1.RegisterInstanceServiceServer(to, &instanceServer{instances: d.Instances})
 	carillonv1.RegisterConfigServiceServer(to, &configServer{configs: d.Configs})
+	carillonv1.RegisterTaskServiceServer(to, &taskServer{types: d.Types})
+	carillonv1.RegisterKeyServiceServer(to, &keyServer{keys: d.Rotation})
+	carillonv1.RegisterAuditServiceServer(to, &auditServer{instances: d.Instances})
 	carillonv1.RegisterTokenServiceServer(to, &tokenServer{exchanger: d.Exchanger, keys: d.Keys, issuer: d.Issuer})
 }
 
@@ -86,7 +96,8 @@ func NewServer(d Deps, extra ...grpc.ServerOption) *grpc.Server {
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: 15 * time.Minute}),
+		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.WaitForHandlers(true),
 	}
 	server := grpc.NewServer(append(options, extra...)...)

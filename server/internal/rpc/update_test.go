@@ -36,7 +36,7 @@ func TestUpdateJob(t *testing.T) {
 		return &carillonv1.Job{FrequencyType: carillonv1.Job_INTERVAL_BASED, IntervalMinutes: wrapperspb.Int32(minutes)}
 	}
 	cleared := func(j *carillonv1.Job) {
-		j.Name, j.Description, j.Labels = "", "", nil
+		j.Name, j.Description, j.ManagedBy, j.Labels = "", "", "", nil
 		j.OverlapPolicy, j.CatchUpPolicy, j.CatchUpWindow, j.RetryPolicy = carillonv1.Job_SKIP, carillonv1.Job_LATEST, durationpb.New(24*time.Hour), nil
 		j.DstGapPolicy, j.DstOverlapPolicy = carillonv1.DaylightSaving_SHIFT_FORWARD, carillonv1.DaylightSaving_FIRST
 		j.StartTime, j.EndTime, j.Jitter, j.ExcludedDates = nil, nil, durationpb.New(0), nil
@@ -60,8 +60,9 @@ func TestUpdateJob(t *testing.T) {
 		"no workflow":           {&carillonv1.Job{}, []string{"workflow", "active", "frequency_type", "cron_expression", "interval_minutes", "time_zone"}, nil},
 		"all masked":            {&carillonv1.Job{}, []string{"*"}, cleared},
 		"each masked": {&carillonv1.Job{}, []string{"name", "description", "labels", "overlap_policy", "catch_up_policy", "catch_up_window", "retry_policy",
-			"dst_gap_policy", "dst_overlap_policy", "start_time", "end_time", "jitter", "excluded_dates", "max_executions", "execution_time_limit", "pause_after_failures", "priority"}, cleared},
-		"labels": {&carillonv1.Job{Labels: map[string]string{"c": "d"}}, nil, func(j *carillonv1.Job) { j.Labels = map[string]string{"c": "d"} }},
+			"dst_gap_policy", "dst_overlap_policy", "start_time", "end_time", "jitter", "excluded_dates", "max_executions", "execution_time_limit", "pause_after_failures", "priority", "managed_by"}, cleared},
+		"manager": {&carillonv1.Job{ManagedBy: "t"}, nil, func(j *carillonv1.Job) { j.ManagedBy = "t" }},
+		"labels":  {&carillonv1.Job{Labels: map[string]string{"c": "d"}}, nil, func(j *carillonv1.Job) { j.Labels = map[string]string{"c": "d"} }},
 		"policies": {&carillonv1.Job{OverlapPolicy: carillonv1.Job_BUFFER_ONE, CatchUpPolicy: carillonv1.Job_NONE, CatchUpWindow: durationpb.New(time.Minute)}, nil,
 			func(j *carillonv1.Job) {
 				j.OverlapPolicy, j.CatchUpPolicy, j.CatchUpWindow = carillonv1.Job_BUFFER_ONE, carillonv1.Job_NONE, durationpb.New(time.Minute)

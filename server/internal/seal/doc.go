@@ -14,7 +14,12 @@
 //   - The keyset lies in a file of its own, never in the database. It is made
 //     at the first start, and never while the database already holds sealed
 //     values, since a new keyset can't open them. A file that others may read
-//     is refused.
+//     is refused. A [Wrapper] encrypts the file itself by a key of a KMS, which
+//     is called when the file is read or written and never in between.
+//   - The file says which keys there are. Which of them seals and which are out
+//     of use is told by [Roles], which all replicas read from the database; the
+//     file's own primary key counts only until there are any.
+//   - A file is changed whole or not at all, by one process at a time.
 //   - A plaintext that has to travel through the program does so as a
 //     [Secret], which prints as [redacted].
 //   - No error holds key material or plaintext.

@@ -25,8 +25,9 @@ type Due struct {
 	// PausedUntil when it resumes by itself, zero for never.
 	Active                bool
 	PausedAt, PausedUntil time.Time
-	// HeldAt is since when the job's instance is paused, zero while it is not.
-	HeldAt time.Time
+	// Hold is the last pause of the job's instance, which may be over, nil when
+	// there was none.
+	Hold *job.Pause
 	// Started counts executions by schedule while a policy needs it.
 	Started int64
 	// Changes are callers' wishes about occurrences, in the order of their
@@ -37,6 +38,23 @@ type Due struct {
 	Blocking int64
 	// Waiting is how many executions of the job wait behind others.
 	Waiting int
+	// Trees are the folders that the workflow works on, Holders the executions
+	// that work on folders of remotes or wait to, in their order. A job without
+	// Trees is not told of Holders.
+	Trees   []job.Place
+	Holders []Holder
+	// Room is how many executions the instance may still begin in this hour,
+	// nil when it has no limit of them.
+	Room *int64
+}
+
+// Holder is an execution that works on folders of remotes, or waits to.
+type Holder struct {
+	ExecutionID, JobID, InstanceID int64
+	// Running says that a replica owns it; else it waits for one.
+	Running bool
+	// Trees are its folders, with the accounts that they were in at its claim.
+	Trees []job.Place
 }
 
 // Start is one execution that a decision makes.
@@ -62,8 +80,6 @@ type Decision struct {
 	Anchor time.Time
 	// Since, when not zero, is from when on excluded slots are still to be told.
 	Since time.Time
-	// Unhold ends what the instance's pause did to the job.
-	Unhold bool
 	// Consumed are the slots whose changes are told and over, Done those that
 	// were moved earlier and have started before their slot.
 	Consumed, Done []time.Time
@@ -77,7 +93,7 @@ type ClaimRequest struct {
 	// Now is the database's time as the replica knows it.
 	Now time.Time
 	// Ahead is up to when slots are claimed; jobs with an execution that has
-	// not ended are claimed only up to Now.
+	// not ended, and those of a paused instance, are claimed only up to Now.
 	Ahead time.Time
 	// Limit is how many jobs at most.
 	Limit int
@@ -115,6 +131,10 @@ type Claimed struct {
 	Policies   job.Policies
 }
 
+// ForeignHolder stands for an execution of another instance, whose id is not
+// told.
+const ForeignHolder = int64(-1)
+
 // Mark is the store's note of where a claim lies. It saves a search, and may be
 // missing or wrong.
 type Mark uint64
@@ -134,10 +154,15 @@ type Finish struct {
 	Tasks      []job.TaskRecord
 	StartedAt  time.Time
 	FinishedAt time.Time
-	LogBytes   int64
+	// Now is asked when the end pauses the job; nil stands for FinishedAt.
+	Now      Clock
+	LogBytes int64
 	// RetryAt, when not zero, puts the execution back to wait for its next
 	// attempt instead of ending it.
 	RetryAt time.Time
+	// Approval, when not nil, puts the execution back to wait for it
+	// (AWAITING_APPROVAL) until RetryAt, when it expires.
+	Approval *job.Approval
 }
 
 // Progress is what is told of an execution that has been running for a while.
@@ -160,11 +185,21 @@ type Engine interface {
 	ClaimDue(ctx context.Context, req ClaimRequest, decide func(Due) Decision) (claimed []Claimed, more bool, err error)
 	// ClaimQueued takes executions that wait for a replica: by hand, retries,
 	// and those behind an execution that has ended. Of one job's waiting ones
-	// the oldest goes first.
+	// the oldest goes first. It leaves out what ClaimTrees takes.
 	ClaimQueued(ctx context.Context, req ClaimRequest) (claimed []Claimed, more bool, err error)
+	// ClaimTrees is ClaimQueued for the executions whose jobs work on folders of
+	// remotes. admit is told all that work on folders or wait to, those that run
+	// first and then the waiting ones in their order, and answers which of these
+	// may not start now and what each waits for: an execution, or ForeignHolder.
+	// No two replicas decide about such executions at the same time, neither
+	// here nor in ClaimDue. An execution holds its folders from its claim until
+	// it has no owner any more: by its end, its release, or for its next attempt.
+	ClaimTrees(ctx context.Context, req ClaimRequest, admit func([]Holder) map[int64]int64) (claimed []Claimed, more bool, err error)
 	// StillClaimed answers the states of the executions that are still to be
 	// started under their fence. One that is missing was withdrawn, because its
-	// job was paused, edited or deleted since the claim.
+	// job was paused, edited or deleted since the claim. A change that is being
+	// made is waited for, so what is answered can be withdrawn only by one that
+	// asks its clock later.
 	StillClaimed(ctx context.Context, claimed []Claimed) (map[int64]job.State, error)
 	// Release puts executions back that were claimed and not started.
 	Release(ctx context.Context, claimed []Claimed) error
@@ -181,6 +216,9 @@ type Engine interface {
 	Progress(ctx context.Context, reports []Progress) (stale, cancelled []int64, err error)
 	// Owned lists what a replica owns.
 	Owned(ctx context.Context, owner int64) ([]Owned, error)
+	// ExpireApprovals ends up to limit executions whose approval has expired by
+	// now, with why as their error.
+	ExpireApprovals(ctx context.Context, now time.Time, limit int, why job.Failure) (expired []int64, err error)
 	// Reclaim lets go of executions that self owns and does not know: a claim
 	// was committed and its answer lost. It is as Bury for these alone.
 	Reclaim(ctx context.Context, self int64, executions []int64) ([]Lost, error)
@@ -226,6 +264,8 @@ type Replicas interface {
 	// Leave gives the lease up. It comes last: what the replica still owns is
 	// lost with it.
 	Leave(ctx context.Context, self int64) error
+	// DatabaseTime is the clock that all replicas go by.
+	DatabaseTime(ctx context.Context) (time.Time, error)
 	// Replicas answers the living ones.
 	Replicas(ctx context.Context) ([]Replica, error)
 }
@@ -261,14 +301,20 @@ type Signals interface {
 // Store is all roles together.
 type Store interface {
 	Instances
+	Quotas
+	Audit
 	Clients
 	SigningKeys
+	SealingKeys
 	Configs
 	Jobs
 	Occurrences
 	Backfills
 	Executions
 	Watching
+	Approvals
+	Files
+	Memories
 	Inspection
 	Engine
 	Replicas

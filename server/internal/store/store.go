@@ -13,7 +13,9 @@
 //   - Database wording never leaves: other errors name the operation.
 //   - Times come back in UTC with microseconds, as they were given. A creation
 //     without CreatedAt gets the present.
-//   - A now that is passed in is the database's time to within seconds.
+//   - A now that is passed in is the database's time to within seconds. A
+//     [Clock] is asked under the lock of what is changed, so that what is due
+//     before a change is told from what is due after it.
 //   - Text is UTF-8 without NUL: the doors refuse anything else.
 //   - Lists go from the newest to the oldest by id and are continued by the
 //     last id that was seen (keyset paging); they never count.
@@ -29,6 +31,19 @@ import (
 
 // ErrNotFound says that an object is missing.
 var ErrNotFound = errors.New("not found")
+
+// Clock tells the database's time, wrong by no more than a few milliseconds. A
+// call may ask more than once.
+type Clock func() time.Time
+
+// At is a clock that stands still.
+func At(now time.Time) Clock { return func() time.Time { return now } }
+
+// StartGuard is how long before its start an execution can't be withdrawn any
+// more: a change that comes so late waits until the start has passed. An
+// executor's last look at what it starts is younger than that by more than what
+// clocks may differ.
+const StartGuard = 100 * time.Millisecond
 
 // Page asks for a part of a list.
 type Page struct {
@@ -59,14 +74,15 @@ type Instances interface {
 	// Instances lists all, or, when only is not nil, those with these ids.
 	Instances(ctx context.Context, only []int64, page Page) ([]job.Instance, error)
 	// PauseInstance stops the jobs of an instance from running when due, from
-	// p.Since on; what was claimed ahead of its time is withdrawn. Slots that
-	// were overdue belong to the pause. For one that is paused already, only
-	// reason, actor and end are replaced. A pause is answered as it was asked
-	// for, also when its end has passed and nobody has resumed the instance.
-	PauseInstance(ctx context.Context, id int64, p job.Pause) (job.Instance, error)
-	// ResumeInstance ends a pause: the ticker comes by each job at once, tells
-	// what it has missed and moves it on. One that is not paused stays as it is.
-	ResumeInstance(ctx context.Context, id int64, now time.Time) (job.Instance, error)
+	// now on: claims read the state of the instance, whatever the number of its
+	// jobs. What was claimed ahead of its time is withdrawn. Slots that were
+	// overdue belong to the pause. p.Since is ignored; for an instance that is
+	// paused already, only reason, actor and end are replaced. A pause is
+	// answered as it was asked for, also when its end has passed.
+	PauseInstance(ctx context.Context, id int64, now Clock, p job.Pause) (job.Instance, error)
+	// ResumeInstance ends a pause now; its range is kept, for slots that are not
+	// told yet. An instance that is not paused stays as it is.
+	ResumeInstance(ctx context.Context, id int64, now Clock) (job.Instance, error)
 	// DeleteInstance fails with a *job.PreconditionError (INSTANCE_NOT_EMPTY)
 	// while it has jobs or resources. Links of clients go with it.
 	DeleteInstance(ctx context.Context, id int64) error
@@ -112,6 +128,10 @@ type SigningKey struct {
 	KeyID     uint32
 	Sealed    []byte
 	CreatedAt time.Time
+	// ActiveAt is from when on it signs; what it signed is valid before, too.
+	ActiveAt time.Time
+	// RetiresAt is when nothing that it signed is valid any more; zero for never.
+	RetiresAt time.Time
 }
 
 // SigningKeys keeps the keys that tokens and links are signed with.
@@ -121,27 +141,15 @@ type SigningKeys interface {
 	// AddFirstSigningKey stores the key unless its purpose has one already.
 	// Of replicas that race, one wins; all then read the same.
 	AddFirstSigningKey(ctx context.Context, key SigningKey) error
-	// SealedKeyIDs lists the sealing keys that any sealed row needs.
-	SealedKeyIDs(ctx context.Context) ([]uint32, error)
-}
-
-// Configs keeps sealed remote configurations.
-type Configs interface {
-	// Remotes lists the sealed remotes of a resource by name.
-	Remotes(ctx context.Context, resourceID int64) ([]job.SealedRemote, error)
-	Remote(ctx context.Context, resourceID int64, name string) (job.SealedRemote, error)
-	// ChangeRemotes stores puts and deletes removes in one transaction.
-	// A put's Version must be exactly one more than the stored one (1 when
-	// there is none), else nothing changes and it is a *job.AbortedError.
-	ChangeRemotes(ctx context.Context, resourceID int64, puts []job.SealedRemote, removes []string) error
-	// DeleteRemotes removes all of a resource.
-	DeleteRemotes(ctx context.Context, resourceID int64) error
+	// RotateSigningKey stores a further key of a purpose. Its older keys retire
+	// at retire unless they do so before; those that have retired by now go.
+	RotateSigningKey(ctx context.Context, key SigningKey, retire, now time.Time) error
 }
 
 // Jobs keeps jobs with their schedule state.
 type Jobs interface {
 	// CreateJob stores j with its NextRun, as version 1, and answers it with id
-	// and times. In an instance that is paused at CreatedAt it is held.
+	// and times.
 	// The resources in ResourceIDs must be of its instance, else it is a
 	// *job.PreconditionError (RESOURCE_GONE): they were checked before, so this
 	// is a lost race.
@@ -155,12 +163,12 @@ type Jobs interface {
 	// workflow, executions of the old definition that were claimed ahead of
 	// their time and have not come due are withdrawn: their slots are due again
 	// under the new one. skips are added to the ledger in the same transaction.
-	// Of a job that is held, change may move HeldAt; the ticker comes by when the
-	// instance's pause ends, whatever NextRun says.
-	UpdateJob(ctx context.Context, id int64, now time.Time, change func(*job.Job) (changed bool, skips []job.Skip, err error)) (job.Job, error)
+	// change is told the time under the lock: what is due by then is the old
+	// definition's.
+	UpdateJob(ctx context.Context, id int64, now Clock, change func(j *job.Job, now time.Time) (changed bool, skips []job.Skip, err error)) (job.Job, error)
 	// DeleteJob removes the job. Waiting executions end CANCELLED, started ones
 	// become CANCELLING; history and ledger stay. check sees the job first.
-	DeleteJob(ctx context.Context, id int64, now time.Time, check func(job.Job) error) error
+	DeleteJob(ctx context.Context, id int64, now Clock, check func(job.Job) error) error
 }
 
 // Occurrences keeps callers' wishes about occurrences to come.
@@ -170,9 +178,9 @@ type Occurrences interface {
 	// version. What was claimed ahead of its time is withdrawn, so that NextRun
 	// must count it. A changed slot that has an execution by schedule is a
 	// *job.PreconditionError (ALREADY_STARTED, with its executionId). skips are
-	// added to the ledger. change may be called more than once; when it alters
-	// no wish, nothing is written.
-	ChangeOccurrences(ctx context.Context, jobID int64, now time.Time, change func(*job.Job) (skips []job.Skip, err error)) (job.Job, error)
+	// added to the ledger. change may be called more than once, each time with
+	// the time under the lock; when it alters no wish, nothing is written.
+	ChangeOccurrences(ctx context.Context, jobID int64, now Clock, change func(j *job.Job, now time.Time) (skips []job.Skip, err error)) (job.Job, error)
 	// OccurrenceChanges lists the wishes of a job by slot; they are at most
 	// job.MaxChanges.
 	OccurrenceChanges(ctx context.Context, jobID int64) ([]job.OccurrenceChange, error)
@@ -181,7 +189,9 @@ type Occurrences interface {
 // Backfills keeps ranges of the past that are run as one. They go with the
 // history: PruneHistory deletes those that ended before its cutoff.
 type Backfills interface {
-	// CreateBackfill stores a backfill of b.JobID for the engine to advance.
+	// CreateBackfill stores a backfill of b.JobID for the engine to advance. While
+	// job.MaxOpenBackfills of the job have not ended it is an *job.ExhaustedError
+	// (QUOTA).
 	CreateBackfill(ctx context.Context, b job.Backfill, req Request) (job.Backfill, error)
 	Backfill(ctx context.Context, id int64) (job.Backfill, error)
 	// CancelBackfill ends a backfill: its waiting executions end CANCELLED, its
@@ -224,10 +234,11 @@ type Executions interface {
 	// first, at most limit.
 	SkipsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Skip, error)
 	// PruneHistory deletes up to limit executions that ended before cutoff, and
-	// ledger rows as old, and answers the executions for their logs. It is
-	// called again until it answers none. What ran while thousands of later
-	// ones began and ended may stay until the next time.
-	PruneHistory(ctx context.Context, cutoff time.Time, limit int) ([]job.Execution, error)
+	// what else ages, of each kind as many, and answers the executions for their
+	// logs. more tells that any kind reached the limit: then it is called again.
+	// What ran while thousands of later ones began and ended may stay until the
+	// next time.
+	PruneHistory(ctx context.Context, cutoff time.Time, limit int) (pruned []job.Execution, more bool, err error)
 }
 
 // Manual asks for an execution by hand.
@@ -235,7 +246,7 @@ type Manual struct {
 	JobID int64
 	// TriggerID is the request's id, or random.
 	TriggerID string
-	Now       time.Time
+	Now       Clock
 	// Overlap is the policy for this execution; empty means the job's own.
 	Overlap job.OverlapPolicy
 	Request Request

@@ -1,8 +1,8 @@
 package task
 
 import (
+	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,7 +10,8 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
-// The reasons that a [Reader] gives; a type adds its own with [Reader.Refuse].
+// The reasons for which arguments are refused; a type adds its own with
+// [Reader.Refuse].
 const (
 	ReasonRequired     = "REQUIRED"
 	ReasonWrongType    = "WRONG_TYPE"
@@ -22,251 +23,98 @@ const (
 // maxUnknown bounds how many unknown arguments one error names.
 const maxUnknown = 10
 
-// Presence says whether an argument may be left out.
-type Presence bool
-
-// An argument that is null counts as left out.
-const (
-	Optional Presence = false
-	Required Presence = true
-)
-
-// Reader takes arguments out of [Args] one by one and remembers every
-// violation, so that a caller learns of all of them at once. Each method
-// returns the zero value for an argument that is left out or wrong; an
-// argument that no method asked for is refused by [Reader.Done].
+// Reader takes arguments that the schema has let through out of [Args], and
+// remembers what a type refuses beyond that, so that a caller learns of all of
+// it at once. Each method returns the zero value for an argument that is left
+// out, null, or of another type: the schema's refusals are not repeated.
 //
 // A Reader is for one use by one goroutine. Its errors never repeat values.
 type Reader struct {
-	args    Args
-	known   []string
-	backing [8]string
-	errs    job.InvalidError
+	args Args
+	errs job.InvalidError
 }
 
 // Read starts reading args.
-func Read(args Args) *Reader {
-	r := &Reader{args: args}
-	r.known = r.backing[:0]
-	return r
-}
+func Read(args Args) *Reader { return &Reader{args: args} }
 
-// Has reports whether the argument is there and not null. It counts as asking
-// for the argument.
-func (r *Reader) Has(name string) bool {
-	r.know(name)
-	return r.args[name] != nil
-}
+// Has reports whether the argument is there and not null.
+func (r *Reader) Has(name string) bool { return r.args[name] != nil }
 
 // Refuse adds a violation; path is relative to the arguments.
 func (r *Reader) Refuse(path, reason, format string, args ...any) {
 	r.errs.Add(path, reason, format, args...)
 }
 
-// Refused reports whether any violation was found so far.
-func (r *Reader) Refused() bool { return len(r.errs.Violations) > 0 }
-
-// Done refuses arguments that were never asked for, and returns everything
-// found as a *job.InvalidError, or nil.
-func (r *Reader) Done() error {
-	var unknown []string
-	for name := range r.args {
-		if !slices.Contains(r.known, name) {
-			unknown = append(unknown, name)
-		}
-	}
-	slices.Sort(unknown)
-	for _, name := range unknown[:min(len(unknown), maxUnknown)] {
-		if len(r.known) == 0 {
-			r.Refuse(Field(name), ReasonUnknownField, "unknown argument: this task takes none")
-			continue
-		}
-		r.Refuse(Field(name), ReasonUnknownField, "unknown argument; known are %s", strings.Join(r.known, ", "))
-	}
-	return r.errs.Err()
-}
+// Done returns everything refused as a *job.InvalidError, or nil.
+func (r *Reader) Done() error { return r.errs.Err() }
 
 // Any returns the argument as it is.
-func (r *Reader) Any(name string, p Presence) any {
-	v, _ := r.take(name, p)
-	return v
-}
+func (r *Reader) Any(name string) any { return r.args[name] }
 
-// String returns a string; a required one is not empty.
-func (r *Reader) String(name string, p Presence) string {
-	v, ok := r.take(name, p)
-	if !ok {
-		return ""
-	}
-	s, ok := v.(string)
-	switch {
-	case !ok:
-		r.wrongType(name, "a string")
-	case s == "" && p == Required:
-		r.Refuse(Field(name), ReasonRequired, "must not be empty")
-	}
+// String returns a string.
+func (r *Reader) String(name string) string {
+	s, _ := r.args[name].(string)
 	return s
 }
 
-// OneOf returns a string that is one of values, or "".
-func (r *Reader) OneOf(name string, p Presence, values ...string) string {
-	s := r.String(name, p)
-	if s == "" && (p == Required || !r.isString(name)) {
-		return ""
-	}
-	if !slices.Contains(values, s) {
-		r.Refuse(Field(name), ReasonInvalidValue, "must be one of %s", strings.Join(values, ", "))
-		return ""
-	}
-	return s
-}
-
-// Strings returns a list of strings; a single string is a list of one. A
-// required list is not empty.
-func (r *Reader) Strings(name string, p Presence) []string {
-	v, ok := r.take(name, p)
-	if !ok {
-		return nil
-	}
-	switch v := v.(type) {
+// Strings returns a list of strings; a single string is a list of one.
+func (r *Reader) Strings(name string) []string {
+	switch v := r.args[name].(type) {
 	case string:
 		return []string{v}
 	case []any:
-		if len(v) == 0 && p == Required {
-			r.Refuse(Field(name), ReasonRequired, "must not be empty")
+		out := make([]string, len(v))
+		for i, element := range v {
+			out[i], _ = element.(string)
 		}
-		return r.strings(name, v)
+		return out
 	}
-	r.wrongType(name, "a list of strings")
 	return nil
 }
 
-func (r *Reader) strings(name string, list []any) []string {
-	out := make([]string, 0, len(list))
-	for i, element := range list {
-		s, ok := element.(string)
-		if !ok {
-			r.Refuse(Index(Field(name), i), ReasonWrongType, "must be a string")
-			return nil
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
 // StringMap returns an object whose values are all strings.
-func (r *Reader) StringMap(name string, p Presence) map[string]string {
-	v, ok := r.take(name, p)
+func (r *Reader) StringMap(name string) map[string]string {
+	object, ok := r.args[name].(map[string]any)
 	if !ok {
-		return nil
-	}
-	object, ok := v.(map[string]any)
-	if !ok {
-		r.wrongType(name, "an object with string values")
 		return nil
 	}
 	out := make(map[string]string, len(object))
 	for key, value := range object {
-		s, ok := value.(string)
-		if !ok {
-			r.Refuse(job.JoinPath(Field(name), Field(key)), ReasonWrongType, "must be a string")
-			return nil
-		}
-		out[key] = s
+		out[key], _ = value.(string)
 	}
 	return out
 }
 
 // Bool returns true or false.
-func (r *Reader) Bool(name string, p Presence) bool {
-	v, ok := r.take(name, p)
-	if !ok {
-		return false
-	}
-	b, ok := v.(bool)
-	if !ok {
-		r.wrongType(name, "true or false")
-	}
+func (r *Reader) Bool(name string) bool {
+	b, _ := r.args[name].(bool)
 	return b
 }
 
-// Int returns a whole number within lowest and highest.
-func (r *Reader) Int(name string, p Presence, lowest, highest int64) int64 {
-	v, ok := r.take(name, p)
-	if !ok {
-		return 0
-	}
-	n, ok := WholeNumber(v)
-	switch {
-	case !ok:
-		r.wrongType(name, "a whole number")
-		return 0
-	case n < lowest || n > highest:
-		r.Refuse(Field(name), ReasonOutOfRange, "must be from %d to %d", lowest, highest)
-		return 0
-	}
+// Int returns a whole number within ±(2^53-1).
+func (r *Reader) Int(name string) int64 {
+	n, _ := WholeNumber(r.args[name])
 	return n
 }
 
 // Duration returns a length of time within lowest and highest, written as a
-// Go duration ("1m30s") or as a number of seconds.
-func (r *Reader) Duration(name string, p Presence, lowest, highest time.Duration) time.Duration {
-	v, ok := r.take(name, p)
-	if !ok {
+// Go duration ("1m30s") or as a number of seconds; a schema can't say that.
+func (r *Reader) Duration(name string, lowest, highest time.Duration) time.Duration {
+	if !r.Has(name) {
 		return 0
 	}
-	d, ok := duration(v)
-	switch {
-	case !ok:
-		r.wrongType(name, `a duration such as "1m30s" or a number of seconds`)
-		return 0
-	case d < lowest || d > highest:
-		r.Refuse(Field(name), ReasonOutOfRange, "must be from %s to %s", lowest, highest)
-		return 0
+	d, reason, text := ParseDuration(r.args[name], lowest, highest)
+	if reason != "" {
+		r.Refuse(Field(name), reason, "%s", text)
 	}
 	return d
 }
 
 // ID returns an identifier as the caller wrote it; a JSON number becomes its
 // digits. Whether such an object exists is for the caller to find out.
-func (r *Reader) ID(name string, p Presence) string {
-	v, ok := r.take(name, p)
-	if !ok {
-		return ""
-	}
-	id, ok := IDText(v)
-	switch {
-	case !ok:
-		r.wrongType(name, "an identifier: a string or a positive whole number")
-	case id == "" && p == Required:
-		r.Refuse(Field(name), ReasonRequired, "must not be empty")
-	}
+func (r *Reader) ID(name string) string {
+	id, _ := IDText(r.args[name])
 	return id
-}
-
-// take marks the argument as known and returns it; false when it is left out.
-func (r *Reader) take(name string, p Presence) (any, bool) {
-	r.know(name)
-	v := r.args[name]
-	if v == nil && p == Required {
-		r.Refuse(Field(name), ReasonRequired, "is required")
-	}
-	return v, v != nil
-}
-
-func (r *Reader) know(name string) {
-	if !slices.Contains(r.known, name) {
-		r.known = append(r.known, name)
-	}
-}
-
-func (r *Reader) isString(name string) bool {
-	_, ok := r.args[name].(string)
-	return ok
-}
-
-func (r *Reader) wrongType(name, want string) {
-	r.Refuse(Field(name), ReasonWrongType, "must be %s", want)
 }
 
 // IDText returns the text of an identifier that stands in JSON as a string or
@@ -290,6 +138,19 @@ func WholeNumber(v any) (int64, bool) {
 		return 0, false
 	}
 	return int64(f), true
+}
+
+// ParseDuration reads a Go duration ("1m30s") or a number of seconds. One that
+// is not within lowest and highest is refused with a reason and a text.
+func ParseDuration(v any, lowest, highest time.Duration) (d time.Duration, reason, text string) {
+	d, ok := duration(v)
+	switch {
+	case !ok:
+		return 0, ReasonWrongType, `must be a duration such as "1m30s" or a number of seconds`
+	case d < lowest || d > highest:
+		return 0, ReasonOutOfRange, fmt.Sprintf("must be from %s to %s", lowest, highest)
+	}
+	return d, "", ""
 }
 
 // duration reads a Go duration or a number of seconds. Numbers too large for

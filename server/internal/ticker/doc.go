@@ -24,10 +24,19 @@
 // Slots are claimed up to Options.Ahead before they are due and started by a
 // timer, so that no commit lies between a slot and its start. A job that is
 // paused, edited or deleted in that window loses the claimed execution in the
-// same transaction as the change; the executor asks for its claims once more at
-// the moment of the start, and does not start what is gone. A job with an
+// same transaction as the change; the executor looks at its claims once more
+// just before the start, and does not start what is gone. A job with an
 // execution that has not ended is not claimed ahead: whether a slot overlaps is
-// known only when it is due.
+// known only when it is due. Nor is one that a caller moved, or one whose
+// instance is paused.
+//
+// A change and a start that come together are parted by the claim's row. The
+// change locks it, then asks the clock, and waits for a start that is less than
+// store.StartGuard away. A look that finds the row locked waits for the change. A
+// look that found it free was there before the change asked its clock, and is
+// younger than the guard when the start comes; so what it lets start, the change
+// lets pass. Where the database is too slow for such a young look, the start is
+// written before it happens, and the change finds it so.
 //
 // # What a killed replica leaves
 //

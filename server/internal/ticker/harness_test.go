@@ -38,10 +38,13 @@ type bench struct {
 
 	mu     sync.Mutex
 	claims []claim
-	// due and waiting are how many jobs are due and executions wait.
-	due, waiting int
-	err          error
-	id           int64
+	// due, waiting and folders are how many jobs are due, and executions wait
+	// for a place and for folders.
+	due, waiting, folders int
+	// holders are who works on folders or waits to.
+	holders []store.Holder
+	err     error
+	id      int64
 	// free and full are what the places say, room is closed when they change.
 	free  int
 	spare int
@@ -113,6 +116,20 @@ func (b *bench) ClaimDue(_ context.Context, req store.ClaimRequest, decide func(
 
 func (b *bench) ClaimQueued(_ context.Context, req store.ClaimRequest) ([]store.Claimed, bool, error) {
 	return b.ask("waiting", req, &b.waiting)
+}
+
+// ClaimTrees is noted only when somebody waits for folders.
+func (b *bench) ClaimTrees(_ context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) ([]store.Claimed, bool, error) {
+	b.mu.Lock()
+	none := b.folders == 0
+	if len(b.holders) > 0 {
+		_ = admit(b.holders)
+	}
+	b.mu.Unlock()
+	if none {
+		return nil, false, b.err
+	}
+	return b.ask("folders", req, &b.folders)
 }
 
 func (b *bench) AdvanceBackfills(context.Context, time.Time, func(job.Schedule, int64, time.Time, time.Time, int) []time.Time) (int, error) {

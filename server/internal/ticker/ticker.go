@@ -66,6 +66,8 @@ type Ticker struct {
 	wake chan struct{}
 	// behind is whether the last look left due jobs.
 	behind bool
+	// folders is whether the last look left executions waiting for folders.
+	folders bool
 }
 
 // New returns a ticker that does nothing until Run.
@@ -138,7 +140,7 @@ func (t *Ticker) awaitEnough(ctx context.Context) {
 }
 
 // look claims once and tells whether it took as much as it may, so that there
-// may be more, and whether what is due may wait for places.
+// may be more, and whether what is due may wait for places or folders.
 func (t *Ticker) look(ctx context.Context) (more, blocked bool) {
 	if t.o.Lease.ID() == 0 {
 		return false, false
@@ -149,12 +151,14 @@ func (t *Ticker) look(ctx context.Context) (more, blocked bool) {
 		}
 		blocked = t.o.Places.Spare() == 0
 		more = t.claim(ctx, "waiting", store.ClaimRequest{}, t.o.Store.ClaimQueued)
+		more = t.claim(ctx, "waiting for folders", store.ClaimRequest{}, t.claimTrees) || more
 	}
 	if t.o.Schedules {
 		due := t.claimSchedules(ctx)
 		more, t.behind = more || due, due || blocked
 	}
-	return more, blocked
+	// Whoever ends may be the one that others wait for with their folders.
+	return more, blocked || t.folders
 }
 
 // advanceBackfills runs beside the claims, which must not wait for it.
@@ -239,6 +243,15 @@ func (t *Ticker) claim(ctx context.Context, what string, req store.ClaimRequest,
 		t.o.Places.Submit(claimed)
 	}
 	return more
+}
+
+func (t *Ticker) claimTrees(ctx context.Context, req store.ClaimRequest) (claimed []store.Claimed, more bool, err error) {
+	t.folders = false
+	return t.o.Store.ClaimTrees(ctx, req, func(holders []store.Holder) map[int64]int64 {
+		waits := policy.Admit(holders)
+		t.folders = len(waits) > 0
+		return waits
+	})
 }
 
 // decide asks the policy. A fault there must not stop every other job: the

@@ -70,6 +70,32 @@ func TestClaimsNothingWithoutALease(t *testing.T) {
 	})
 }
 
+func TestClaimsWhatWaitsForFolders(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.set(func() { b.folders = 12 })
+		b.after(every)
+		b.wantSubmitted(12)
+	})
+}
+
+// TestFoldersWaitForAnEnd: who waits for a folder looks again when anything
+// ends here, and not only at the next look.
+func TestFoldersWaitForAnEnd(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		trees := []job.Place{{ResourceID: 1, Remote: "disk", Path: "to", Writes: true}}
+		b.set(func() {
+			b.holders = []store.Holder{{ExecutionID: 1, Running: true, Trees: trees}, {ExecutionID: 2, Trees: trees}}
+		})
+		b.after(every)
+		b.set(func() { b.holders, b.folders = nil, 1 })
+		b.after(every / 5)
+		b.makeRoom(1)
+		b.wantSubmitted(1)
+	})
+}
+
 // TestBacklogUsesRoom: what is due and finds no place is claimed as soon as
 // there are places enough for a claim, and at once while there are.
 func TestBacklogUsesRoom(t *testing.T) {

@@ -1,8 +1,10 @@
 package workflow
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -123,12 +125,16 @@ func (p *parser) task(t *Task, i int, v any) {
 	kind, hasType := object["type"]
 	args, hasArgs := object["args"]
 	inputs, hasInputs := object["inputs"]
-	if count(hasName, hasType, hasArgs, hasInputs) < len(object) {
-		p.unknown(taskPath(i), object, "name", "type", "args", "inputs")
+	timeout, hasTimeout := object["timeout"]
+	retry, hasRetry := object["retry"]
+	if count(hasName, hasType, hasArgs, hasInputs, hasTimeout, hasRetry) < len(object) {
+		p.unknown(taskPath(i), object, "name", "type", "args", "inputs", "timeout", "retry")
 	}
 	t.Name = p.name(name, i)
 	t.Type = p.required(kind, i, "type")
 	t.Inputs = p.inputs(inputs, i)
+	t.Timeout = p.duration(taskPath(i)+".timeout", timeout, MinTimeout, MaxTimeout)
+	t.Retry = p.retry(taskPath(i)+".retry", retry)
 	if args != nil {
 		object, ok := args.(map[string]any)
 		if !ok {
@@ -192,6 +198,52 @@ func (p *parser) inputs(v any, i int) []string {
 	}
 	p.refuse(taskPath(i)+".inputs", task.ReasonWrongType, "must be a list of task names, or one name")
 	return nil
+}
+
+// duration reads a length of time, 0 when there is none.
+func (p *parser) duration(path string, v any, lowest, highest time.Duration) time.Duration {
+	if v == nil {
+		return 0
+	}
+	d, reason, text := task.ParseDuration(v, lowest, highest)
+	if reason != "" {
+		p.refuse(path, reason, "%s", text)
+	}
+	return d
+}
+
+// retry reads how a task is tried again, nil when that is not said.
+func (p *parser) retry(path string, v any) *task.Retry {
+	if v == nil {
+		return nil
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		p.refuse(path, task.ReasonWrongType, "must be an object")
+		return nil
+	}
+	p.unknown(path, object, "maxAttempts", "minBackoff", "maxBackoff")
+	retry := &task.Retry{
+		MinBackoff: cmp.Or(p.duration(path+".minBackoff", object["minBackoff"], MinBackoff, MaxBackoff), task.DefaultMinBackoff),
+		MaxBackoff: p.duration(path+".maxBackoff", object["maxBackoff"], MinBackoff, MaxBackoff),
+	}
+	if retry.MaxBackoff == 0 {
+		retry.MaxBackoff = max(task.DefaultMaxBackoff, retry.MinBackoff)
+	}
+	if retry.MaxBackoff < retry.MinBackoff {
+		p.refuse(path+".maxBackoff", task.ReasonOutOfRange, "must not be less than minBackoff")
+	}
+	switch n, ok := task.WholeNumber(object["maxAttempts"]); {
+	case object["maxAttempts"] == nil:
+		p.refuse(path+".maxAttempts", task.ReasonRequired, "is required")
+	case !ok:
+		p.refuse(path+".maxAttempts", task.ReasonWrongType, "must be a whole number")
+	case n < 1 || n > MaxAttempts:
+		p.refuse(path+".maxAttempts", task.ReasonOutOfRange, "must be from 1 to %d", MaxAttempts)
+	default:
+		retry.MaxAttempts = int(n)
+	}
+	return retry
 }
 
 // links checks what tasks say of each other: names and inputs.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,6 +61,14 @@ func TestParse(t *testing.T) {
 				{Name: "a", Type: "t", Args: task.Args{"k": []any{1.0, nil, true, map[string]any{"x": "y"}}}},
 				{Name: "b", Type: "u", Inputs: []string{"a"}},
 				{Name: "c", Type: "u", Inputs: []string{"b", "a"}}}}},
+		"time limit and tries": {`{"tasks":[{"name":"a","type":"t","timeout":"10m","retry":{"maxAttempts":3,"minBackoff":2,"maxBackoff":"5s"}},
+				{"name":"b","type":"t","timeout":null,"retry":null},{"name":"c","type":"t","timeout":0.5,"retry":{"maxAttempts":20,"minBackoff":"10m","maxBackoff":null}},
+				{"name":"d","type":"t","retry":{"maxAttempts":1}}]}`,
+			workflow.Workflow{Tasks: []workflow.Task{
+				{Name: "a", Type: "t", Timeout: 10 * time.Minute, Retry: &task.Retry{MaxAttempts: 3, MinBackoff: 2 * time.Second, MaxBackoff: 5 * time.Second}},
+				{Name: "b", Type: "t"},
+				{Name: "c", Type: "t", Timeout: time.Second / 2, Retry: &task.Retry{MaxAttempts: 20, MinBackoff: 10 * time.Minute, MaxBackoff: 10 * time.Minute}},
+				{Name: "d", Type: "t", Retry: &task.Retry{MaxAttempts: 1, MinBackoff: time.Second, MaxBackoff: time.Minute}}}}},
 		"number as instance": {`{"instanceId":42,"tasks":[{"name":"a","type":"t"}]}`,
 			workflow.Workflow{InstanceID: "42", Tasks: []workflow.Task{{Name: "a", Type: "t"}}}},
 		"later tasks may be inputs": {`{"tasks":[{"name":"a","type":"t","inputs":"b"},{"name":"b","type":"t"}]}`,
@@ -89,13 +98,20 @@ func TestParseRefuses(t *testing.T) {
 		doc  string
 		want []string
 	}{
-		"no tasks":       {`{}`, []string{"workflow.tasks REQUIRED"}},
-		"tasks null":     {`{"tasks":null}`, []string{"workflow.tasks REQUIRED"}},
-		"tasks empty":    {`{"tasks":[]}`, []string{"workflow.tasks REQUIRED"}},
-		"tasks object":   {`{"tasks":{}}`, []string{"workflow.tasks WRONG_TYPE"}},
-		"task string":    {`{"tasks":["a"]}`, []string{"workflow.tasks[0] WRONG_TYPE"}},
-		"task null":      {`{"tasks":[null]}`, []string{"workflow.tasks[0] WRONG_TYPE"}},
-		"task empty":     {`{"tasks":[{}]}`, []string{"workflow.tasks[0].name REQUIRED", "workflow.tasks[0].type REQUIRED"}},
+		"no tasks":     {`{}`, []string{"workflow.tasks REQUIRED"}},
+		"tasks null":   {`{"tasks":null}`, []string{"workflow.tasks REQUIRED"}},
+		"tasks empty":  {`{"tasks":[]}`, []string{"workflow.tasks REQUIRED"}},
+		"tasks object": {`{"tasks":{}}`, []string{"workflow.tasks WRONG_TYPE"}},
+		"task string":  {`{"tasks":["a"]}`, []string{"workflow.tasks[0] WRONG_TYPE"}},
+		"task null":    {`{"tasks":[null]}`, []string{"workflow.tasks[0] WRONG_TYPE"}},
+		"task empty":   {`{"tasks":[{}]}`, []string{"workflow.tasks[0].name REQUIRED", "workflow.tasks[0].type REQUIRED"}},
+		"bad time limits": {`{"tasks":[{"name":"a","type":"t","timeout":"soon"},{"name":"b","type":"t","timeout":0},{"name":"c","type":"t","timeout":"721h"},{"name":"d","type":"t","timeout":true}]}`,
+			[]string{"workflow.tasks[0].timeout WRONG_TYPE", "workflow.tasks[1].timeout OUT_OF_RANGE", "workflow.tasks[2].timeout OUT_OF_RANGE", "workflow.tasks[3].timeout WRONG_TYPE"}},
+		"bad retries": {`{"tasks":[{"name":"a","type":"t","retry":3},{"name":"b","type":"t","retry":{}},{"name":"c","type":"t","retry":{"maxAttempts":1.5,"minBackoff":"1m","maxBackoff":"1s","max":1}},
+				{"name":"d","type":"t","retry":{"maxAttempts":21,"minBackoff":0,"maxBackoff":"2h"}}]}`,
+			[]string{"workflow.tasks[0].retry WRONG_TYPE", "workflow.tasks[1].retry.maxAttempts REQUIRED",
+				"workflow.tasks[2].retry.max UNKNOWN_FIELD", "workflow.tasks[2].retry.maxBackoff OUT_OF_RANGE", "workflow.tasks[2].retry.maxAttempts WRONG_TYPE",
+				"workflow.tasks[3].retry.minBackoff OUT_OF_RANGE", "workflow.tasks[3].retry.maxBackoff OUT_OF_RANGE", "workflow.tasks[3].retry.maxAttempts OUT_OF_RANGE"}},
 		"empty names":    {`{"tasks":[{"name":"","type":""}]}`, []string{"workflow.tasks[0].name REQUIRED", "workflow.tasks[0].type REQUIRED"}},
 		"wrong types":    {`{"name":1,"instanceId":true,"tasks":[{"name":1,"type":[],"args":[],"inputs":1}]}`, []string{"workflow.name WRONG_TYPE", "workflow.instanceId WRONG_TYPE", "workflow.tasks[0].name WRONG_TYPE", "workflow.tasks[0].type WRONG_TYPE", "workflow.tasks[0].inputs WRONG_TYPE", "workflow.tasks[0].args WRONG_TYPE"}},
 		"fraction as id": {`{"instanceId":4.5,"tasks":[{"name":"a","type":"t"}]}`, []string{"workflow.instanceId WRONG_TYPE"}},

@@ -15,6 +15,7 @@ package workflow
 
 import (
 	"strings"
+	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/task"
@@ -30,6 +31,16 @@ const (
 	MaxNameBytes = 128
 	// MaxViolations bounds how many violations one error tells of.
 	MaxViolations = 50
+	// MinTimeout is the shortest timeout of a task.
+	MinTimeout = 100 * time.Millisecond
+	// MaxTimeout is the longest.
+	MaxTimeout = 30 * 24 * time.Hour
+	// MaxAttempts bounds how often a task is tried.
+	MaxAttempts = 20
+	// MinBackoff is the shortest wait between two tries that may be asked for.
+	MinBackoff = 100 * time.Millisecond
+	// MaxBackoff is the longest.
+	MaxBackoff = time.Hour
 )
 
 // The reasons that this package gives beside those of package task.
@@ -67,6 +78,11 @@ type Task struct {
 	Args task.Args
 	// Inputs names the tasks that must succeed before this one, as written.
 	Inputs []string
+	// Timeout bounds the task with all its tries; 0 means that only the
+	// execution's limit does.
+	Timeout time.Duration
+	// Retry is nil when the document has none: the type's own way is taken.
+	Retry *task.Retry
 }
 
 // Check refuses unknown task types and arguments that a type refuses, with a
@@ -75,13 +91,12 @@ func Check(w *Workflow, types *task.Registry) error {
 	var errs job.InvalidError
 	for i := range w.Tasks {
 		t := &w.Tasks[i]
-		taskType, ok := types.Lookup(t.Type)
-		if !ok {
+		if _, ok := types.Lookup(t.Type); !ok {
 			errs.Add(taskPath(i)+".type", ReasonUnknownTaskType,
 				"unknown task type; known are %s", strings.Join(types.Names(), ", "))
 			continue
 		}
-		if err := taskType.Check(t.Args); err != nil {
+		if err := types.Check(t.Type, t.Args); err != nil {
 			if err := errs.Under(taskPath(i)+".args", err); err != nil {
 				return err
 			}
@@ -106,6 +121,19 @@ func (w *Workflow) Resources(types *task.Registry) []task.ResourceRef {
 		}
 	}
 	return refs
+}
+
+// Folders lists the folders of remotes that the tasks work on, in the order of
+// the tasks.
+func (w *Workflow) Folders(types *task.Registry) []task.Folder {
+	var folders []task.Folder
+	for i := range w.Tasks {
+		taskType, _ := types.Lookup(w.Tasks[i].Type)
+		if worker, ok := taskType.(task.Worker); ok {
+			folders = append(folders, worker.Folders(w.Tasks[i].Args)...)
+		}
+	}
+	return folders
 }
 
 func taskPath(i int) string { return task.Index("workflow.tasks", i) }

@@ -12,17 +12,18 @@ import (
 	"github.com/pointscene/carillon/server/internal/workflow"
 )
 
-// copyType takes one resource; its Check is that of a real type.
+// copyType takes one resource.
 type copyType struct{}
 
 func (copyType) Name() string { return "copy" }
 
-func (copyType) Check(args task.Args) error {
-	r := task.Read(args)
-	r.ID("resourceId", task.Required)
-	r.Strings("remotes", task.Required)
-	return r.Done()
+func (copyType) Schema() []byte {
+	return []byte(`{"description": "Copies.", "type": "object", "properties": {
+		"resourceId": {"type": ["string", "integer"]}, "remotes": {"type": "array", "items": {"type": "string"}}},
+		"required": ["resourceId", "remotes"], "additionalProperties": false, "examples": [{"resourceId": "res_7", "remotes": []}]}`)
 }
+
+func (copyType) Check(task.Args) error { return nil }
 
 func (copyType) Resources(args task.Args) []task.ResourceRef {
 	id, _ := task.IDText(args["resourceId"])
@@ -49,9 +50,9 @@ func TestCheck(t *testing.T) {
 		"right":        {`{"tasks":[{"name":"a","type":"copy","args":{"resourceId":7,"remotes":["x:/"]}}]}`, nil},
 		"unknown type": {`{"tasks":[{"name":"a","type":"Copy"}]}`, []string{"workflow.tasks[0].type UNKNOWN_TASK_TYPE"}},
 		"several": {`{"tasks":[{"name":"a","type":"x"},{"name":"b","type":"copy","args":{"remotes":["x:/",1],"more":1}},{"name":"c","type":"copy"}]}`,
-			[]string{"workflow.tasks[0].type UNKNOWN_TASK_TYPE", "workflow.tasks[1].args.resourceId REQUIRED",
-				"workflow.tasks[1].args.remotes[1] WRONG_TYPE", "workflow.tasks[1].args.more UNKNOWN_FIELD",
-				"workflow.tasks[2].args.resourceId REQUIRED", "workflow.tasks[2].args.remotes REQUIRED"}},
+			[]string{"workflow.tasks[0].type UNKNOWN_TASK_TYPE", "workflow.tasks[1].args.more UNKNOWN_FIELD",
+				"workflow.tasks[1].args.remotes[1] WRONG_TYPE", "workflow.tasks[1].args.resourceId REQUIRED",
+				"workflow.tasks[2].args.remotes REQUIRED", "workflow.tasks[2].args.resourceId REQUIRED"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

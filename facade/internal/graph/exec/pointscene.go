@@ -24,28 +24,37 @@ import (
 
 type MutationResolver interface {
 	AddJobConfig(ctx context.Context, resourceID string, config *structpb.Struct) (*model.SuccessResponse, error)
-	CreateScheduledJob(ctx context.Context, instanceID string, workflow *structpb.Struct, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, requestID *string, validateOnly *bool) (*model.ScheduledJob, error)
-	UpdateScheduledJob(ctx context.Context, jobID string, instanceID string, workflow *structpb.Struct, frequencyType *carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, etag *string, validateOnly *bool, updateMask []string) (*model.ScheduledJob, error)
+	CreateScheduledJob(ctx context.Context, instanceID string, workflow *structpb.Struct, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, managedBy *string, requestID *string, validateOnly *bool) (*model.ScheduledJob, error)
+	UpdateScheduledJob(ctx context.Context, jobID string, instanceID string, workflow *structpb.Struct, frequencyType *carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, active *bool, name *string, description *string, timeZone *string, labels map[string]string, overlapPolicy *carillonv1.Job_OverlapPolicy, catchUpPolicy *carillonv1.Job_CatchUpPolicy, catchUpWindow *durationpb.Duration, retryPolicy *model.RetryPolicyInput, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, maxExecutions *int32, executionTimeLimit *durationpb.Duration, pauseAfterFailures *int32, priority *int32, managedBy *string, etag *string, validateOnly *bool, updateMask []string) (*model.ScheduledJob, error)
 	DeleteScheduledJob(ctx context.Context, id *string, jobID *string, etag *string) (*model.SuccessResponse, error)
 	PauseScheduledJob(ctx context.Context, jobID string, etag *string, reason *string, until *timestamppb.Timestamp) (*model.ScheduledJob, error)
 	ResumeScheduledJob(ctx context.Context, jobID string, etag *string) (*model.ScheduledJob, error)
-	RunScheduledJob(ctx context.Context, jobID string, requestID *string, overlapPolicy *carillonv1.Job_OverlapPolicy) (*model.ScheduledJobHistory, error)
+	RunScheduledJob(ctx context.Context, jobID string, requestID *string, overlapPolicy *carillonv1.Job_OverlapPolicy, validateOnly *bool) (*model.ScheduledJobHistory, error)
 	SkipOccurrence(ctx context.Context, jobID string, scheduledFor *timestamppb.Timestamp) (*model.Occurrence, error)
 	MoveOccurrence(ctx context.Context, jobID string, scheduledFor *timestamppb.Timestamp, moveTo *timestamppb.Timestamp) (*model.Occurrence, error)
 	RestoreOccurrence(ctx context.Context, jobID string, scheduledFor *timestamppb.Timestamp) (*model.Occurrence, error)
-	BackfillJob(ctx context.Context, jobID string, from *timestamppb.Timestamp, to *timestamppb.Timestamp, concurrency *int32, overlapPolicy *carillonv1.Job_OverlapPolicy, requestID *string, validateOnly *bool) (*carillonv1.Backfill, error)
-	CancelBackfill(ctx context.Context, backfillID string) (*carillonv1.Backfill, error)
+	BackfillJob(ctx context.Context, jobID string, from *timestamppb.Timestamp, to *timestamppb.Timestamp, concurrency *int32, overlapPolicy *carillonv1.Job_OverlapPolicy, requestID *string, validateOnly *bool) (*model.Backfill, error)
+	CancelBackfill(ctx context.Context, backfillID string) (*model.Backfill, error)
 	PauseInstance(ctx context.Context, instanceID string, reason *string, until *timestamppb.Timestamp) (*model.Instance, error)
 	ResumeInstance(ctx context.Context, instanceID string) (*model.Instance, error)
 	CancelScheduledJobRun(ctx context.Context, jobHistoryID string) (*model.ScheduledJobHistory, error)
+	ApproveScheduledJobRun(ctx context.Context, jobHistoryID string, digest string) (*model.ScheduledJobHistory, error)
+	RejectScheduledJobRun(ctx context.Context, jobHistoryID string, reason *string) (*model.ScheduledJobHistory, error)
 	DeleteJobConfig(ctx context.Context, resourceID string) (*model.SuccessResponse, error)
 	CreateInstance(ctx context.Context, title *string, description *string, requestID *string, validateOnly *bool) (*model.Instance, error)
+	SetQuota(ctx context.Context, instanceID string, jobs *int32, executionsPerHour *int32, logMebibytes *int32, minIntervalMinutes *int32) (*model.Quota, error)
 	DeleteInstance(ctx context.Context, instanceID string) (*model.SuccessResponse, error)
 	CreateResource(ctx context.Context, instanceID string, title *string, description *string, requestID *string, validateOnly *bool) (*model.Resource, error)
 	DeleteResource(ctx context.Context, resourceID string) (*model.SuccessResponse, error)
 	CreateClient(ctx context.Context, title *string, scopes []string, instanceIds []string, validateOnly *bool) (*model.Client, error)
 	DeleteClient(ctx context.Context, clientID string) (*model.SuccessResponse, error)
 	ResetClientSecret(ctx context.Context, clientID string) (*model.Client, error)
+	AddKey(ctx context.Context) (*model.Key, error)
+	PromoteKey(ctx context.Context, keyID string) (*model.Key, error)
+	RewrapKeys(ctx context.Context) (*model.KeyRewrap, error)
+	DisableKey(ctx context.Context, keyID string) (*model.Key, error)
+	DestroyKey(ctx context.Context, keyID string, force *bool) (*model.Key, error)
+	RotateSigningKey(ctx context.Context, purpose carillonv1.SigningKey_Purpose, revoke *bool) (*model.SigningKey, error)
 }
 type QueryResolver interface {
 	GetScheduledJobs(ctx context.Context, instanceID string) ([]*model.ScheduledJob, error)
@@ -55,15 +64,22 @@ type QueryResolver interface {
 	GetJobHistory(ctx context.Context, jobID string, page *model.Page) (*model.InstanceJobHistory, error)
 	GetJobOccurrences(ctx context.Context, jobID string, from *timestamppb.Timestamp, to *timestamppb.Timestamp, page *model.Page) (*model.OccurrencePage, error)
 	ExplainJob(ctx context.Context, jobID string, from *timestamppb.Timestamp, to *timestamppb.Timestamp) (*model.JobExplanation, error)
+	PlanJob(ctx context.Context, jobID string) (*model.JobPlan, error)
+	GetExecutionFiles(ctx context.Context, jobHistoryID string, action *carillonv1.ExecutionFile_Action, state *carillonv1.ExecutionFile_State, pathPrefix *string, page *model.Page) (*model.ExecutionFilePage, error)
 	GetJobLog(ctx context.Context, jobHistoryID string, page *model.Page) (*model.LogPage, error)
-	GetBackfill(ctx context.Context, backfillID string) (*carillonv1.Backfill, error)
+	GetBackfill(ctx context.Context, backfillID string) (*model.Backfill, error)
 	PreviewSchedule(ctx context.Context, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, timeZone *string, after *timestamppb.Timestamp, count *int32, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, overlapPolicy *carillonv1.Job_OverlapPolicy, assumedDuration *durationpb.Duration) (*model.SchedulePreview, error)
-	GetJobConfig(ctx context.Context, resourceID string) (*carillonv1.Config, error)
+	GetJobConfig(ctx context.Context, resourceID string) (*model.JobConfig, error)
 	GetInstance(ctx context.Context, instanceID string) (*model.Instance, error)
 	GetInstances(ctx context.Context, page *model.Page) (*model.InstancePage, error)
 	GetResource(ctx context.Context, resourceID string) (*model.Resource, error)
 	GetResources(ctx context.Context, instanceID string, page *model.Page) (*model.ResourcePage, error)
 	GetClients(ctx context.Context, page *model.Page) (*model.ClientPage, error)
+	GetTaskTypes(ctx context.Context, page *model.Page) (*model.TaskTypePage, error)
+	GetQuota(ctx context.Context, instanceID string) (*model.Quota, error)
+	GetAuditEvents(ctx context.Context, instanceID *string, from *timestamppb.Timestamp, to *timestamppb.Timestamp, actor *string, method *string, object *string, page *model.Page) (*model.AuditEventPage, error)
+	GetKeys(ctx context.Context) (*model.KeyList, error)
+	GetSigningKeys(ctx context.Context) (*model.SigningKeyList, error)
 }
 type ScheduledJobResolver interface {
 	History(ctx context.Context, obj *model.ScheduledJob) ([]*model.ScheduledJobHistory, error)
@@ -92,6 +108,28 @@ func (ec *executionContext) field_Mutation_addJobConfig_args(ctx context.Context
 		return nil, err
 	}
 	args["config"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_approveScheduledJobRun_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "jobHistoryId",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["jobHistoryId"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "digest",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["digest"] = arg1
 	return args, nil
 }
 
@@ -502,22 +540,30 @@ func (ec *executionContext) field_Mutation_createScheduledJob_args(ctx context.C
 		return nil, err
 	}
 	args["priority"] = arg23
-	arg24, err := graphql.ProcessArgField(ctx, rawArgs, "requestId",
+	arg24, err := graphql.ProcessArgField(ctx, rawArgs, "managedBy",
 		func(ctx context.Context, v any) (*string, error) {
 			return ec.unmarshalOString2ᚖstring(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["requestId"] = arg24
-	arg25, err := graphql.ProcessArgField(ctx, rawArgs, "validateOnly",
+	args["managedBy"] = arg24
+	arg25, err := graphql.ProcessArgField(ctx, rawArgs, "requestId",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["requestId"] = arg25
+	arg26, err := graphql.ProcessArgField(ctx, rawArgs, "validateOnly",
 		func(ctx context.Context, v any) (*bool, error) {
 			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["validateOnly"] = arg25
+	args["validateOnly"] = arg26
 	return args, nil
 }
 
@@ -604,6 +650,42 @@ func (ec *executionContext) field_Mutation_deleteScheduledJob_args(ctx context.C
 		return nil, err
 	}
 	args["etag"] = arg2
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_destroyKey_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "keyId",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["keyId"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "force",
+		func(ctx context.Context, v any) (*bool, error) {
+			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["force"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_disableKey_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "keyId",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["keyId"] = arg0
 	return args, nil
 }
 
@@ -705,6 +787,42 @@ func (ec *executionContext) field_Mutation_pauseScheduledJob_args(ctx context.Co
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_promoteKey_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "keyId",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["keyId"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_rejectScheduledJobRun_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "jobHistoryId",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["jobHistoryId"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "reason",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["reason"] = arg1
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_resetClientSecret_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -777,6 +895,28 @@ func (ec *executionContext) field_Mutation_resumeScheduledJob_args(ctx context.C
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_rotateSigningKey_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "purpose",
+		func(ctx context.Context, v any) (carillonv1.SigningKey_Purpose, error) {
+			return ec.unmarshalNSigningPurpose2githubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐSigningKey_Purpose(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["purpose"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "revoke",
+		func(ctx context.Context, v any) (*bool, error) {
+			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["revoke"] = arg1
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_runScheduledJob_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -804,6 +944,60 @@ func (ec *executionContext) field_Mutation_runScheduledJob_args(ctx context.Cont
 		return nil, err
 	}
 	args["overlapPolicy"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "validateOnly",
+		func(ctx context.Context, v any) (*bool, error) {
+			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["validateOnly"] = arg3
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_setQuota_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "instanceId",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["instanceId"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "jobs",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["jobs"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "executionsPerHour",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["executionsPerHour"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "logMebibytes",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["logMebibytes"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "minIntervalMinutes",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["minIntervalMinutes"] = arg4
 	return args, nil
 }
 
@@ -1032,30 +1226,38 @@ func (ec *executionContext) field_Mutation_updateScheduledJob_args(ctx context.C
 		return nil, err
 	}
 	args["priority"] = arg24
-	arg25, err := graphql.ProcessArgField(ctx, rawArgs, "etag",
+	arg25, err := graphql.ProcessArgField(ctx, rawArgs, "managedBy",
 		func(ctx context.Context, v any) (*string, error) {
 			return ec.unmarshalOString2ᚖstring(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["etag"] = arg25
-	arg26, err := graphql.ProcessArgField(ctx, rawArgs, "validateOnly",
+	args["managedBy"] = arg25
+	arg26, err := graphql.ProcessArgField(ctx, rawArgs, "etag",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["etag"] = arg26
+	arg27, err := graphql.ProcessArgField(ctx, rawArgs, "validateOnly",
 		func(ctx context.Context, v any) (*bool, error) {
 			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["validateOnly"] = arg26
-	arg27, err := graphql.ProcessArgField(ctx, rawArgs, "updateMask",
+	args["validateOnly"] = arg27
+	arg28, err := graphql.ProcessArgField(ctx, rawArgs, "updateMask",
 		func(ctx context.Context, v any) ([]string, error) {
 			return ec.unmarshalOString2ᚕstringᚄ(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["updateMask"] = arg27
+	args["updateMask"] = arg28
 	return args, nil
 }
 
@@ -1103,6 +1305,68 @@ func (ec *executionContext) field_Query_explainJob_args(ctx context.Context, raw
 	return args, nil
 }
 
+func (ec *executionContext) field_Query_getAuditEvents_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "instanceId",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["instanceId"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "from",
+		func(ctx context.Context, v any) (*timestamppb.Timestamp, error) {
+			return ec.unmarshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["from"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "to",
+		func(ctx context.Context, v any) (*timestamppb.Timestamp, error) {
+			return ec.unmarshalODate2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋtimestamppbᚐTimestamp(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["to"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "actor",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["actor"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "method",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["method"] = arg4
+	arg5, err := graphql.ProcessArgField(ctx, rawArgs, "object",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["object"] = arg5
+	arg6, err := graphql.ProcessArgField(ctx, rawArgs, "page",
+		func(ctx context.Context, v any) (*model.Page, error) {
+			return ec.unmarshalOPage2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐPage(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["page"] = arg6
+	return args, nil
+}
+
 func (ec *executionContext) field_Query_getBackfill_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -1128,6 +1392,52 @@ func (ec *executionContext) field_Query_getClients_args(ctx context.Context, raw
 		return nil, err
 	}
 	args["page"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_getExecutionFiles_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "jobHistoryId",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["jobHistoryId"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "action",
+		func(ctx context.Context, v any) (*carillonv1.ExecutionFile_Action, error) {
+			return ec.unmarshalOFileAction2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐExecutionFile_Action(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["action"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "state",
+		func(ctx context.Context, v any) (*carillonv1.ExecutionFile_State, error) {
+			return ec.unmarshalOFileState2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐExecutionFile_State(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["state"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "pathPrefix",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["pathPrefix"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "page",
+		func(ctx context.Context, v any) (*model.Page, error) {
+			return ec.unmarshalOPage2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐPage(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["page"] = arg4
 	return args, nil
 }
 
@@ -1277,6 +1587,20 @@ func (ec *executionContext) field_Query_getJobOccurrences_args(ctx context.Conte
 	return args, nil
 }
 
+func (ec *executionContext) field_Query_getQuota_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "instanceId",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["instanceId"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Query_getResource_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -1352,6 +1676,34 @@ func (ec *executionContext) field_Query_getScheduledJobs_args(ctx context.Contex
 		return nil, err
 	}
 	args["instanceId"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_getTaskTypes_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "page",
+		func(ctx context.Context, v any) (*model.Page, error) {
+			return ec.unmarshalOPage2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐPage(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["page"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_planJob_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "jobId",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["jobId"] = arg0
 	return args, nil
 }
 
@@ -1609,7 +1961,7 @@ func (ec *executionContext) _Mutation_createScheduledJob(ctx context.Context, fi
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Mutation().CreateScheduledJob(ctx, fc.Args["instanceId"].(string), fc.Args["workflow"].(*structpb.Struct), fc.Args["frequencyType"].(carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["active"].(*bool), fc.Args["name"].(*string), fc.Args["description"].(*string), fc.Args["timeZone"].(*string), fc.Args["labels"].(map[string]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["catchUpPolicy"].(*carillonv1.Job_CatchUpPolicy), fc.Args["catchUpWindow"].(*durationpb.Duration), fc.Args["retryPolicy"].(*model.RetryPolicyInput), fc.Args["dstGapPolicy"].(*carillonv1.DaylightSaving_GapPolicy), fc.Args["dstOverlapPolicy"].(*carillonv1.DaylightSaving_OverlapPolicy), fc.Args["startTime"].(*timestamppb.Timestamp), fc.Args["endTime"].(*timestamppb.Timestamp), fc.Args["jitter"].(*durationpb.Duration), fc.Args["excludedDates"].([]string), fc.Args["maxExecutions"].(*int32), fc.Args["executionTimeLimit"].(*durationpb.Duration), fc.Args["pauseAfterFailures"].(*int32), fc.Args["priority"].(*int32), fc.Args["requestId"].(*string), fc.Args["validateOnly"].(*bool))
+			return ec.Resolvers.Mutation().CreateScheduledJob(ctx, fc.Args["instanceId"].(string), fc.Args["workflow"].(*structpb.Struct), fc.Args["frequencyType"].(carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["active"].(*bool), fc.Args["name"].(*string), fc.Args["description"].(*string), fc.Args["timeZone"].(*string), fc.Args["labels"].(map[string]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["catchUpPolicy"].(*carillonv1.Job_CatchUpPolicy), fc.Args["catchUpWindow"].(*durationpb.Duration), fc.Args["retryPolicy"].(*model.RetryPolicyInput), fc.Args["dstGapPolicy"].(*carillonv1.DaylightSaving_GapPolicy), fc.Args["dstOverlapPolicy"].(*carillonv1.DaylightSaving_OverlapPolicy), fc.Args["startTime"].(*timestamppb.Timestamp), fc.Args["endTime"].(*timestamppb.Timestamp), fc.Args["jitter"].(*durationpb.Duration), fc.Args["excludedDates"].([]string), fc.Args["maxExecutions"].(*int32), fc.Args["executionTimeLimit"].(*durationpb.Duration), fc.Args["pauseAfterFailures"].(*int32), fc.Args["priority"].(*int32), fc.Args["managedBy"].(*string), fc.Args["requestId"].(*string), fc.Args["validateOnly"].(*bool))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.ScheduledJob) graphql.Marshaler {
@@ -1653,7 +2005,7 @@ func (ec *executionContext) _Mutation_updateScheduledJob(ctx context.Context, fi
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Mutation().UpdateScheduledJob(ctx, fc.Args["jobId"].(string), fc.Args["instanceId"].(string), fc.Args["workflow"].(*structpb.Struct), fc.Args["frequencyType"].(*carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["active"].(*bool), fc.Args["name"].(*string), fc.Args["description"].(*string), fc.Args["timeZone"].(*string), fc.Args["labels"].(map[string]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["catchUpPolicy"].(*carillonv1.Job_CatchUpPolicy), fc.Args["catchUpWindow"].(*durationpb.Duration), fc.Args["retryPolicy"].(*model.RetryPolicyInput), fc.Args["dstGapPolicy"].(*carillonv1.DaylightSaving_GapPolicy), fc.Args["dstOverlapPolicy"].(*carillonv1.DaylightSaving_OverlapPolicy), fc.Args["startTime"].(*timestamppb.Timestamp), fc.Args["endTime"].(*timestamppb.Timestamp), fc.Args["jitter"].(*durationpb.Duration), fc.Args["excludedDates"].([]string), fc.Args["maxExecutions"].(*int32), fc.Args["executionTimeLimit"].(*durationpb.Duration), fc.Args["pauseAfterFailures"].(*int32), fc.Args["priority"].(*int32), fc.Args["etag"].(*string), fc.Args["validateOnly"].(*bool), fc.Args["updateMask"].([]string))
+			return ec.Resolvers.Mutation().UpdateScheduledJob(ctx, fc.Args["jobId"].(string), fc.Args["instanceId"].(string), fc.Args["workflow"].(*structpb.Struct), fc.Args["frequencyType"].(*carillonv1.Job_FrequencyType), fc.Args["cronExpression"].(*string), fc.Args["intervalMinutes"].(*int32), fc.Args["active"].(*bool), fc.Args["name"].(*string), fc.Args["description"].(*string), fc.Args["timeZone"].(*string), fc.Args["labels"].(map[string]string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["catchUpPolicy"].(*carillonv1.Job_CatchUpPolicy), fc.Args["catchUpWindow"].(*durationpb.Duration), fc.Args["retryPolicy"].(*model.RetryPolicyInput), fc.Args["dstGapPolicy"].(*carillonv1.DaylightSaving_GapPolicy), fc.Args["dstOverlapPolicy"].(*carillonv1.DaylightSaving_OverlapPolicy), fc.Args["startTime"].(*timestamppb.Timestamp), fc.Args["endTime"].(*timestamppb.Timestamp), fc.Args["jitter"].(*durationpb.Duration), fc.Args["excludedDates"].([]string), fc.Args["maxExecutions"].(*int32), fc.Args["executionTimeLimit"].(*durationpb.Duration), fc.Args["pauseAfterFailures"].(*int32), fc.Args["priority"].(*int32), fc.Args["managedBy"].(*string), fc.Args["etag"].(*string), fc.Args["validateOnly"].(*bool), fc.Args["updateMask"].([]string))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.ScheduledJob) graphql.Marshaler {
@@ -1829,7 +2181,7 @@ func (ec *executionContext) _Mutation_runScheduledJob(ctx context.Context, field
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Mutation().RunScheduledJob(ctx, fc.Args["jobId"].(string), fc.Args["requestId"].(*string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy))
+			return ec.Resolvers.Mutation().RunScheduledJob(ctx, fc.Args["jobId"].(string), fc.Args["requestId"].(*string), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["validateOnly"].(*bool))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.ScheduledJobHistory) graphql.Marshaler {
@@ -2008,8 +2360,8 @@ func (ec *executionContext) _Mutation_backfillJob(ctx context.Context, field gra
 			return ec.Resolvers.Mutation().BackfillJob(ctx, fc.Args["jobId"].(string), fc.Args["from"].(*timestamppb.Timestamp), fc.Args["to"].(*timestamppb.Timestamp), fc.Args["concurrency"].(*int32), fc.Args["overlapPolicy"].(*carillonv1.Job_OverlapPolicy), fc.Args["requestId"].(*string), fc.Args["validateOnly"].(*bool))
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v *carillonv1.Backfill) graphql.Marshaler {
-			return ec.marshalNBackfill2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐBackfill(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Backfill) graphql.Marshaler {
+			return ec.marshalNBackfill2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐBackfill(ctx, selections, v)
 		},
 		true,
 		true,
@@ -2052,8 +2404,8 @@ func (ec *executionContext) _Mutation_cancelBackfill(ctx context.Context, field 
 			return ec.Resolvers.Mutation().CancelBackfill(ctx, fc.Args["backfillId"].(string))
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v *carillonv1.Backfill) graphql.Marshaler {
-			return ec.marshalNBackfill2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐBackfill(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Backfill) graphql.Marshaler {
+			return ec.marshalNBackfill2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐBackfill(ctx, selections, v)
 		},
 		true,
 		true,
@@ -2215,6 +2567,94 @@ func (ec *executionContext) fieldContext_Mutation_cancelScheduledJobRun(ctx cont
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_approveScheduledJobRun(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_approveScheduledJobRun(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ApproveScheduledJobRun(ctx, fc.Args["jobHistoryId"].(string), fc.Args["digest"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ScheduledJobHistory) graphql.Marshaler {
+			return ec.marshalNScheduledJobHistory2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐScheduledJobHistory(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_approveScheduledJobRun(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ScheduledJobHistory(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_approveScheduledJobRun_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_rejectScheduledJobRun(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_rejectScheduledJobRun(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RejectScheduledJobRun(ctx, fc.Args["jobHistoryId"].(string), fc.Args["reason"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ScheduledJobHistory) graphql.Marshaler {
+			return ec.marshalNScheduledJobHistory2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐScheduledJobHistory(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_rejectScheduledJobRun(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ScheduledJobHistory(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_rejectScheduledJobRun_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_deleteJobConfig(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2297,6 +2737,50 @@ func (ec *executionContext) fieldContext_Mutation_createInstance(ctx context.Con
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_createInstance_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_setQuota(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_setQuota(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().SetQuota(ctx, fc.Args["instanceId"].(string), fc.Args["jobs"].(*int32), fc.Args["executionsPerHour"].(*int32), fc.Args["logMebibytes"].(*int32), fc.Args["minIntervalMinutes"].(*int32))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Quota) graphql.Marshaler {
+			return ec.marshalNQuota2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐQuota(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_setQuota(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Quota(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_setQuota_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -2561,6 +3045,246 @@ func (ec *executionContext) fieldContext_Mutation_resetClientSecret(ctx context.
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_resetClientSecret_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_addKey(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_addKey(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Mutation().AddKey(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Key) graphql.Marshaler {
+			return ec.marshalNKey2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐKey(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_addKey(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Key(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_promoteKey(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_promoteKey(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().PromoteKey(ctx, fc.Args["keyId"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Key) graphql.Marshaler {
+			return ec.marshalNKey2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐKey(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_promoteKey(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Key(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_promoteKey_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_rewrapKeys(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_rewrapKeys(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Mutation().RewrapKeys(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.KeyRewrap) graphql.Marshaler {
+			return ec.marshalNKeyRewrap2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐKeyRewrap(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_rewrapKeys(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_KeyRewrap(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_disableKey(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_disableKey(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().DisableKey(ctx, fc.Args["keyId"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Key) graphql.Marshaler {
+			return ec.marshalNKey2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐKey(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_disableKey(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Key(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_disableKey_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_destroyKey(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_destroyKey(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().DestroyKey(ctx, fc.Args["keyId"].(string), fc.Args["force"].(*bool))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Key) graphql.Marshaler {
+			return ec.marshalNKey2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐKey(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_destroyKey(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Key(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_destroyKey_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_rotateSigningKey(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_rotateSigningKey(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RotateSigningKey(ctx, fc.Args["purpose"].(carillonv1.SigningKey_Purpose), fc.Args["revoke"].(*bool))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.SigningKey) graphql.Marshaler {
+			return ec.marshalNSigningKey2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐSigningKey(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_rotateSigningKey(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SigningKey(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_rotateSigningKey_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -2875,6 +3599,94 @@ func (ec *executionContext) fieldContext_Query_explainJob(ctx context.Context, f
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_planJob(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_planJob(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().PlanJob(ctx, fc.Args["jobId"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.JobPlan) graphql.Marshaler {
+			return ec.marshalNJobPlan2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐJobPlan(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_planJob(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_JobPlan(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_planJob_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_getExecutionFiles(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_getExecutionFiles(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().GetExecutionFiles(ctx, fc.Args["jobHistoryId"].(string), fc.Args["action"].(*carillonv1.ExecutionFile_Action), fc.Args["state"].(*carillonv1.ExecutionFile_State), fc.Args["pathPrefix"].(*string), fc.Args["page"].(*model.Page))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ExecutionFilePage) graphql.Marshaler {
+			return ec.marshalNExecutionFilePage2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐExecutionFilePage(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_getExecutionFiles(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ExecutionFilePage(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_getExecutionFiles_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_getJobLog(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2932,8 +3744,8 @@ func (ec *executionContext) _Query_getBackfill(ctx context.Context, field graphq
 			return ec.Resolvers.Query().GetBackfill(ctx, fc.Args["backfillId"].(string))
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v *carillonv1.Backfill) graphql.Marshaler {
-			return ec.marshalOBackfill2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐBackfill(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Backfill) graphql.Marshaler {
+			return ec.marshalOBackfill2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐBackfill(ctx, selections, v)
 		},
 		true,
 		false,
@@ -3020,8 +3832,8 @@ func (ec *executionContext) _Query_getJobConfig(ctx context.Context, field graph
 			return ec.Resolvers.Query().GetJobConfig(ctx, fc.Args["resourceId"].(string))
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v *carillonv1.Config) graphql.Marshaler {
-			return ec.marshalOJobConfig2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐConfig(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v *model.JobConfig) graphql.Marshaler {
+			return ec.marshalOJobConfig2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐJobConfig(ctx, selections, v)
 		},
 		true,
 		false,
@@ -3267,6 +4079,202 @@ func (ec *executionContext) fieldContext_Query_getClients(ctx context.Context, f
 	if fc.Args, err = ec.field_Query_getClients_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_getTaskTypes(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_getTaskTypes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().GetTaskTypes(ctx, fc.Args["page"].(*model.Page))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.TaskTypePage) graphql.Marshaler {
+			return ec.marshalNTaskTypePage2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐTaskTypePage(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_getTaskTypes(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_TaskTypePage(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_getTaskTypes_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_getQuota(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_getQuota(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().GetQuota(ctx, fc.Args["instanceId"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Quota) graphql.Marshaler {
+			return ec.marshalOQuota2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐQuota(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Query_getQuota(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Quota(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_getQuota_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_getAuditEvents(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_getAuditEvents(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().GetAuditEvents(ctx, fc.Args["instanceId"].(*string), fc.Args["from"].(*timestamppb.Timestamp), fc.Args["to"].(*timestamppb.Timestamp), fc.Args["actor"].(*string), fc.Args["method"].(*string), fc.Args["object"].(*string), fc.Args["page"].(*model.Page))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.AuditEventPage) graphql.Marshaler {
+			return ec.marshalNAuditEventPage2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐAuditEventPage(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_getAuditEvents(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_AuditEventPage(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_getAuditEvents_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_getKeys(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_getKeys(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().GetKeys(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.KeyList) graphql.Marshaler {
+			return ec.marshalNKeyList2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐKeyList(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_getKeys(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_KeyList(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_getSigningKeys(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_getSigningKeys(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().GetSigningKeys(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.SigningKeyList) graphql.Marshaler {
+			return ec.marshalNSigningKeyList2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐSigningKeyList(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_getSigningKeys(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SigningKeyList(ctx, field)
+		},
 	}
 	return fc, nil
 }
@@ -4165,6 +5173,29 @@ func (ec *executionContext) fieldContext_ScheduledJob_pause(_ context.Context, f
 	return fc, nil
 }
 
+func (ec *executionContext) _ScheduledJob_managedBy(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJob) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJob_managedBy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ManagedBy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJob_managedBy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJob", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
 func (ec *executionContext) _ScheduledJobHistory_id(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJobHistory) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4528,6 +5559,102 @@ func (ec *executionContext) fieldContext_ScheduledJobHistory_tasks(_ context.Con
 	return fc, nil
 }
 
+func (ec *executionContext) _ScheduledJobHistory_approval(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJobHistory) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJobHistory_approval(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Approval, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *carillonv1.Approval) graphql.Marshaler {
+			return ec.marshalOApproval2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐApproval(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJobHistory_approval(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ScheduledJobHistory",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Approval(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ScheduledJobHistory_plans(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJobHistory) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJobHistory_plans(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Plans, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*carillonv1.Plan) graphql.Marshaler {
+			return ec.marshalNPlan2ᚕᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐPlanᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJobHistory_plans(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ScheduledJobHistory",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Plan(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ScheduledJobHistory_waitingFor(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJobHistory) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJobHistory_waitingFor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.WaitingFor(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.WaitingFor) graphql.Marshaler {
+			return ec.marshalOWaitingFor2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐWaitingFor(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJobHistory_waitingFor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ScheduledJobHistory",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_WaitingFor(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _SuccessResponse_success(ctx context.Context, field graphql.CollectedField, obj *model.SuccessResponse) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4773,6 +5900,20 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "approveScheduledJobRun":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_approveScheduledJobRun(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "rejectScheduledJobRun":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_rejectScheduledJobRun(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "deleteJobConfig":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_deleteJobConfig(ctx, field)
@@ -4783,6 +5924,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "createInstance":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_createInstance(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "setQuota":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_setQuota(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -4825,6 +5973,48 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "resetClientSecret":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_resetClientSecret(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "addKey":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_addKey(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "promoteKey":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_promoteKey(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "rewrapKeys":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_rewrapKeys(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "disableKey":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_disableKey(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "destroyKey":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_destroyKey(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "rotateSigningKey":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_rotateSigningKey(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -5024,6 +6214,50 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 			}
 
 			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "planJob":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Query_planJob(ctx, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "getExecutionFiles":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Query_getExecutionFiles(ctx, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
 		case "getJobLog":
 			field := field
 
@@ -5210,6 +6444,116 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 					}
 				}()
 				res = ec._Query_getClients(ctx, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "getTaskTypes":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Query_getTaskTypes(ctx, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "getQuota":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Query_getQuota(ctx, field)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "getAuditEvents":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Query_getAuditEvents(ctx, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "getKeys":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Query_getKeys(ctx, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "getSigningKeys":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Query_getSigningKeys(ctx, field)
 				if res == graphql.Null {
 					atomic.AddUint32(&fs.Invalids, 1)
 				}
@@ -5472,6 +6816,11 @@ func (ec *executionContext) _ScheduledJob(ctx context.Context, sel ast.Selection
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "managedBy":
+			out.Values[i] = ec._ScheduledJob_managedBy(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -5578,6 +6927,21 @@ func (ec *executionContext) _ScheduledJobHistory(ctx context.Context, sel ast.Se
 		case "tasks":
 			out.Values[i] = ec._ScheduledJobHistory_tasks(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "approval":
+			out.Values[i] = ec._ScheduledJobHistory_approval(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "plans":
+			out.Values[i] = ec._ScheduledJobHistory_plans(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "waitingFor":
+			out.Values[i] = ec._ScheduledJobHistory_waitingFor(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		default:

@@ -153,6 +153,9 @@ scalar Labels
 "Seconds with the suffix s, as in the other doors: 86400s, 1.5s."
 scalar Duration
 
+"A whole number of up to 64 bits, as text: \"1073741824\"."
+scalar Int64
+
 "Whether a job has a next time, and if not, why."
 enum JobState {
   ACTIVE
@@ -230,6 +233,39 @@ enum TaskState {
   "Never started, since a task that it needs failed."
   SKIPPED
   CANCELLED
+  "A part of its work failed; what needs it does not start."
+  PARTIALLY_SUCCEEDED
+  "Stopped by a guard before it changed anything of the plan."
+  AWAITING_APPROVAL
+}
+
+"What became of a plan that needs approval."
+enum ApprovalState {
+  PENDING
+  APPROVED
+  REJECTED
+  EXPIRED
+}
+
+"What was to be done with a file."
+enum FileAction {
+  COPY
+  UPDATE
+  DELETE
+  "It changed on both sides of a bisync."
+  CONFLICT
+}
+
+"What became of a file."
+enum FileState {
+  DONE
+  FAILED
+  "It can't be synced and was left as it is."
+  SKIPPED
+  "It would be done, but for dryRun."
+  PLANNED
+  "The server died, or the execution was ended, in the middle: it was done whole or not at all."
+  UNKNOWN
 }
 
 "What became of an occurrence."
@@ -292,6 +328,124 @@ type Pause {
   instanceId: ID
 }
 
+"Counts what was done with files."
+type FileCounters {
+  "How many files the source has."
+  found: Int!
+  copied: Int!
+  updated: Int!
+  deleted: Int!
+  "Files that were left as they are."
+  skipped: Int!
+  failed: Int!
+  "Files that had changed on both sides of a bisync."
+  conflicts: Int!
+  "The size of the files copied and updated, in bytes."
+  bytes: Int64!
+  "How many files there are to copy, update and delete, as far as it is known."
+  totalFiles: Int!
+  "How many bytes there are to copy, as far as it is known."
+  totalBytes: Int64!
+}
+
+"What became of one destination."
+type RemoteReport {
+  "As the arguments name it: drive:/scans."
+  remote: String!
+  state: TaskState!
+  counters: FileCounters
+  error: JobError
+}
+
+"The files of a task that failed for one reason."
+type FileErrors {
+  "UPPER_SNAKE_CASE and stable: PERMISSION_DENIED."
+  reason: String!
+  count: Int!
+  "What the first one's error says."
+  message: String!
+  "Paths of the first few."
+  samples: [String!]!
+}
+
+"A plan that needs somebody's approval."
+type Approval {
+  state: ApprovalState!
+  "Stands for all plans together; approveScheduledJobRun names it."
+  digest: String!
+  plans: [Plan!]!
+  requestedAt: Date!
+  expiresAt: Date!
+  "Who decided; empty before."
+  decidedBy: String!
+  decidedAt: Date
+}
+
+"What a task would do with one destination."
+type Plan {
+  task: String!
+  "The destination as the arguments name it: drive:/scans."
+  remote: String!
+  "Stands for every change of the plan; empty for an incomplete one."
+  digest: String!
+  copy: PlanPart
+  update: PlanPart
+  delete: PlanPart
+  conflicts: PlanPart
+  "How many files the source has."
+  found: Int!
+  "How many of them are equal already."
+  unchanged: Int!
+  "The guard that would stop it."
+  guard: JobError
+  "Whether time ran out before everything was compared; the numbers are those so far."
+  incomplete: Boolean!
+  "Why there is no plan."
+  error: JobError
+}
+
+"Counts files to which the same happens."
+type PlanPart {
+  files: Int!
+  bytes: Int64!
+  "Paths of the first few."
+  samples: [String!]!
+}
+
+"What a job would do."
+type JobPlan {
+  "By task and destination, in the order of the workflow."
+  plans: [Plan!]!
+  "Tasks that can't tell what they would do, such as an http.request."
+  unplannedTasks: [String!]!
+}
+
+"What became of one file in one attempt of an execution."
+type ExecutionFile {
+  action: FileAction!
+  state: FileState!
+  "Relative to the folders that are synced."
+  path: String!
+  "In bytes; -1 when it is not known."
+  size: Int64!
+  task: String!
+  "The destination: drive:/scans."
+  remote: String!
+  "Why it was not done, UPPER_SNAKE_CASE and stable; empty for what was."
+  reason: String!
+  message: String!
+  attempt: Int!
+  time: Date!
+}
+
+"Records of files, oldest first."
+type ExecutionFilePage {
+  items: [ExecutionFile!]!
+  "For the next page; null on the last. A page may be short and not the last."
+  cursor: Cursor
+  hasNextPage: Boolean!
+}
+
 "One task of an execution's workflow."
 type JobTask {
   name: String!
@@ -299,7 +453,18 @@ type JobTask {
   state: TaskState!
   startedAt: Date
   finishedAt: Date
+  "Why it did not succeed, or, while it runs, why its last try did not."
   error: JobError
+  "The number of its last try in this attempt of the execution, from 1; 0 before the first."
+  attempt: Int!
+  "When it is tried again; null unless it failed and waits for that."
+  nextAttemptAt: Date
+  "What it did with files so far, of all destinations together; null for a task that has none."
+  counters: FileCounters
+  "Its destinations, in the order of the arguments."
+  remotes: [RemoteReport!]!
+  "The files that failed, by reason, the commonest first."
+  fileErrors: [FileErrors!]!
 }
 
 extend type ScheduledJob {
@@ -336,6 +501,8 @@ extend type ScheduledJob {
   priority: Int!
   "Why and since when it is paused; null while it is not."
   pause: Pause
+  "The program that manages the definition, such as \"carillon apply\"; empty for none."
+  managedBy: String!
 }
 
 extend type ScheduledJobHistory {
@@ -351,6 +518,20 @@ extend type ScheduledJobHistory {
   "The number of the last attempt, from 1; 0 before the first."
   attempt: Int!
   tasks: [JobTask!]!
+  "What it waits or waited for; null unless a guard has stopped it."
+  approval: Approval
+  "What it would do; only for runScheduledJob with validateOnly."
+  plans: [Plan!]!
+  "What it waits for while it is QUEUED, beyond its time, a free place or executions of its own job."
+  waitingFor: WaitingFor
+}
+
+"Why a queued execution can't start yet."
+type WaitingFor {
+  "REMOTE_BUSY: the execution works on a folder that this one works on, and one of them writes; or it waits to, and came first."
+  reason: String!
+  "Null for one of another instance."
+  executionId: ID
 }
 
 "One instant at which a job was or will be due, or a folded range of them."
@@ -484,6 +665,52 @@ type Instance {
   pause: Pause
 }
 
+"What an instance may use at most; 0 is no limit."
+type QuotaLimits {
+  jobs: Int
+  "Executions in an hour of the clock in UTC, by any trigger."
+  executionsPerHour: Int
+  logMebibytes: Int
+  "Between two times of a schedule."
+  minIntervalMinutes: Int
+}
+
+"What an instance may use and uses."
+type Quota {
+  instanceId: ID!
+  "The limits that hold."
+  limits: QuotaLimits!
+  "Those that the operator gave to this instance."
+  ownLimits: QuotaLimits!
+  jobs: Int!
+  "Counted only while there is a limit of them."
+  executionsThisHour: Int!
+  logMebibytes: Int!
+}
+
+"One thing that somebody did or tried to do."
+type AuditEvent {
+  id: ID!
+  time: Date!
+  actor: String!
+  tokenId: String!
+  scopes: String!
+  method: String!
+  object: String!
+  "The object's, if the actor may read it."
+  instanceId: ID
+  peer: String!
+  requestId: String!
+  code: String!
+  details: Labels!
+}
+
+type AuditEventPage {
+  items: [AuditEvent!]!
+  cursor: Cursor
+  hasNextPage: Boolean!
+}
+
 type InstancePage {
   items: [Instance!]!
   cursor: Cursor
@@ -524,6 +751,33 @@ type ClientPage {
   hasNextPage: Boolean!
 }
 
+"One thing that a task of a workflow can do."
+type TaskType {
+  "What stands as the type of a task: sync.files."
+  name: String!
+  "What it does, in a sentence."
+  description: String!
+  "The JSON Schema (2020-12) of the arguments, by which they are checked."
+  argumentsSchema: JSON!
+  "Arguments that fit."
+  example: JSON!
+}
+
+type TaskTypePage {
+  "By name."
+  items: [TaskType!]!
+  cursor: Cursor
+  hasNextPage: Boolean!
+}
+
+"Whether a stored remote can be used."
+enum RemoteState {
+  "Nothing is known against it."
+  READY
+  "The service refuses the credentials: store it anew with addJobConfig. The jobs that name it are paused until then."
+  REAUTH_REQUIRED
+}
+
 "What is stored for a resource, without any value."
 type JobConfig {
   resourceId: ID!
@@ -537,6 +791,15 @@ type JobRemote {
   "The names of the keys that are set."
   keys: [String!]!
   updatedAt: Date
+  state: RemoteState!
+  "Why its credentials are refused."
+  reason: String
+  "Since when they are refused."
+  since: Date
+  "When somebody must authorise anew, as far as it is known."
+  expiresAt: Date
+  "When the access token ends; it is renewed by itself."
+  tokenExpiresAt: Date
 }
 
 extend type Query {
@@ -546,6 +809,17 @@ extend type Query {
   getJobOccurrences(jobId: ID!, from: Date, to: Date, page: Page): OccurrencePage!
   "What happened to a job and why, in words; by default in the last 24 hours, and the next 3 occurrences."
   explainJob(jobId: ID!, from: Date, to: Date): JobExplanation!
+  "What an execution of the job would do with files now, within 25 s; nothing is changed."
+  planJob(jobId: ID!): JobPlan!
+  "What became of single files. Those that were left as they are have no record."
+  getExecutionFiles(
+    jobHistoryId: ID!
+    action: FileAction
+    state: FileState
+    "Only files whose path begins so."
+    pathPrefix: String
+    page: Page
+  ): ExecutionFilePage!
   "The lines of an execution's log that are written already."
   getJobLog(jobHistoryId: ID!, page: Page): LogPage!
   "How far a backfill is."
@@ -581,6 +855,23 @@ extend type Query {
   getResources(instanceId: ID!, page: Page): ResourcePage!
   "Newest first; needs the scope operator."
   getClients(page: Page): ClientPage!
+  "The task types that this server offers."
+  getTaskTypes(page: Page): TaskTypePage!
+  "What an instance may use at most and what it uses."
+  getQuota(instanceId: ID!): Quota
+  "Who did what, newest first: in an instance for who may write it, everywhere with the scope operator."
+  getAuditEvents(
+    instanceId: ID
+    from: Date
+    to: Date
+    "Such as client_3."
+    actor: String
+    "With or without its service: CreateJob."
+    method: String
+    "Such as job_19."
+    object: String
+    page: Page
+  ): AuditEventPage!
 }
 
 extend type Mutation {
@@ -601,6 +892,8 @@ extend type Mutation {
     requestId: String
     "Instead of the job's own policy, for this execution."
     overlapPolicy: OverlapPolicy
+    "Runs nothing: answers what would be done, in plans."
+    validateOnly: Boolean
   ): ScheduledJobHistory!
   "Leaves one occurrence to come out."
   skipOccurrence(
@@ -647,9 +940,24 @@ extend type Mutation {
   resumeInstance(instanceId: ID!): Instance!
   "Ends an execution: a waiting one at once, a running one as soon as its tasks let go."
   cancelScheduledJobRun(jobHistoryId: ID!): ScheduledJobHistory!
+  "Lets an execution that waits for approval go on with exactly the plan that the digest stands for."
+  approveScheduledJobRun(jobHistoryId: ID!, digest: String!): ScheduledJobHistory!
+  "Ends an execution that waits for approval."
+  rejectScheduledJobRun(jobHistoryId: ID!, reason: String): ScheduledJobHistory!
   "Deletes every stored remote of a resource."
   deleteJobConfig(resourceId: ID!): SuccessResponse!
   createInstance(title: String, description: String, requestId: String, validateOnly: Boolean): Instance!
+  """
+  Replaces what an instance may use at most; needs the scope operator. 0 is no limit; what is left out is the server's
+  default.
+  """
+  setQuota(
+    instanceId: ID!
+    jobs: Int
+    executionsPerHour: Int
+    logMebibytes: Int
+    minIntervalMinutes: Int
+  ): Quota!
   "Deletes an instance that has neither jobs nor resources."
   deleteInstance(instanceId: ID!): SuccessResponse!
   createResource(
@@ -687,6 +995,99 @@ type Subscription {
     "Goes on after this line."
     cursor: Cursor
   ): LogLine!
+}
+`, BuiltIn: false},
+	{Name: "../keys.graphqls", Input: `# The operator's calls about keys; all of them need the scope operator.
+
+"What a sealing key is for."
+enum KeyState {
+  "Opens what it has sealed."
+  ENABLED
+  "The one key that seals."
+  PRIMARY
+  "Out of use."
+  DISABLED
+  "To be deleted from every keyset file."
+  DESTROYED
+}
+
+"A key that stored credentials are sealed by; never the key itself."
+type Key {
+  id: ID!
+  state: KeyState!
+  createdAt: Date!
+  "When it got its state."
+  changedAt: Date!
+  "How many stored values it seals."
+  sealedValues: Int!
+  "The living replicas whose keyset lacks it."
+  missingAt: [String!]!
+  "The living replicas that seal with it now."
+  sealingAt: [String!]!
+}
+
+type KeyList {
+  "All, oldest first."
+  keys: [Key!]!
+  "The kind of KMS that wraps the keyset file of the replica that answers; empty for a file in the clear."
+  wrappedBy: String!
+  "The living replicas that have opened the keyset."
+  replicas: [String!]!
+}
+
+"How far sealing anew is."
+type KeyRewrap {
+  "How many values this call has sealed anew."
+  rewrapped: Int!
+  "How many are left to other keys."
+  remaining: Int!
+}
+
+"What a signing key signs."
+enum SigningPurpose {
+  "Access tokens."
+  TOKEN
+  "Links to logs."
+  LINK
+}
+
+"A key that tokens or links are signed with; never the key itself."
+type SigningKey {
+  "The kid of tokens, the key_id of links."
+  id: ID!
+  purpose: SigningPurpose!
+  createdAt: Date!
+  "From when on it signs; null for the first one."
+  activeAt: Date
+  "When nothing that it signed is valid any more; null while it is the newest."
+  retiresAt: Date
+}
+
+type SigningKeyList {
+  "Those that have not retired, oldest first."
+  signingKeys: [SigningKey!]!
+}
+
+extend type Query {
+  "The sealing keys with what they seal and who holds them."
+  getKeys: KeyList!
+  "The keys of tokens and links."
+  getSigningKeys: SigningKeyList!
+}
+
+extend type Mutation {
+  "Adds a sealing key to the keyset file of the replica that answers."
+  addKey: Key!
+  "Makes a key the one that seals; refused while a living replica does not hold it."
+  promoteKey(keyId: ID!): Key!
+  "Seals anew by the primary key, for a few seconds at most; call it until nothing remains."
+  rewrapKeys: KeyRewrap!
+  "Takes a key out of use; refused while it seals anything."
+  disableKey(keyId: ID!): Key!
+  "Deletes a key that has been disabled for a day, or less with force."
+  destroyKey(keyId: ID!, force: Boolean): Key!
+  "Makes a new key for tokens or links; with revoke, all that the older ones signed ends now."
+  rotateSigningKey(purpose: SigningPurpose!, revoke: Boolean): SigningKey!
 }
 `, BuiltIn: false},
 	{Name: "../pointscene.graphqls", Input: `# The surface that existing clients call: names, arguments and result shapes
@@ -810,6 +1211,8 @@ type Mutation {
     executionTimeLimit: Duration
     pauseAfterFailures: Int
     priority: Int
+    "The program that manages the definition."
+    managedBy: String
     "Makes a repeat answer the first result; kept 24 hours."
     requestId: String
     "Checks everything and changes nothing."
@@ -842,6 +1245,7 @@ type Mutation {
     executionTimeLimit: Duration
     pauseAfterFailures: Int
     priority: Int
+    managedBy: String
     "When given, it must be the present one."
     etag: String
     "Checks everything and changes nothing."
@@ -859,6 +1263,68 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // childFields_* functions provide shared child field context lookups.
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
+
+func (ec *executionContext) childFields_Approval(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "state":
+		return ec.fieldContext_Approval_state(ctx, field)
+	case "digest":
+		return ec.fieldContext_Approval_digest(ctx, field)
+	case "plans":
+		return ec.fieldContext_Approval_plans(ctx, field)
+	case "requestedAt":
+		return ec.fieldContext_Approval_requestedAt(ctx, field)
+	case "expiresAt":
+		return ec.fieldContext_Approval_expiresAt(ctx, field)
+	case "decidedBy":
+		return ec.fieldContext_Approval_decidedBy(ctx, field)
+	case "decidedAt":
+		return ec.fieldContext_Approval_decidedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Approval", field.Name)
+}
+
+func (ec *executionContext) childFields_AuditEvent(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_AuditEvent_id(ctx, field)
+	case "time":
+		return ec.fieldContext_AuditEvent_time(ctx, field)
+	case "actor":
+		return ec.fieldContext_AuditEvent_actor(ctx, field)
+	case "tokenId":
+		return ec.fieldContext_AuditEvent_tokenId(ctx, field)
+	case "scopes":
+		return ec.fieldContext_AuditEvent_scopes(ctx, field)
+	case "method":
+		return ec.fieldContext_AuditEvent_method(ctx, field)
+	case "object":
+		return ec.fieldContext_AuditEvent_object(ctx, field)
+	case "instanceId":
+		return ec.fieldContext_AuditEvent_instanceId(ctx, field)
+	case "peer":
+		return ec.fieldContext_AuditEvent_peer(ctx, field)
+	case "requestId":
+		return ec.fieldContext_AuditEvent_requestId(ctx, field)
+	case "code":
+		return ec.fieldContext_AuditEvent_code(ctx, field)
+	case "details":
+		return ec.fieldContext_AuditEvent_details(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AuditEvent", field.Name)
+}
+
+func (ec *executionContext) childFields_AuditEventPage(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "items":
+		return ec.fieldContext_AuditEventPage_items(ctx, field)
+	case "cursor":
+		return ec.fieldContext_AuditEventPage_cursor(ctx, field)
+	case "hasNextPage":
+		return ec.fieldContext_AuditEventPage_hasNextPage(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AuditEventPage", field.Name)
+}
 
 func (ec *executionContext) childFields_Backfill(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
@@ -930,6 +1396,44 @@ func (ec *executionContext) childFields_ExecutionChange(ctx context.Context, fie
 	return nil, fmt.Errorf("no field named %q was found under type ExecutionChange", field.Name)
 }
 
+func (ec *executionContext) childFields_ExecutionFile(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "action":
+		return ec.fieldContext_ExecutionFile_action(ctx, field)
+	case "state":
+		return ec.fieldContext_ExecutionFile_state(ctx, field)
+	case "path":
+		return ec.fieldContext_ExecutionFile_path(ctx, field)
+	case "size":
+		return ec.fieldContext_ExecutionFile_size(ctx, field)
+	case "task":
+		return ec.fieldContext_ExecutionFile_task(ctx, field)
+	case "remote":
+		return ec.fieldContext_ExecutionFile_remote(ctx, field)
+	case "reason":
+		return ec.fieldContext_ExecutionFile_reason(ctx, field)
+	case "message":
+		return ec.fieldContext_ExecutionFile_message(ctx, field)
+	case "attempt":
+		return ec.fieldContext_ExecutionFile_attempt(ctx, field)
+	case "time":
+		return ec.fieldContext_ExecutionFile_time(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ExecutionFile", field.Name)
+}
+
+func (ec *executionContext) childFields_ExecutionFilePage(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "items":
+		return ec.fieldContext_ExecutionFilePage_items(ctx, field)
+	case "cursor":
+		return ec.fieldContext_ExecutionFilePage_cursor(ctx, field)
+	case "hasNextPage":
+		return ec.fieldContext_ExecutionFilePage_hasNextPage(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ExecutionFilePage", field.Name)
+}
+
 func (ec *executionContext) childFields_Explanation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "scheduledFor":
@@ -940,6 +1444,46 @@ func (ec *executionContext) childFields_Explanation(ctx context.Context, field g
 		return ec.fieldContext_Explanation_executionId(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Explanation", field.Name)
+}
+
+func (ec *executionContext) childFields_FileCounters(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "found":
+		return ec.fieldContext_FileCounters_found(ctx, field)
+	case "copied":
+		return ec.fieldContext_FileCounters_copied(ctx, field)
+	case "updated":
+		return ec.fieldContext_FileCounters_updated(ctx, field)
+	case "deleted":
+		return ec.fieldContext_FileCounters_deleted(ctx, field)
+	case "skipped":
+		return ec.fieldContext_FileCounters_skipped(ctx, field)
+	case "failed":
+		return ec.fieldContext_FileCounters_failed(ctx, field)
+	case "conflicts":
+		return ec.fieldContext_FileCounters_conflicts(ctx, field)
+	case "bytes":
+		return ec.fieldContext_FileCounters_bytes(ctx, field)
+	case "totalFiles":
+		return ec.fieldContext_FileCounters_totalFiles(ctx, field)
+	case "totalBytes":
+		return ec.fieldContext_FileCounters_totalBytes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FileCounters", field.Name)
+}
+
+func (ec *executionContext) childFields_FileErrors(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "reason":
+		return ec.fieldContext_FileErrors_reason(ctx, field)
+	case "count":
+		return ec.fieldContext_FileErrors_count(ctx, field)
+	case "message":
+		return ec.fieldContext_FileErrors_message(ctx, field)
+	case "samples":
+		return ec.fieldContext_FileErrors_samples(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FileErrors", field.Name)
 }
 
 func (ec *executionContext) childFields_Instance(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1014,6 +1558,16 @@ func (ec *executionContext) childFields_JobExplanation(ctx context.Context, fiel
 	return nil, fmt.Errorf("no field named %q was found under type JobExplanation", field.Name)
 }
 
+func (ec *executionContext) childFields_JobPlan(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "plans":
+		return ec.fieldContext_JobPlan_plans(ctx, field)
+	case "unplannedTasks":
+		return ec.fieldContext_JobPlan_unplannedTasks(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type JobPlan", field.Name)
+}
+
 func (ec *executionContext) childFields_JobRemote(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "name":
@@ -1024,6 +1578,16 @@ func (ec *executionContext) childFields_JobRemote(ctx context.Context, field gra
 		return ec.fieldContext_JobRemote_keys(ctx, field)
 	case "updatedAt":
 		return ec.fieldContext_JobRemote_updatedAt(ctx, field)
+	case "state":
+		return ec.fieldContext_JobRemote_state(ctx, field)
+	case "reason":
+		return ec.fieldContext_JobRemote_reason(ctx, field)
+	case "since":
+		return ec.fieldContext_JobRemote_since(ctx, field)
+	case "expiresAt":
+		return ec.fieldContext_JobRemote_expiresAt(ctx, field)
+	case "tokenExpiresAt":
+		return ec.fieldContext_JobRemote_tokenExpiresAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type JobRemote", field.Name)
 }
@@ -1042,8 +1606,60 @@ func (ec *executionContext) childFields_JobTask(ctx context.Context, field graph
 		return ec.fieldContext_JobTask_finishedAt(ctx, field)
 	case "error":
 		return ec.fieldContext_JobTask_error(ctx, field)
+	case "attempt":
+		return ec.fieldContext_JobTask_attempt(ctx, field)
+	case "nextAttemptAt":
+		return ec.fieldContext_JobTask_nextAttemptAt(ctx, field)
+	case "counters":
+		return ec.fieldContext_JobTask_counters(ctx, field)
+	case "remotes":
+		return ec.fieldContext_JobTask_remotes(ctx, field)
+	case "fileErrors":
+		return ec.fieldContext_JobTask_fileErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type JobTask", field.Name)
+}
+
+func (ec *executionContext) childFields_Key(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Key_id(ctx, field)
+	case "state":
+		return ec.fieldContext_Key_state(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Key_createdAt(ctx, field)
+	case "changedAt":
+		return ec.fieldContext_Key_changedAt(ctx, field)
+	case "sealedValues":
+		return ec.fieldContext_Key_sealedValues(ctx, field)
+	case "missingAt":
+		return ec.fieldContext_Key_missingAt(ctx, field)
+	case "sealingAt":
+		return ec.fieldContext_Key_sealingAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Key", field.Name)
+}
+
+func (ec *executionContext) childFields_KeyList(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "keys":
+		return ec.fieldContext_KeyList_keys(ctx, field)
+	case "wrappedBy":
+		return ec.fieldContext_KeyList_wrappedBy(ctx, field)
+	case "replicas":
+		return ec.fieldContext_KeyList_replicas(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type KeyList", field.Name)
+}
+
+func (ec *executionContext) childFields_KeyRewrap(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "rewrapped":
+		return ec.fieldContext_KeyRewrap_rewrapped(ctx, field)
+	case "remaining":
+		return ec.fieldContext_KeyRewrap_remaining(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type KeyRewrap", field.Name)
 }
 
 func (ec *executionContext) childFields_LogLine(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1124,6 +1740,48 @@ func (ec *executionContext) childFields_Pause(ctx context.Context, field graphql
 	return nil, fmt.Errorf("no field named %q was found under type Pause", field.Name)
 }
 
+func (ec *executionContext) childFields_Plan(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "task":
+		return ec.fieldContext_Plan_task(ctx, field)
+	case "remote":
+		return ec.fieldContext_Plan_remote(ctx, field)
+	case "digest":
+		return ec.fieldContext_Plan_digest(ctx, field)
+	case "copy":
+		return ec.fieldContext_Plan_copy(ctx, field)
+	case "update":
+		return ec.fieldContext_Plan_update(ctx, field)
+	case "delete":
+		return ec.fieldContext_Plan_delete(ctx, field)
+	case "conflicts":
+		return ec.fieldContext_Plan_conflicts(ctx, field)
+	case "found":
+		return ec.fieldContext_Plan_found(ctx, field)
+	case "unchanged":
+		return ec.fieldContext_Plan_unchanged(ctx, field)
+	case "guard":
+		return ec.fieldContext_Plan_guard(ctx, field)
+	case "incomplete":
+		return ec.fieldContext_Plan_incomplete(ctx, field)
+	case "error":
+		return ec.fieldContext_Plan_error(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Plan", field.Name)
+}
+
+func (ec *executionContext) childFields_PlanPart(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "files":
+		return ec.fieldContext_PlanPart_files(ctx, field)
+	case "bytes":
+		return ec.fieldContext_PlanPart_bytes(ctx, field)
+	case "samples":
+		return ec.fieldContext_PlanPart_samples(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PlanPart", field.Name)
+}
+
 func (ec *executionContext) childFields_PreviewedOccurrence(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "scheduledFor":
@@ -1136,6 +1794,52 @@ func (ec *executionContext) childFields_PreviewedOccurrence(ctx context.Context,
 		return ec.fieldContext_PreviewedOccurrence_reason(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PreviewedOccurrence", field.Name)
+}
+
+func (ec *executionContext) childFields_Quota(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "instanceId":
+		return ec.fieldContext_Quota_instanceId(ctx, field)
+	case "limits":
+		return ec.fieldContext_Quota_limits(ctx, field)
+	case "ownLimits":
+		return ec.fieldContext_Quota_ownLimits(ctx, field)
+	case "jobs":
+		return ec.fieldContext_Quota_jobs(ctx, field)
+	case "executionsThisHour":
+		return ec.fieldContext_Quota_executionsThisHour(ctx, field)
+	case "logMebibytes":
+		return ec.fieldContext_Quota_logMebibytes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Quota", field.Name)
+}
+
+func (ec *executionContext) childFields_QuotaLimits(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "jobs":
+		return ec.fieldContext_QuotaLimits_jobs(ctx, field)
+	case "executionsPerHour":
+		return ec.fieldContext_QuotaLimits_executionsPerHour(ctx, field)
+	case "logMebibytes":
+		return ec.fieldContext_QuotaLimits_logMebibytes(ctx, field)
+	case "minIntervalMinutes":
+		return ec.fieldContext_QuotaLimits_minIntervalMinutes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type QuotaLimits", field.Name)
+}
+
+func (ec *executionContext) childFields_RemoteReport(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "remote":
+		return ec.fieldContext_RemoteReport_remote(ctx, field)
+	case "state":
+		return ec.fieldContext_RemoteReport_state(ctx, field)
+	case "counters":
+		return ec.fieldContext_RemoteReport_counters(ctx, field)
+	case "error":
+		return ec.fieldContext_RemoteReport_error(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RemoteReport", field.Name)
 }
 
 func (ec *executionContext) childFields_Resource(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1264,6 +1968,8 @@ func (ec *executionContext) childFields_ScheduledJob(ctx context.Context, field 
 		return ec.fieldContext_ScheduledJob_priority(ctx, field)
 	case "pause":
 		return ec.fieldContext_ScheduledJob_pause(ctx, field)
+	case "managedBy":
+		return ec.fieldContext_ScheduledJob_managedBy(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ScheduledJob", field.Name)
 }
@@ -1300,8 +2006,38 @@ func (ec *executionContext) childFields_ScheduledJobHistory(ctx context.Context,
 		return ec.fieldContext_ScheduledJobHistory_attempt(ctx, field)
 	case "tasks":
 		return ec.fieldContext_ScheduledJobHistory_tasks(ctx, field)
+	case "approval":
+		return ec.fieldContext_ScheduledJobHistory_approval(ctx, field)
+	case "plans":
+		return ec.fieldContext_ScheduledJobHistory_plans(ctx, field)
+	case "waitingFor":
+		return ec.fieldContext_ScheduledJobHistory_waitingFor(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ScheduledJobHistory", field.Name)
+}
+
+func (ec *executionContext) childFields_SigningKey(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_SigningKey_id(ctx, field)
+	case "purpose":
+		return ec.fieldContext_SigningKey_purpose(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_SigningKey_createdAt(ctx, field)
+	case "activeAt":
+		return ec.fieldContext_SigningKey_activeAt(ctx, field)
+	case "retiresAt":
+		return ec.fieldContext_SigningKey_retiresAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SigningKey", field.Name)
+}
+
+func (ec *executionContext) childFields_SigningKeyList(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "signingKeys":
+		return ec.fieldContext_SigningKeyList_signingKeys(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SigningKeyList", field.Name)
 }
 
 func (ec *executionContext) childFields_SuccessResponse(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1310,6 +2046,42 @@ func (ec *executionContext) childFields_SuccessResponse(ctx context.Context, fie
 		return ec.fieldContext_SuccessResponse_success(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SuccessResponse", field.Name)
+}
+
+func (ec *executionContext) childFields_TaskType(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_TaskType_name(ctx, field)
+	case "description":
+		return ec.fieldContext_TaskType_description(ctx, field)
+	case "argumentsSchema":
+		return ec.fieldContext_TaskType_argumentsSchema(ctx, field)
+	case "example":
+		return ec.fieldContext_TaskType_example(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TaskType", field.Name)
+}
+
+func (ec *executionContext) childFields_TaskTypePage(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "items":
+		return ec.fieldContext_TaskTypePage_items(ctx, field)
+	case "cursor":
+		return ec.fieldContext_TaskTypePage_cursor(ctx, field)
+	case "hasNextPage":
+		return ec.fieldContext_TaskTypePage_hasNextPage(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TaskTypePage", field.Name)
+}
+
+func (ec *executionContext) childFields_WaitingFor(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "reason":
+		return ec.fieldContext_WaitingFor_reason(ctx, field)
+	case "executionId":
+		return ec.fieldContext_WaitingFor_executionId(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WaitingFor", field.Name)
 }
 
 func (ec *executionContext) childFields_Warning(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

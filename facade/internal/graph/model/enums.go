@@ -125,3 +125,43 @@ func MarshalOccurrenceOutcome(e carillonv1.Occurrence_Outcome) graphql.Marshaler
 func UnmarshalOccurrenceOutcome(v any) (carillonv1.Occurrence_Outcome, error) {
 	return parseEnum[carillonv1.Occurrence_Outcome](v, carillonv1.Occurrence_Outcome_value)
 }
+
+// MarshalKeyState writes the name.
+func MarshalKeyState(e carillonv1.Key_State) graphql.Marshaler { return enumOf(e) }
+
+// UnmarshalKeyState reads the name. No input has it yet, but gqlgen wants it.
+func UnmarshalKeyState(v any) (carillonv1.Key_State, error) {
+	return parseEnum[carillonv1.Key_State](v, carillonv1.Key_State_value)
+}
+
+// MarshalSigningPurpose writes the name.
+func MarshalSigningPurpose(e carillonv1.SigningKey_Purpose) graphql.Marshaler { return enumOf(e) }
+
+// UnmarshalSigningPurpose reads the name.
+func UnmarshalSigningPurpose(v any) (carillonv1.SigningKey_Purpose, error) {
+	return parseEnum[carillonv1.SigningKey_Purpose](v, carillonv1.SigningKey_Purpose_value)
+}
+
+// MarshalApprovalState writes the name.
+func MarshalApprovalState(e carillonv1.Approval_State) graphql.Marshaler { return enumOf(e) }
+
+// UnmarshalApprovalState reads the name. No input has it yet, but gqlgen wants it.
+func UnmarshalApprovalState(v any) (carillonv1.Approval_State, error) {
+	return parseEnum[carillonv1.Approval_State](v, carillonv1.Approval_State_value)
+}
+
+// MarshalFileAction writes the name.
+func MarshalFileAction(e carillonv1.ExecutionFile_Action) graphql.Marshaler { return enumOf(e) }
+
+// UnmarshalFileAction reads the name.
+func UnmarshalFileAction(v any) (carillonv1.ExecutionFile_Action, error) {
+	return parseEnum[carillonv1.ExecutionFile_Action](v, carillonv1.ExecutionFile_Action_value)
+}
+
+// MarshalFileState writes the name.
+func MarshalFileState(e carillonv1.ExecutionFile_State) graphql.Marshaler { return enumOf(e) }
+
+// UnmarshalFileState reads the name.
+func UnmarshalFileState(v any) (carillonv1.ExecutionFile_State, error) {
+	return parseEnum[carillonv1.ExecutionFile_State](v, carillonv1.ExecutionFile_State_value)
+}

@@ -3,13 +3,28 @@
 package model
 
 import (
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
+
+type AuditEventPage struct {
+	Items       []*AuditEvent `json:"items"`
+	Cursor      *string       `json:"cursor,omitempty"`
+	HasNextPage bool          `json:"hasNextPage"`
+}
 
 type ClientPage struct {
 	Items       []*Client `json:"items"`
 	Cursor      *string   `json:"cursor,omitempty"`
 	HasNextPage bool      `json:"hasNextPage"`
+}
+
+// Records of files, oldest first.
+type ExecutionFilePage struct {
+	Items []*carillonv1.ExecutionFile `json:"items"`
+	// For the next page; null on the last. A page may be short and not the last.
+	Cursor      *string `json:"cursor,omitempty"`
+	HasNextPage bool    `json:"hasNextPage"`
 }
 
 // Executions of an instance or of a job, newest first.
@@ -72,4 +87,11 @@ type RetryPolicyInput struct {
 // Says that it was done: anything else is an error.
 type SuccessResponse struct {
 	Success bool `json:"success"`
+}
+
+type TaskTypePage struct {
+	// By name.
+	Items       []*carillonv1.TaskType `json:"items"`
+	Cursor      *string                `json:"cursor,omitempty"`
+	HasNextPage bool                   `json:"hasNextPage"`
 }

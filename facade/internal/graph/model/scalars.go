@@ -65,6 +65,25 @@ func UnmarshalID(v any) (string, error) {
 	return text(v, "an identifier: text such as job_19, or an integer")
 }
 
+// MarshalInt64 writes an integer as text: not every client reads 64 bits.
+func MarshalInt64(n int64) graphql.Marshaler { return graphql.MarshalString(strconv.FormatInt(n, 10)) }
+
+// UnmarshalInt64 reads an integer. No input has it yet, but gqlgen wants it.
+func UnmarshalInt64(v any) (int64, error) {
+	if n, ok := integer(v); ok {
+		return n, nil
+	}
+	s, err := text(v, "an integer of at most 64 bits, as text")
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, wrongType("an integer of at most 64 bits, as text")
+	}
+	return n, nil
+}
+
 // MarshalInt writes an integer.
 func MarshalInt(n int32) graphql.Marshaler { return graphql.MarshalInt32(n) }
 

@@ -36,6 +36,18 @@ func (j *ScheduledJob) Labels() map[string]string {
 // Pause is null while it runs when due.
 func (j *ScheduledJob) Pause() *Pause { return pauseOf(j.Job.GetPause()) }
 
+// Backfill is a range of the past that is run as one. It is wrapped since
+// gqlgen passes what is never null by value, which a message must not be.
+type Backfill struct{ *carillonv1.Backfill }
+
+// BackfillOf is nil for an error's missing answer.
+func BackfillOf(b *carillonv1.Backfill, err error) (*Backfill, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Backfill{b}, nil
+}
+
 // Pause says why something does not run.
 type Pause struct{ *carillonv1.Pause }
 
@@ -61,6 +73,27 @@ func (h *ScheduledJobHistory) LogPath() *string { return unlessEmpty(h.Execution
 // SignedLogURL is null when there is no log.
 func (h *ScheduledJobHistory) SignedLogURL() *string {
 	return unlessEmpty(h.Execution.GetSignedLogUrl())
+}
+
+// JobPlan is what a job would do; see Backfill for why it is wrapped.
+type JobPlan struct{ *carillonv1.PlanJobResponse }
+
+// WaitingFor is null unless it waits for another execution.
+func (h *ScheduledJobHistory) WaitingFor() *WaitingFor {
+	if h.Execution.GetWaitingFor() == nil {
+		return nil
+	}
+	return &WaitingFor{h.Execution.GetWaitingFor()}
+}
+
+// WaitingFor says why a queued execution can't start yet.
+type WaitingFor struct {
+	*carillonv1.Execution_WaitingFor
+}
+
+// ExecutionID is null for one of another instance.
+func (w *WaitingFor) ExecutionID() *string {
+	return unlessEmpty(w.Execution_WaitingFor.GetExecutionId())
 }
 
 // Histories reads the latest executions of all jobs of one answer together,
@@ -128,6 +161,36 @@ type Instance struct{ *carillonv1.Instance }
 
 // Pause is null while its jobs run when due.
 func (i *Instance) Pause() *Pause { return pauseOf(i.Instance.GetPause()) }
+
+// Quota is what an instance may use and uses.
+type Quota struct{ *carillonv1.Quota }
+
+// Limits are never null.
+func (q *Quota) Limits() *carillonv1.QuotaLimits { return orEmpty(q.Quota.GetLimits()) }
+
+// OwnLimits are never null.
+func (q *Quota) OwnLimits() *carillonv1.QuotaLimits { return orEmpty(q.Quota.GetOwnLimits()) }
+
+func orEmpty(limits *carillonv1.QuotaLimits) *carillonv1.QuotaLimits {
+	if limits == nil {
+		return &carillonv1.QuotaLimits{}
+	}
+	return limits
+}
+
+// AuditEvent is one thing that somebody did or tried to do.
+type AuditEvent struct{ *carillonv1.AuditEvent }
+
+// InstanceID is null when it belongs to none.
+func (e *AuditEvent) InstanceID() *string { return unlessEmpty(e.AuditEvent.GetInstanceId()) }
+
+// Details are never null.
+func (e *AuditEvent) Details() map[string]string {
+	if details := e.AuditEvent.GetDetails(); details != nil {
+		return details
+	}
+	return map[string]string{}
+}
 
 // Resource owns stored credentials.
 type Resource struct{ *carillonv1.Resource }

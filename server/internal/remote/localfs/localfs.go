@@ -9,7 +9,9 @@
 //     listed nor deleted.
 //   - A file appears under its name when it is complete: it is written beside
 //     it first (.carillon-*.partial) and then renamed. What a killed process
-//     left behind is not listed.
+//     left behind is never listed, and is removed by the next one that writes
+//     into its folder or removes it, once nobody has written to it for ten
+//     minutes: until then somebody may still be at it.
 //   - A folder that can't be read is an error, never an empty or missing one.
 package localfs
 
@@ -22,6 +24,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rclone/rclone/fs"
@@ -39,12 +42,16 @@ type Fs struct {
 	jail     *os.Root
 	name     string
 	folder   string
+	space    space
 	features *fs.Features
+	// swept are the folders that were rid of what killed processes left.
+	swept sync.Map
 }
 
-// New returns the folder, which need not exist; "" is the root itself.
-func New(jail *os.Root, name, folder string) *Fs {
-	f := &Fs{jail: jail, name: name, folder: folder}
+// New returns the folder, which need not exist; "" is the root itself. bound
+// limits what is written; nil for no limit.
+func New(jail *os.Root, name, folder string, bound Space) *Fs {
+	f := &Fs{jail: jail, name: name, folder: folder, space: space{bound}}
 	f.features = (&fs.Features{CanHaveEmptyDirectories: true, IsLocal: true, SlowHash: true}).Fill(context.Background(), f)
 	return f
 }
@@ -145,6 +152,7 @@ func (f *Fs) Rmdir(_ context.Context, dir string) error {
 	case !info.IsDir():
 		return fs.ErrorIsFile
 	}
+	f.sweep(at)
 	return f.jail.Remove(at)
 }
 

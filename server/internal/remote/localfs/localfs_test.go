@@ -38,7 +38,7 @@ func setup(t *testing.T, folder string) *bundle {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { jail.Close() })
-	b.Fs = New(jail, "x@1", folder)
+	b.Fs = New(jail, "x@1", folder, nil)
 	return b
 }
 
@@ -137,7 +137,7 @@ func TestRootThatIsALinkToTheOutside(t *testing.T) {
 	t.Parallel()
 	b := setup(t, "")
 	b.link(t, b.outside, b.dir+"/evil")
-	evil := New(b.jail, "x@1", "evil")
+	evil := New(b.jail, "x@1", "evil", nil)
 	if _, err := evil.List(t.Context(), ""); err == nil || errors.Is(err, fs.ErrorDirNotFound) {
 		t.Errorf("listed the outside: %v; want an error that is not 'missing'", err)
 	}

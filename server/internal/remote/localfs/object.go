@@ -74,7 +74,13 @@ func (o *Object) SetModTime(_ context.Context, t time.Time) error {
 }
 
 // Remove deletes the file.
-func (o *Object) Remove(context.Context) error { return o.fs.jail.Remove(o.fs.at(o.remote)) }
+func (o *Object) Remove(context.Context) error {
+	if err := o.fs.jail.Remove(o.fs.at(o.remote)); err != nil {
+		return err
+	}
+	o.fs.space.give(o.size)
+	return nil
+}
 
 // Open reads the file, or a part of it.
 func (o *Object) Open(_ context.Context, options ...fs.OpenOption) (io.ReadCloser, error) {
@@ -139,15 +145,29 @@ func (o *Object) Update(ctx context.Context, in io.Reader, src fs.ObjectInfo, op
 	if err := o.fs.jail.MkdirAll(path.Dir(at), 0o777); err != nil {
 		return err
 	}
+	taken, err := o.fs.space.file()
+	if err != nil {
+		return err
+	}
+	o.fs.sweepOnce(path.Dir(at))
 	partial := path.Join(path.Dir(at), partialPrefix+rand.Text()+partialSuffix)
-	if err := o.write(partial, io.TeeReader(in, hasher), src.ModTime(ctx)); err != nil {
+	err = o.write(partial, taken.reader(io.TeeReader(in, hasher)), src.ModTime(ctx))
+	if err == nil {
+		err = ctx.Err()
+	}
+	var replaced int64 = -1
+	if err == nil {
+		if old, err := o.fs.jail.Lstat(at); err == nil {
+			replaced = old.Size()
+		}
+		err = o.fs.jail.Rename(partial, at)
+	}
+	if err != nil {
+		taken.giveBack()
 		return errors.Join(err, ignoreMissing(o.fs.jail.Remove(partial)))
 	}
-	if err := ctx.Err(); err != nil {
-		return errors.Join(err, o.fs.jail.Remove(partial))
-	}
-	if err := o.fs.jail.Rename(partial, at); err != nil {
-		return errors.Join(err, o.fs.jail.Remove(partial))
+	if replaced >= 0 {
+		o.fs.space.give(replaced)
 	}
 	info, err := o.fs.jail.Lstat(at)
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/pointscene/carillon/server/internal/audit"
+	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/telemetry"
 )
 
@@ -31,9 +33,19 @@ type call struct {
 	requestID string
 	rule      *rule
 	// subject is who calls: client_3 or operator.
-	subject string
+	subject   string
+	principal auth.Principal
 	// object is what the call acts on: job_19.
 	object string
+	// peer is the address that it comes from.
+	peer string
+	// event is what is audited of it, nil for nothing or not yet.
+	event *audit.Pending
+	// changesNothing says that the request asks for checks only.
+	changesNothing bool
+	// work is what the request asks for, in units; limited says that they count.
+	work    int
+	limited bool
 }
 
 func (c *Chain) begin(ctx context.Context, method string) (context.Context, *call) {
@@ -41,7 +53,7 @@ func (c *Chain) begin(ctx context.Context, method string) (context.Context, *cal
 	if given := metadata.ValueFromIncomingContext(ctx, requestIDHeader); len(given) == 1 && saneID(given[0]) {
 		id = given[0]
 	}
-	return telemetry.WithRequestID(ctx, id), &call{method: method, started: c.Now(), requestID: id}
+	return telemetry.WithRequestID(ctx, id), &call{method: method, started: c.Now(), requestID: id, peer: c.peerOf(ctx)}
 }
 
 func saneID(id string) bool {
@@ -81,6 +93,7 @@ func (c *Chain) end(ctx context.Context, call *call, err error) error {
 	took := c.Now().Sub(call.started)
 	c.durations.WithLabelValues(call.method, codeName(answer.Code())).Observe(took.Seconds())
 	c.log(ctx, call, answer, took, err)
+	c.ends(ctx, call, answer.Code(), err)
 	return answer.Err()
 }
 
@@ -92,6 +105,7 @@ func (c *Chain) log(ctx context.Context, call *call, answer *status.Status, took
 		slog.Duration("duration", took),
 		slog.String("client", call.subject),
 		slog.String("object", call.object),
+		slog.String("peer", call.peer),
 	}
 	switch answer.Code() {
 	case codes.Internal, codes.Unknown, codes.DataLoss:

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"buf.build/go/protovalidate"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -34,12 +36,24 @@ const defaultMaxDuration = 30 * time.Second
 
 // Options are what a Chain works with.
 type Options struct {
-	Verifier   Verifier
-	Authorizer *auth.Authorizer
-	Owners     Owners
-	Log        *slog.Logger
+	Verifier Verifier
+	// Certificates judges client certificates; nil where there are none.
+	Certificates *auth.Certificates
+	Authorizer   *auth.Authorizer
+	Owners       Owners
+	Log          *slog.Logger
 	// Metrics gets carillon_rpc_duration_seconds.
 	Metrics prometheus.Registerer
+	// Audit takes the events of calls.
+	Audit Audit
+	// Trusted are the addresses of proxies that say whose call it is; nil for
+	// none.
+	Trusted func(netip.Addr) bool
+	// ClientRate and InstanceRate bound the work of each client and for each
+	// instance, in units a second; 0 is no limit.
+	ClientRate, InstanceRate int
+	// MaxStreams bounds the open streams of a client; 0 is no limit.
+	MaxStreams int
 	// MaxDuration bounds a unary call; 30 s when zero.
 	MaxDuration time.Duration
 	// Now is the clock that durations are measured with.
@@ -52,6 +66,11 @@ type Chain struct {
 	rules     map[string]*rule
 	validator protovalidate.Validator
 	durations *prometheus.HistogramVec
+
+	perClient, perInstance *buckets
+	streams                streams
+	// unknown bounds the events of callers who are nobody known.
+	unknown *rate.Limiter
 }
 
 // New returns a Chain for the methods of carillon.v1. It fails when one of
@@ -68,7 +87,11 @@ func New(o Options) (*Chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the validator of requests: %w", err)
 	}
-	c := &Chain{Options: o, rules: rules, validator: validator, durations: newDurations()}
+	c := &Chain{
+		Options: o, rules: rules, validator: validator, durations: newDurations(),
+		perClient: newBuckets(o.ClientRate), perInstance: newBuckets(o.InstanceRate),
+		streams: streams{open: map[string]int{}}, unknown: newUnknown(),
+	}
 	if err := o.Metrics.Register(c.durations); err != nil {
 		return nil, fmt.Errorf("register the metrics of calls: %w", err)
 	}
@@ -88,6 +111,7 @@ func (c *Chain) Unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 		if err != nil {
 			return err
 		}
+		ctx = c.begins(ctx, call)
 		if err := c.admit(ctx, call, request); err != nil {
 			return err
 		}
@@ -110,11 +134,24 @@ func (c *Chain) Stream(server any, stream grpc.ServerStream, info *grpc.StreamSe
 		if err != nil {
 			return err
 		}
+		leave, err := c.enterStream(call)
+		if err != nil {
+			return err
+		}
+		defer leave()
 		ctx, stop := c.whileValid(ctx, call)
 		defer stop()
 		return orRefused(ctx, handler(server, &admitted{ServerStream: stream, ctx: ctx, chain: c, call: call}))
 	})
 	return c.end(ctx, call, err)
+}
+
+// enterStream counts a stream of the caller, until leave.
+func (c *Chain) enterStream(call *call) (leave func(), err error) {
+	if c.MaxStreams == 0 || call.rule.foreign || call.principal.Scopes.Operator() {
+		return func() {}, nil
+	}
+	return c.streams.enter(call.caller(), c.MaxStreams)
 }
 
 // admitted is a stream whose every request passes the checks of the chain.
@@ -142,6 +179,10 @@ func (c *Chain) admit(ctx context.Context, call *call, request any) error {
 		return fmt.Errorf("request of %s is a %T", call.method, request)
 	}
 	if err := decoded(message.ProtoReflect()); err != nil || call.rule.foreign {
+		return err
+	}
+	call.read(message.ProtoReflect())
+	if err := c.limitCaller(call, message.ProtoReflect()); err != nil {
 		return err
 	}
 	if err := c.guard(ctx, call, message.ProtoReflect()); err != nil {

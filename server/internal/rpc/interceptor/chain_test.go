@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
@@ -57,22 +59,40 @@ func (world) InstanceOf(_ context.Context, kind job.Kind, id int64) (int64, erro
 func (world) Linked(context.Context, int64, int64) (bool, error)      { return false, nil }
 func (world) LinkedInstances(context.Context, int64) ([]int64, error) { return nil, nil }
 
-type bundle struct {
-	chain *Chain
-	log   *bytes.Buffer
+// sink takes audit events.
+type sink struct {
+	mu     sync.Mutex
+	events []audit.Event
 }
 
-func setup(t *testing.T) *bundle {
+func (s *sink) AddAuditEvent(_ context.Context, e audit.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, e)
+	return nil
+}
+
+type bundle struct {
+	chain  *Chain
+	log    *bytes.Buffer
+	events *sink
+}
+
+func setup(t *testing.T, edit ...func(*Options)) *bundle {
 	t.Helper()
-	log := &bytes.Buffer{}
-	chain, err := New(Options{
+	log, events := &bytes.Buffer{}, &sink{}
+	o := Options{
 		Verifier: tokens{}, Authorizer: auth.NewAuthorizer(world{}), Owners: world{},
-		Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: prometheus.NewRegistry(), Now: time.Now,
-	})
+		Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: prometheus.NewRegistry(), Now: time.Now, Audit: events,
+	}
+	for _, f := range edit {
+		f(&o)
+	}
+	chain, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bundle{chain: chain, log: log}
+	return &bundle{chain: chain, log: log, events: events}
 }
 
 // call runs a unary call whose handler answers an empty job.

@@ -2,11 +2,14 @@ package interceptor
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
 
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
@@ -24,15 +27,11 @@ func (c *Chain) authenticate(ctx context.Context, call *call) (context.Context, 
 	if call.rule.level == carillonv1.AccessRule_PUBLIC {
 		return ctx, nil
 	}
-	token, err := bearer(ctx)
+	principal, err := c.identify(ctx)
 	if err != nil {
 		return ctx, err
 	}
-	principal, err := c.Verifier.Verify(ctx, token)
-	if err != nil {
-		return ctx, err
-	}
-	call.subject = principal.Subject
+	call.subject, call.principal = principal.Subject, principal
 	ctx = auth.With(ctx, principal)
 	switch call.rule.level {
 	case carillonv1.AccessRule_AUTHENTICATED, carillonv1.AccessRule_READ, carillonv1.AccessRule_WRITE:
@@ -42,6 +41,32 @@ func (c *Chain) authenticate(ctx context.Context, call *call) (context.Context, 
 	default: // OPERATOR, and levels that this program doesn't know
 		return ctx, c.Authorizer.Operator(ctx)
 	}
+}
+
+// identify tells who calls. A token comes before a certificate: a program with
+// a certificate may call in the name of others.
+func (c *Chain) identify(ctx context.Context) (auth.Principal, error) {
+	if certificate := shown(ctx); certificate != nil && c.Certificates != nil && len(metadata.ValueFromIncomingContext(ctx, "authorization")) == 0 {
+		return c.Certificates.Verify(certificate)
+	}
+	token, err := bearer(ctx)
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	return c.Verifier.Verify(ctx, token)
+}
+
+// shown is the caller's certificate, nil unless the handshake has verified one.
+func shown(ctx context.Context) *x509.Certificate {
+	caller, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	info, ok := caller.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.VerifiedChains) == 0 || len(info.State.VerifiedChains[0]) == 0 {
+		return nil
+	}
+	return info.State.VerifiedChains[0][0]
 }
 
 // bearer takes the token from the metadata. Two of them are refused, since
@@ -68,6 +93,9 @@ func (c *Chain) guard(ctx context.Context, call *call, request protoreflect.Mess
 		return nil
 	}
 	named, text, err := call.rule.named(request)
+	if err != nil && call.rule.operatorWithout && text == "" {
+		return c.Authorizer.Operator(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -82,9 +110,15 @@ func (c *Chain) guard(ctx context.Context, call *call, request protoreflect.Mess
 		}
 	}
 	if named.kind == job.KindResource {
-		return c.Authorizer.Resource(ctx, id, instance, exists, access, notFound)
+		err = c.Authorizer.Resource(ctx, id, instance, exists, access, notFound)
+	} else {
+		err = c.Authorizer.Instance(ctx, instance, exists, access, notFound)
 	}
-	return c.Authorizer.Instance(ctx, instance, exists, access, notFound)
+	call.about(instance, err)
+	if err != nil {
+		return err
+	}
+	return c.limitInstance(call, instance)
 }
 
 // named returns the one object that the request names, and its identifier as

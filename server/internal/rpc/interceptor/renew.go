@@ -9,7 +9,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
-// recheckEvery is how often the token of a stream is verified again.
+// recheckEvery is how often the caller of a stream is verified again.
 const recheckEvery = 30 * time.Second
 
 // whileValid ends the context of a stream when its token is not valid any
@@ -18,8 +18,7 @@ const recheckEvery = 30 * time.Second
 func (c *Chain) whileValid(ctx context.Context, call *call) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := func() { cancel(nil) }
-	token, err := bearer(ctx)
-	if call.rule.level == carillonv1.AccessRule_PUBLIC || err != nil {
+	if call.rule.level == carillonv1.AccessRule_PUBLIC {
 		return ctx, stop
 	}
 	go func() {
@@ -33,7 +32,7 @@ func (c *Chain) whileValid(ctx context.Context, call *call) (context.Context, co
 			}
 			var refused *job.UnauthenticatedError
 			// A database that does not answer now says nothing of the token.
-			if _, err := c.Verifier.Verify(ctx, token); errors.As(err, &refused) {
+			if _, err := c.identify(ctx); errors.As(err, &refused) {
 				cancel(refused)
 				return
 			}

@@ -26,6 +26,10 @@ type rule struct {
 	// foreign is set for services that are not ours: their requests are not
 	// ours to judge.
 	foreign bool
+	// operatorWithout lets the operator leave the objects out.
+	operatorWithout bool
+	// audited says that its calls are events.
+	audited bool
 }
 
 // object is where a request names what it acts on.
@@ -44,6 +48,21 @@ func (r *rule) access() auth.Access {
 	default:
 		return auth.None
 	}
+}
+
+// mayChange tells whether the level is that of changes.
+func (r *rule) mayChange() bool {
+	switch r.level {
+	case carillonv1.AccessRule_WRITE, carillonv1.AccessRule_INSTANCE_CREATE, carillonv1.AccessRule_OPERATOR:
+		return true
+	default:
+		return false
+	}
+}
+
+func isGet(method protoreflect.MethodDescriptor) bool {
+	http, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
+	return http.GetGet() != ""
 }
 
 // foreign is the rule of the services besides ours: they need no token.
@@ -92,7 +111,8 @@ func readRules(files *protoregistry.Files, pkg protoreflect.FullName) (map[strin
 
 func newRule(method protoreflect.MethodDescriptor) (*rule, error) {
 	declared, _ := proto.GetExtension(method.Options(), carillonv1.E_Access).(*carillonv1.AccessRule)
-	r := &rule{level: declared.GetLevel(), resource: resourceField(method)}
+	r := &rule{level: declared.GetLevel(), resource: resourceField(method), operatorWithout: declared.GetOperatorWithoutObject()}
+	r.audited = declared.GetAudited() || r.mayChange() && !isGet(method)
 	if r.level == carillonv1.AccessRule_LEVEL_UNSPECIFIED {
 		return nil, errors.New("has no option carillon.v1.access")
 	}

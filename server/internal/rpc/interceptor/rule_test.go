@@ -24,6 +24,7 @@ func TestEveryMethodHasARule(t *testing.T) {
 	for method, want := range map[string]carillonv1.AccessRule_Level{
 		carillonv1.JobService_CreateJob_FullMethodName:             carillonv1.AccessRule_WRITE,
 		carillonv1.JobService_PreviewSchedule_FullMethodName:       carillonv1.AccessRule_AUTHENTICATED,
+		carillonv1.TaskService_ListTaskTypes_FullMethodName:        carillonv1.AccessRule_AUTHENTICATED,
 		carillonv1.InstanceService_CreateClient_FullMethodName:     carillonv1.AccessRule_OPERATOR,
 		carillonv1.ExecutionService_DownloadLog_FullMethodName:     carillonv1.AccessRule_PUBLIC,
 		carillonv1.ExecutionService_TailLog_FullMethodName:         carillonv1.AccessRule_READ,

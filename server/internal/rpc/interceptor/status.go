@@ -1,6 +1,7 @@
 package interceptor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,7 +134,7 @@ func ofPrecondition(e *job.PreconditionError) verdict {
 }
 
 func ofExhausted(e *job.ExhaustedError) verdict {
-	quota := &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{Subject: e.Reason, Description: e.Message}}}
+	quota := &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{Subject: cmp.Or(e.Subject, e.Reason), Description: e.Message}}}
 	details := append([]protoadapt.MessageV1{quota}, retryAfter(e.RetryAfter)...)
 	return verdict{code: codes.ResourceExhausted, reason: e.Reason, message: e.Message, details: details}
 }

@@ -87,13 +87,22 @@ func (s *Store) advance(ctx context.Context, tx *ent.Tx, seen *ent.Backfill, now
 		return 0, err
 	}
 	slots := next(spec, b.JobID, after, timeOf(b.RangeTo), b.Concurrency-active)
+	room, err := s.takeRoom(ctx, tx, b.InstanceID, now, len(slots))
+	switch {
+	case err != nil:
+		return 0, err
+	case room < len(slots): // the rest waits for the next hour
+		if slots = slots[:room]; room == 0 {
+			return 0, nil
+		}
+	}
 	if len(slots) == 0 {
 		if active == 0 {
 			return 0, endBackfill(ctx, tx, b.ID, now, job.BackfillFinished)
 		}
 		return 0, nil
 	}
-	if err := enqueueSlots(ctx, tx, b, slots, now); err != nil {
+	if err := enqueueSlots(ctx, tx, b, slots, sched.Trees, now); err != nil {
 		return 0, err
 	}
 	err = tx.Backfill.UpdateOneID(b.ID).SetCursor(micros(slots[len(slots)-1])).AddStarted(len(slots)).Exec(ctx)
@@ -103,7 +112,7 @@ func (s *Store) advance(ctx context.Context, tx *ent.Tx, seen *ent.Backfill, now
 	return len(slots), s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
 }
 
-func enqueueSlots(ctx context.Context, tx *ent.Tx, b *ent.Backfill, slots []time.Time, now time.Time) error {
+func enqueueSlots(ctx context.Context, tx *ent.Tx, b *ent.Backfill, slots []time.Time, trees string, now time.Time) error {
 	rows := make([]*ent.ActiveExecutionCreate, len(slots))
 	for i, slot := range slots {
 		rows[i] = tx.ActiveExecution.Create().
@@ -112,7 +121,7 @@ func enqueueSlots(ctx context.Context, tx *ent.Tx, b *ent.Backfill, slots []time
 			SetScheduledFor(micros(slot)).SetNotBefore(micros(now)).SetCreatedAt(micros(now)).
 			SetWaits(b.Overlap != string(job.OverlapAllow)).
 			SetOwner(0).SetState(string(job.StateQueued)).SetAttempt(0).SetFence(0).
-			SetFirstStartedAt(0).SetStartedAt(0).SetError("").SetTasks("").SetLogBytes(0)
+			SetFirstStartedAt(0).SetStartedAt(0).SetError("").SetTasks("").SetLogBytes(0).SetTrees(trees)
 	}
 	return tx.ActiveExecution.CreateBulk(rows...).Exec(ctx)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pointscene/carillon/ent"
 	"github.com/pointscene/carillon/ent/backfill"
+	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -19,6 +20,9 @@ func (s *Store) CreateBackfill(ctx context.Context, b job.Backfill, req store.Re
 			return err
 		}
 		return once(ctx, tx, req, func() (int64, error) {
+			if err := refuseMany(ctx, tx, b.JobID); err != nil {
+				return 0, err
+			}
 			added, err := tx.Backfill.Create().SetJobID(b.JobID).SetInstanceID(row.InstanceID).
 				SetRangeFrom(micros(b.From)).SetRangeTo(micros(b.To)).SetConcurrency(b.Concurrency).SetOverlap(string(b.Overlap)).
 				SetState(string(job.BackfillRunning)).SetTotal(b.Total).SetStarted(0).SetCursor(micros(b.From)).
@@ -26,6 +30,7 @@ func (s *Store) CreateBackfill(ctx context.Context, b job.Backfill, req store.Re
 			if err != nil {
 				return 0, err
 			}
+			audit.Made(ctx, job.KindBackfill, added.ID, row.InstanceID)
 			return added.ID, s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
 		}, func(id int64) error {
 			row, err := tx.Backfill.Get(ctx, id)
@@ -37,6 +42,17 @@ func (s *Store) CreateBackfill(ctx context.Context, b job.Backfill, req store.Re
 		})
 	})
 	return made, err
+}
+
+// refuseMany refuses a backfill beyond those that a job may have open.
+func refuseMany(ctx context.Context, tx *ent.Tx, jobID int64) error {
+	open, err := tx.Backfill.Query().Where(backfill.JobID(jobID), backfill.FinishedAt(0)).Count(ctx)
+	if err == nil && open >= job.MaxOpenBackfills {
+		err = &job.ExhaustedError{
+			Reason: job.SkipQuota, Message: fmt.Sprintf("%d backfills of the job have not ended; wait for one, or cancel one.", open),
+		}
+	}
+	return err
 }
 
 // Backfill implements store.Backfills.
@@ -98,12 +114,12 @@ func (s *Store) endExecutionsOf(ctx context.Context, tx *ent.Tx, b job.Backfill,
 }
 
 // pruneBackfills deletes what ended before the cutoff.
-func pruneBackfills(ctx context.Context, tx *ent.Tx, cutoff time.Time, limit int) error {
+func pruneBackfills(ctx context.Context, tx *ent.Tx, cutoff time.Time, limit int) (int, error) {
 	ids, err := tx.Backfill.Query().Where(backfill.FinishedAtGT(0), backfill.FinishedAtLT(micros(cutoff))).
 		Order(backfill.ByID()).Limit(limit).IDs(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	_, err = tx.Backfill.Delete().Where(idsIn(ids)).Exec(ctx)
-	return err
+	return len(ids), err
 }

@@ -50,7 +50,7 @@ func archive(ctx context.Context, tx *ent.Tx, condition string, key int64, now t
 	_, err := tx.ExecContext(ctx, `
 INSERT INTO executions (`+historyColumns+`)
 SELECT id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, CAST($2 AS bigint),
-  'CANCELLED', attempt, fence, CAST($3 AS text), tasks, log_bytes
+  'CANCELLED', attempt, fence, CAST($3 AS text), `+tasksCancelled+`, log_bytes
 FROM active_executions WHERE `+condition, key, micros(now), failureText(why))
 	if err != nil {
 		return err
@@ -58,6 +58,10 @@ FROM active_executions WHERE `+condition, key, micros(now), failureText(why))
 	_, err = tx.ExecContext(ctx, "DELETE FROM active_executions WHERE "+condition, key)
 	return err
 }
+
+// tasksCancelled are the tasks of an execution that ends where it waits: none
+// of them waits any more. No name holds an unescaped quote.
+const tasksCancelled = `replace(replace(tasks, '"state":"AWAITING_APPROVAL"', '"state":"CANCELLED"'), '"state":"PENDING"', '"state":"CANCELLED"')`
 
 // askToEnd marks active executions that have an owner and tells the owners.
 // The first reason stays: it becomes the execution's error.
@@ -76,12 +80,35 @@ WHERE owner <> 0 AND state <> 'CANCELLING' AND `+condition+` RETURNING id`, key,
 	return nil
 }
 
+// lockAhead locks the executions (a condition with the parameter $1) that may
+// be withdrawn, and then asks the clock. It is the moment that parts what starts
+// before a change from what is withdrawn: a replica that looks at a claim later
+// waits for the change, and one that has looked before starts within the guard.
+// What starts within the guard is let pass first.
+func (s *Store) lockAhead(ctx context.Context, tx *ent.Tx, condition string, key int64, clock store.Clock) (time.Time, error) {
+	if err := s.lockActive(ctx, tx, condition+" AND "+aheadOf, key); err != nil {
+		return time.Time{}, err
+	}
+	now := clock()
+	soon, err := collect(ctx, tx, scanID, "SELECT not_before FROM active_executions WHERE "+condition+" AND not_before > $2 AND not_before <= $3 AND owner <> 0 AND "+aheadOf,
+		key, micros(now), micros(now.Add(store.StartGuard)))
+	if err == nil && len(soon) > 0 {
+		err = &startsSoon{wait: timeOf(slices.Max(soon)).Sub(now)}
+	}
+	return now, err
+}
+
+// startsSoon rolls a change back that must wait for a start.
+type startsSoon struct{ wait time.Duration }
+
+func (*startsSoon) Error() string { return "an execution of the job is about to start" }
+
 // withdraw takes back executions of a job that were claimed ahead of their
 // time, and answers the earliest of their slots, zero for none, and how many
 // they were. What counts them is the caller's to correct.
 func (s *Store) withdraw(ctx context.Context, tx *ent.Tx, jobID int64, now time.Time) (earliest time.Time, n int64, err error) {
 	slots, err := collect(ctx, tx, scanID,
-		"DELETE FROM active_executions WHERE job_id = $1 AND scheduled_for > $2 AND "+aheadOf+" RETURNING scheduled_for", jobID, micros(now))
+		"DELETE FROM active_executions WHERE job_id = $1 AND not_before > $2 AND "+aheadOf+" RETURNING scheduled_for", jobID, micros(now))
 	if err != nil || len(slots) == 0 {
 		return time.Time{}, 0, err
 	}

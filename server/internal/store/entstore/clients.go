@@ -7,6 +7,7 @@ import (
 	"github.com/pointscene/carillon/ent"
 	"github.com/pointscene/carillon/ent/clientinstance"
 	"github.com/pointscene/carillon/ent/serviceclient"
+	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -28,6 +29,7 @@ func (s *Store) CreateClient(ctx context.Context, c job.Client) (made job.Client
 		} else if err != nil {
 			return err
 		}
+		audit.Made(ctx, job.KindClient, row.ID, 0)
 		made, err = clientByID(ctx, tx.Client(), row.ID)
 		return err
 	})

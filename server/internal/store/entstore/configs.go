@@ -40,19 +40,26 @@ func (s *Store) Remote(ctx context.Context, resourceID int64, name string) (r jo
 // ChangeRemotes implements store.Configs.
 func (s *Store) ChangeRemotes(ctx context.Context, resourceID int64, puts []job.SealedRemote, removes []string) error {
 	return s.tx(ctx, "change remotes", func(ctx context.Context, tx *ent.Tx) error {
+		waiting, err := s.lockReauth(ctx, tx, resourceID, puts)
+		if err != nil {
+			return err
+		}
 		if err := s.lockResource(ctx, tx, resourceID); err != nil {
 			return err
 		}
-		_, err := tx.ResourceConfig.Delete().Where(resourceconfig.ResourceID(resourceID), resourceconfig.NameIn(removes...)).Exec(ctx)
+		_, err = tx.ResourceConfig.Delete().Where(resourceconfig.ResourceID(resourceID), resourceconfig.NameIn(removes...)).Exec(ctx)
 		if err != nil {
 			return err
 		}
 		for _, put := range puts {
+			if err := s.sealable(ctx, tx, put.KeyID); err != nil {
+				return err
+			}
 			if err := putRemote(ctx, tx, resourceID, put); err != nil {
 				return err
 			}
 		}
-		return nil
+		return s.resumeReauth(ctx, tx, waiting, puts)
 	})
 }
 
@@ -71,10 +78,13 @@ func putRemote(ctx context.Context, tx *ent.Tx, resourceID int64, put job.Sealed
 	}
 	if stored == nil {
 		return tx.ResourceConfig.Create().SetResourceID(resourceID).SetName(put.Name).SetType(put.Type).SetKeys(put.Keys).
-			SetVersion(put.Version).SetKeyID(put.KeyID).SetCiphertext(put.Ciphertext).SetUpdatedAt(micros(orNow(put.UpdatedAt))).Exec(ctx)
+			SetVersion(put.Version).SetKeyID(put.KeyID).SetCiphertext(put.Ciphertext).SetUpdatedAt(micros(orNow(put.UpdatedAt))).
+			SetAccount(put.Account).SetExpiresAt(micros(put.Expiry.Credentials)).SetTokenExpiresAt(micros(put.Expiry.Token)).Exec(ctx)
 	}
 	return tx.ResourceConfig.UpdateOne(stored).SetType(put.Type).SetKeys(put.Keys).SetVersion(put.Version).SetKeyID(put.KeyID).
-		SetCiphertext(put.Ciphertext).SetUpdatedAt(micros(orNow(put.UpdatedAt))).Exec(ctx)
+		SetCiphertext(put.Ciphertext).SetUpdatedAt(micros(orNow(put.UpdatedAt))).
+		SetAccount(put.Account).SetExpiresAt(micros(put.Expiry.Credentials)).SetTokenExpiresAt(micros(put.Expiry.Token)).
+		SetRefusedAt(0).SetRefusedReason("").SetRenewer("").SetRenewerUntil(0).Exec(ctx)
 }
 
 // DeleteRemotes implements store.Configs.

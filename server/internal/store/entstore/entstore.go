@@ -5,8 +5,9 @@
 //   - Rows become job values in mapping.go and nowhere else.
 //   - What runs once per request goes through ent, or is one statement for
 //     both databases where ent would need several; what runs for every
-//     execution is hand-written SQL in engine_postgres.go and
-//     engine_sqlite.go, a statement per batch.
+//     execution is hand-written SQL, a statement per batch, in files that end
+//     in _postgres.go and _sqlite.go; what both share stands in claim.go,
+//     queue.go and finish.go.
 //   - SQLite has one writer: every transaction begins IMMEDIATE on one
 //     connection. PostgreSQL takes row locks, always the job's schedule row
 //     first, so that two transactions can't wait for each other.
@@ -34,6 +35,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/pointscene/carillon/ent"
+	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
@@ -48,6 +50,10 @@ type Options struct {
 	// MaxConns bounds the connections to PostgreSQL; 16 when zero. The engine
 	// has engineConns more to itself.
 	MaxConns int32
+	// Limits are those of instances that the operator gave none.
+	Limits job.Limits
+	// Driver is the database/sql driver of SQLite; empty means the usual one.
+	Driver string
 	// ReadOnly refuses every write, and to make a file that is missing.
 	ReadOnly bool
 	Log      *slog.Logger
@@ -75,6 +81,12 @@ type Store struct {
 	turn atomic.Int64
 	// backfillTurn is the same for backfills.
 	backfillTurn atomic.Int64
+	// changing counts the changes that are being made, for SQLite's readers,
+	// which see no locks.
+	changing atomic.Int64
+	// limits are those of instances that were not given any.
+	limits job.Limits
+	quotas quotas
 	// silent are the replicas that the last look found without connections.
 	silent atomic.Pointer[map[int64]bool]
 	// session is the application_name of this process's connections, by which
@@ -89,6 +101,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Driver == "" {
+		o.Driver = "sqlite"
 	}
 	switch {
 	case strings.HasPrefix(o.URL, "postgres://"), strings.HasPrefix(o.URL, "postgresql://"):
@@ -136,7 +151,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	db := stdlib.OpenDBFromPool(pool)
 	db.SetMaxIdleConns(0) // the pool keeps them
 	client := ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, db)))
-	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, pool: pool, engine: engine, read: db, readClient: client, session: session}, nil
+	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, limits: o.Limits, pool: pool, engine: engine, read: db, readClient: client, session: session}, nil
 }
 
 // engineConns are enough for one claim, one group of ends, and what runs now
@@ -165,7 +180,7 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 			return nil, err
 		}
 	}
-	db, err := sql.Open("sqlite", dsn)
+	db, err := sql.Open(o.Driver, dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -174,11 +189,11 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 		_ = db.Close()
 		return nil, fmt.Errorf("open database file: %w", err)
 	}
-	s := &Store{db: db, timeout: o.Timeout, log: o.Log, read: db, local: newLocalSignals()}
+	s := &Store{db: db, timeout: o.Timeout, log: o.Log, limits: o.Limits, read: db, local: newLocalSignals()}
 	s.client = ent.NewClient(ent.Driver(entsql.OpenDB(dialect.SQLite, db)))
 	s.readClient = s.client
 	if !strings.Contains(o.URL, "mode=memory") {
-		s.read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
+		s.read, err = sql.Open(o.Driver, dsn+"&_pragma=query_only(1)")
 		if err != nil {
 			_ = db.Close()
 			return nil, fmt.Errorf("open database: %w", err)
@@ -240,6 +255,12 @@ func (s *Store) Close() error {
 		s.engine.Close()
 	}
 	return err
+}
+
+// change notes that claims may be withdrawn, until what it answers is called.
+func (s *Store) change() (done func()) {
+	s.changing.Add(1)
+	return func() { s.changing.Add(-1) }
 }
 
 // postgres tells which of the two dialects is spoken.

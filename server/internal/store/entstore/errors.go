@@ -44,7 +44,8 @@ func convert(op string, err error) error {
 // isTransient tells whether the transaction was rolled back by the database
 // and may succeed when it is run again.
 func isTransient(err error) bool {
-	if errors.Is(err, errRaced) {
+	var soon *startsSoon
+	if errors.Is(err, errRaced) || errors.As(err, &soon) {
 		return true
 	}
 	switch postgresCode(err) {

@@ -159,7 +159,7 @@ func TestHeldLockIsUnavailable(t *testing.T) {
 				t.Fatal(err)
 			}
 			other := impatient(t, address)
-			rename := func(j *job.Job) (bool, []job.Skip, error) {
+			rename := func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 				j.Name += "x"
 				return true, nil, nil
 			}
@@ -167,7 +167,7 @@ func TestHeldLockIsUnavailable(t *testing.T) {
 				if _, err := s.lockJob(ctx, tx, j.ID); err != nil {
 					return err
 				}
-				if _, err := other.UpdateJob(ctx, j.ID, time.Now(), rename); kind(err) != "unavailable" {
+				if _, err := other.UpdateJob(ctx, j.ID, time.Now, rename); kind(err) != "unavailable" {
 					t.Errorf("update: got %v, want unavailable", err)
 				}
 				if _, err := other.Job(ctx, j.ID); err != nil {
@@ -178,7 +178,7 @@ func TestHeldLockIsUnavailable(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if j, err := other.UpdateJob(t.Context(), j.ID, time.Now(), rename); err != nil || j.Name != "x" {
+			if j, err := other.UpdateJob(t.Context(), j.ID, time.Now, rename); err != nil || j.Name != "x" {
 				t.Errorf("afterwards: name %q, error %v", j.Name, err)
 			}
 		})

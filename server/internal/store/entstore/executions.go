@@ -16,7 +16,7 @@ import (
 func bothTables(where, tail string) string {
 	return `SELECT * FROM (SELECT ` + activeColumns + ` FROM active_executions WHERE ` + where + ` ` + tail + `) a
 UNION ALL
-SELECT * FROM (SELECT ` + historyColumns + ` FROM executions WHERE ` + where + ` ` + tail + `) h ` + tail
+SELECT * FROM (SELECT ` + endedColumns + ` FROM executions WHERE ` + where + ` ` + tail + `) h ` + tail
 }
 
 var (
@@ -79,7 +79,7 @@ ORDER BY x.job_id, x.id DESC`
 SELECT ` + activeColumns + ` FROM (SELECT x.* FROM json_each($1) u CROSS JOIN active_executions x
   WHERE x.id IN (SELECT n.id FROM active_executions n WHERE n.job_id = u.value ORDER BY n.id DESC LIMIT $2))
 UNION ALL
-SELECT ` + historyColumns + ` FROM (SELECT x.* FROM json_each($1) u CROSS JOIN executions x
+SELECT ` + endedColumns + ` FROM (SELECT x.* FROM json_each($1) u CROSS JOIN executions x
   WHERE x.id IN (SELECT n.id FROM executions n WHERE n.job_id = u.value ORDER BY n.id DESC LIMIT $2))
 ORDER BY job_id, id DESC`
 )

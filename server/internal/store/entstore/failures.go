@@ -11,8 +11,12 @@ import (
 // runner runs statements one by one in a transaction, on either database.
 type runner interface {
 	exec(sql string, args ...any) error
+	// lockAhead is a statement that locks what was claimed ahead for the job $1.
+	lockAhead() string
 	// row reads one row, and answers false when there is none.
 	row(sql string, into []any, args ...any) (found bool, err error)
+	// rows calls each for every row.
+	rows(sql string, each func(scan func(...any) error) error, args ...any) error
 	// notify sends a signal when the transaction commits.
 	notify(sig store.Signal) error
 }
@@ -45,30 +49,40 @@ UPDATE schedules SET failures = CASE WHEN $2 THEN 0 ELSE failures + 1 END WHERE 
 	if err != nil || !found || !active || failures < end.PauseAfter {
 		return err
 	}
-	return pauseJob(end, failures, r)
-}
-
-// pauseJob pauses a job for the system. A slot that is overdue belongs to the
-// pause, so that resuming tells it.
-func pauseJob(end store.Finish, failures int, r runner) error {
-	now := micros(end.FinishedAt)
 	reason := fmt.Sprintf("%d executions in a row did not succeed; the last was %s", failures, job.KindExecution.Format(end.ExecutionID))
 	if end.Error != nil {
 		reason += ": " + end.Error.Reason
 	}
+	clock := end.Now
+	if clock == nil {
+		clock = store.At(end.FinishedAt)
+	}
+	return pauseJob(r, end.JobID, clock, reason, false)
+}
+
+// pauseJob pauses a job for the system. A slot that is overdue belongs to the
+// pause, so that resuming tells it. What is about to start does so, since nobody
+// waits here; its slot counts as before the pause.
+func pauseJob(r runner, id int64, clock store.Clock, reason string, reauth bool) error {
+	if err := r.exec(r.lockAhead(), id); err != nil {
+		return err
+	}
+	now := micros(clock())
+	ahead := now + store.StartGuard.Microseconds()
 	for _, w := range []write{
-		{`UPDATE schedules SET started = started - (SELECT count(*) FROM active_executions WHERE job_id = $1 AND scheduled_for > $2 AND ` + aheadOf + `)
-WHERE id = $1 AND started > 0`, []any{end.JobID, now}},
-		{`DELETE FROM active_executions WHERE job_id = $1 AND scheduled_for > $2 AND ` + aheadOf, []any{end.JobID, now}},
+		{`UPDATE schedules SET started = started - (SELECT count(*) FROM active_executions WHERE job_id = $1 AND not_before > $2 AND ` + aheadOf + `)
+WHERE id = $1 AND started > 0`, []any{id, ahead}},
+		{`DELETE FROM active_executions WHERE job_id = $1 AND not_before > $2 AND ` + aheadOf, []any{id, ahead}},
 		{`UPDATE schedules SET active = false, paused_until = 0, version = version + 1,
-  paused_at = CASE WHEN held_at > 0 THEN held_at WHEN next_run > 0 AND next_run <= $2 THEN next_run - 1 ELSE $2 END,
-  next_run = CASE WHEN held_at > 0 THEN next_run ELSE 0 END WHERE id = $1`, []any{end.JobID, now}},
-		{`UPDATE jobs SET pause_reason = $2, pause_actor = $3, version = version + 1, updated_at = $4 WHERE id = $1`,
-			[]any{end.JobID, reason, job.ActorSystem, now}},
+  paused_at = CASE WHEN next_run > 0 AND next_run <= $2 THEN next_run - 1 ELSE coalesce(
+    (SELECT max(scheduled_for) FROM active_executions WHERE job_id = $1 AND scheduled_for > $2 AND ` + aheadOf + `), $2) END,
+  next_run = 0 WHERE id = $1`, []any{id, now}},
+		{`UPDATE jobs SET pause_reason = $2, pause_actor = $3, pause_reauth = $5, version = version + 1, updated_at = $4 WHERE id = $1`,
+			[]any{id, reason, job.ActorSystem, now, reauth}},
 	} {
 		if err := r.exec(w.sql, w.args...); err != nil {
 			return err
 		}
 	}
-	return r.notify(store.Signal{Kind: store.SignalWithdraw, ID: end.JobID})
+	return r.notify(store.Signal{Kind: store.SignalWithdraw, ID: id})
 }

@@ -5,11 +5,11 @@ package entstore
 // store gives it.
 var HotPath = struct {
 	// Of a claim and of a group of ends on PostgreSQL, in this order.
-	PostgresLock, PostgresBehind, PostgresChanges, PostgresMove, PostgresInsert, PostgresFinish string
-	// The same on SQLite: two for the batch, then two for each row; and two for
+	PostgresLock, PostgresHolds, PostgresWorkflows, PostgresBehind, PostgresChanges, PostgresMove, PostgresInsert, PostgresFinish string
+	// The same on SQLite: three for the batch, then two for each row; and two for
 	// each end.
-	SQLiteDue, SQLiteChanges, SQLiteMove, SQLiteInsert, SQLiteHistory, SQLiteGone string
+	SQLiteDue, SQLiteHolds, SQLiteChanges, SQLiteMove, SQLiteInsert, SQLiteHistory, SQLiteGone string
 }{
-	pgLockDue, pgBehindDue, pgChanges, pgMoveSchedules, pgInsertActive, pgFinish,
-	liteDue, liteChanges, liteMove, liteInsertActive, liteHistory, liteGone,
+	pgLockDue, pgHolds, pgWorkflows, pgBehindDue, pgChanges, pgMoveSchedules, pgInsertActive, pgFinish,
+	liteDue, liteHolds, liteChanges, liteMove, liteInsertActive, liteHistory, liteGone,
 }

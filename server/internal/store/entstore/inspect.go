@@ -14,15 +14,6 @@ import (
 // look for dead ones twice a second.
 const buried = 30 * time.Second
 
-// DatabaseTime implements store.Inspection.
-func (s *Store) DatabaseTime(ctx context.Context) (now time.Time, err error) {
-	err = s.query(ctx, "read the clock", func(ctx context.Context, c *ent.Client) error {
-		now, err = s.databaseTime(ctx, c)
-		return err
-	})
-	return now, err
-}
-
 // OverdueJobs implements store.Inspection.
 func (s *Store) OverdueJobs(ctx context.Context, before time.Time, limit int) (list []store.Overdue, err error) {
 	err = s.query(ctx, "look for overdue jobs", func(ctx context.Context, c *ent.Client) error {
@@ -70,11 +61,16 @@ func (s *Store) Orphans(ctx context.Context, limit int) (list []store.Open, err 
 	return list, err
 }
 
-// One that waits behind another one of its job waits for something.
+// One that waits behind another one of its job, or for one that has or gets its
+// folders first, waits for something. One that waits for approval does until it
+// expires, which is its not_before.
 const stuckWaiting = `
 SELECT ` + openColumns + ` FROM active_executions a
-WHERE a.state = 'QUEUED' AND a.not_before < $1 AND (a.owner = 0 OR a.started_at = 0)
+WHERE a.state IN ('QUEUED', 'AWAITING_APPROVAL') AND a.not_before < $1 AND (a.owner = 0 OR a.started_at = 0)
   AND NOT (a.waits AND EXISTS (SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id))
+  AND NOT (a.waiting_for <> 0 AND EXISTS (SELECT 1 FROM active_executions o
+    WHERE length(o.trees) > 0 AND o.state <> 'AWAITING_APPROVAL'
+      AND (o.id = a.waiting_for OR a.waiting_for < 0 AND o.instance_id <> a.instance_id)))
 ORDER BY a.not_before LIMIT $2`
 
 const runningWithLimit = `

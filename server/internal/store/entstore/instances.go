@@ -9,6 +9,7 @@ import (
 	entjob "github.com/pointscene/carillon/ent/job"
 	"github.com/pointscene/carillon/ent/jobresource"
 	"github.com/pointscene/carillon/ent/resource"
+	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -21,6 +22,7 @@ func (s *Store) CreateInstance(ctx context.Context, in job.Instance, linkTo int6
 			if err != nil {
 				return 0, err
 			}
+			audit.Made(ctx, job.KindInstance, row.ID, row.ID)
 			if linkTo == 0 {
 				return row.ID, nil
 			}
@@ -98,6 +100,7 @@ func (s *Store) CreateResource(ctx context.Context, r job.Resource, req store.Re
 			if err != nil {
 				return 0, err
 			}
+			audit.Made(ctx, job.KindResource, row.ID, r.InstanceID)
 			return row.ID, nil
 		}, func(id int64) error {
 			row, err := tx.Resource.Get(ctx, id)

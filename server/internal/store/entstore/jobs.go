@@ -2,16 +2,19 @@ package entstore
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/pointscene/carillon/ent"
 	entjob "github.com/pointscene/carillon/ent/job"
+	"github.com/pointscene/carillon/ent/jobmemory"
 	"github.com/pointscene/carillon/ent/jobresource"
 	"github.com/pointscene/carillon/ent/occurrencechange"
 	"github.com/pointscene/carillon/ent/resource"
 	entschedule "github.com/pointscene/carillon/ent/schedule"
+	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -39,20 +42,20 @@ func (s *Store) insertJob(ctx context.Context, tx *ent.Tx, j job.Job) (int64, er
 	if err != nil {
 		return 0, err
 	}
+	if err := s.countJob(ctx, tx, in); err != nil {
+		return 0, err
+	}
 	pause := orNoPause(j.Pause)
 	row, err := tx.Job.Create().SetInstanceID(j.InstanceID).SetName(j.Name).SetDescription(j.Description).SetWorkflow(string(j.Workflow)).
 		SetLabels(j.Labels).SetVersion(1).SetCreatedAt(micros(created)).SetUpdatedAt(micros(created)).
-		SetPauseReason(pause.Reason).SetPauseActor(pause.Actor).Save(ctx)
+		SetPauseReason(pause.Reason).SetPauseActor(pause.Actor).SetPauseReauth(pause.Reauth).SetManagedBy(j.ManagedBy).Save(ctx)
 	if err != nil {
-		return 0, err
+		return 0, nameTaken(j, err)
 	}
-	next, held := visit(j), time.Time{}
-	if !in.Pause.Over(created) {
-		next, held = in.Pause.Until, created
-	}
-	err = tx.Schedule.Create().SetID(row.ID).SetInstanceID(j.InstanceID).SetActive(j.Active).SetNextRun(micros(next)).SetHeldAt(micros(held)).
+	next := visit(j)
+	err = tx.Schedule.Create().SetID(row.ID).SetInstanceID(j.InstanceID).SetActive(j.Active).SetNextRun(micros(next)).
 		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
-		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).
+		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).SetTrees(treesText(j.Trees)).
 		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetVersion(1).
 		SetPausedAt(micros(j.PausedAt)).SetPausedUntil(micros(pause.Until)).Exec(ctx)
 	if err != nil {
@@ -61,10 +64,24 @@ func (s *Store) insertJob(ctx context.Context, tx *ent.Tx, j job.Job) (int64, er
 	if err := addUses(ctx, tx, row.ID, j.InstanceID, j.ResourceIDs); err != nil {
 		return 0, err
 	}
+	audit.Made(ctx, job.KindJob, row.ID, j.InstanceID)
 	return row.ID, s.wakeFor(ctx, tx, next, time.Now())
 }
 
-// visit is when the ticker comes by a job that is not held, zero for never.
+// nameTaken tells a name that another job of the same manager has from other
+// errors: it is the only unique index of the table.
+func nameTaken(j job.Job, err error) error {
+	if !isDuplicate(err) {
+		return err
+	}
+	return &job.PreconditionError{
+		Reason:   "MANAGED_NAME_TAKEN",
+		Message:  fmt.Sprintf("The instance has another job %q that is managed by %q.", j.Name, j.ManagedBy),
+		Metadata: map[string]string{"name": j.Name, "managedBy": j.ManagedBy},
+	}
+}
+
+// visit is when the ticker comes by a job, zero for never.
 func visit(j job.Job) time.Time {
 	if j.Active {
 		return j.NextRun
@@ -116,13 +133,15 @@ func (s *Store) wakeFor(ctx context.Context, tx *ent.Tx, next, now time.Time) er
 }
 
 // UpdateJob implements store.Jobs.
-func (s *Store) UpdateJob(ctx context.Context, id int64, now time.Time, change func(*job.Job) (bool, []job.Skip, error)) (result job.Job, err error) {
+func (s *Store) UpdateJob(ctx context.Context, id int64, clock store.Clock, change func(*job.Job, time.Time) (bool, []job.Skip, error)) (result job.Job, err error) {
+	defer s.change()()
 	err = s.tx(ctx, "update job", func(ctx context.Context, tx *ent.Tx) error {
 		row, err := s.lockJob(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		if err := s.lockActive(ctx, tx, "job_id = $1 AND scheduled_for > $2 AND "+aheadOf, id, micros(now)); err != nil {
+		now, err := s.lockAhead(ctx, tx, "job_id = $1", id, clock)
+		if err != nil {
 			return err
 		}
 		if result, err = jobByID(ctx, tx, id, now); err != nil {
@@ -135,7 +154,7 @@ func (s *Store) UpdateJob(ctx context.Context, id int64, now time.Time, change f
 			return err
 		}
 		j.Changes = slices.Clone(wishes)
-		changed, skips, err := change(&j)
+		changed, skips, err := change(&j, now)
 		if err != nil || !changed {
 			return err
 		}
@@ -167,17 +186,14 @@ func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old
 	}
 	err := tx.Job.Update().Where(entjob.ID(row.ID)).SetName(j.Name).SetDescription(j.Description).SetWorkflow(string(j.Workflow)).
 		SetLabels(j.Labels).SetVersion(version).SetUpdatedAt(micros(now)).
-		SetPauseReason(pause.Reason).SetPauseActor(pause.Actor).Exec(ctx)
+		SetPauseReason(pause.Reason).SetPauseActor(pause.Actor).SetPauseReauth(pause.Reauth).SetManagedBy(j.ManagedBy).Exec(ctx)
 	if err != nil {
-		return err
+		return nameTaken(j, err)
 	}
-	next := row.NextRun // when the hold ends
-	if row.HeldAt == 0 {
-		next = micros(visit(j))
-	}
-	err = tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetActive(j.Active).SetNextRun(next).SetHeldAt(micros(j.HeldAt)).
+	next := visit(j)
+	err = tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetActive(j.Active).SetNextRun(micros(next)).
 		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
-		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).
+		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).SetTrees(treesText(j.Trees)).
 		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetStarted(j.Started).SetFailures(j.Failures).
 		SetVersion(version).SetPausedAt(micros(j.PausedAt)).SetPausedUntil(micros(pause.Until)).Exec(ctx)
 	if err != nil {
@@ -194,13 +210,25 @@ func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old
 	if _, _, err := s.withdraw(ctx, tx, row.ID, now); err != nil {
 		return err
 	}
-	return s.wakeFor(ctx, tx, timeOf(next), now)
+	if trees := treesText(j.Trees); trees != row.Trees {
+		// What waits runs the new workflow; what runs keeps the folders it has.
+		_, err := tx.ExecContext(ctx, `UPDATE active_executions SET trees = $2, waiting_for = 0 WHERE job_id = $1 AND owner = 0`, row.ID, trees)
+		if err != nil {
+			return err
+		}
+	}
+	return s.wakeFor(ctx, tx, next, now)
 }
 
 // DeleteJob implements store.Jobs.
-func (s *Store) DeleteJob(ctx context.Context, id int64, now time.Time, check func(job.Job) error) error {
+func (s *Store) DeleteJob(ctx context.Context, id int64, clock store.Clock, check func(job.Job) error) error {
+	defer s.change()()
 	return s.tx(ctx, "delete job", func(ctx context.Context, tx *ent.Tx) error {
 		if _, err := s.lockJob(ctx, tx, id); err != nil {
+			return err
+		}
+		now, err := s.lockAhead(ctx, tx, "job_id = $1", id, clock)
+		if err != nil {
 			return err
 		}
 		j, err := jobByID(ctx, tx, id, now)
@@ -224,6 +252,9 @@ func (s *Store) DeleteJob(ctx context.Context, id int64, now time.Time, check fu
 			return err
 		}
 		if _, err := tx.OccurrenceChange.Delete().Where(occurrencechange.JobID(id)).Exec(ctx); err != nil {
+			return err
+		}
+		if _, err := tx.JobMemory.Delete().Where(jobmemory.JobID(id)).Exec(ctx); err != nil {
 			return err
 		}
 		if err := tx.Schedule.DeleteOneID(id).Exec(ctx); err != nil {

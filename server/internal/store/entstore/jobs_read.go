@@ -14,22 +14,23 @@ import (
 // and what is derived agree. An execution that was claimed ahead of its time
 // is still the job's next run, and not counted yet as started.
 const jobQuery = `
-SELECT j.id, j.instance_id, j.name, j.description, j.workflow, j.labels, j.version, j.created_at, j.updated_at,
+SELECT j.id, j.instance_id, j.name, j.description, j.managed_by, j.workflow, j.labels, j.version, j.created_at, j.updated_at,
   s.active, s.next_run, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, s.paused_at,
-  s.extras, s.started, s.failures, j.pause_reason, j.pause_actor, s.paused_until, s.held_at,
+  s.extras, s.trees, s.started, s.failures, j.pause_reason, j.pause_actor, j.pause_reauth, s.paused_until,
   i.pause_reason, i.pause_actor, i.paused_at, i.paused_until,
+  EXISTS (SELECT 1 FROM occurrence_changes c WHERE c.job_id = j.id AND c.slot = s.next_run AND c.move_to = 0),
   (SELECT string_agg(CAST(u.resource_id AS text), ' ') FROM job_resources u WHERE u.job_id = j.id),
-  (SELECT min(a.scheduled_for) FROM active_executions a WHERE a.job_id = j.id AND a.scheduled_for > $1 AND ` + aheadOf + `),
-  (SELECT count(*) FROM active_executions a WHERE a.job_id = j.id AND a.scheduled_for > $1 AND ` + aheadOf + `),
+  (SELECT min(a.scheduled_for) FROM active_executions a WHERE a.job_id = j.id AND a.not_before > $1 AND ` + aheadOf + `),
+  (SELECT count(*) FROM active_executions a WHERE a.job_id = j.id AND a.not_before > $1 AND ` + aheadOf + `),
   (SELECT max(a.started_at) FROM active_executions a WHERE a.job_id = j.id),
   (SELECT e.started_at FROM executions e WHERE e.job_id = j.id AND e.started_at > 0 ORDER BY e.id DESC LIMIT 1)
 FROM jobs j JOIN schedules s ON s.id = j.id JOIN instances i ON i.id = j.instance_id
 `
 
 // aheadOf are rows made by the schedule that no replica has started; with
-// scheduled_for in the future they were claimed ahead of their time. Whether
-// they still have their owner makes no difference. One that was moved to an
-// earlier time may run already, without having said so.
+// not_before in the future they were claimed ahead of their time, or wait for
+// it by jitter. Whether they have an owner makes no difference. What a caller
+// has moved is never claimed ahead, and not among them.
 const aheadOf = `"trigger" = 'SCHEDULE' AND started_at = 0 AND attempt <= 1 AND not_before >= scheduled_for`
 
 // Job implements store.Jobs.
@@ -59,15 +60,15 @@ func jobByID(ctx context.Context, q querier, id int64, now time.Time) (job.Job, 
 func scanJob(scan func(...any) error) (job.Job, error) {
 	var j job.Job
 	var labels []byte
-	var workflow, policies, options string
-	var created, updated, next, anchor, paused, held, early int64
+	var workflow, policies, options, trees string
+	var created, updated, next, anchor, paused, early int64
 	var own, instance pauseColumns
 	var uses sql.NullString
 	var ahead, running, ended sql.NullInt64
-	err := scan(&j.ID, &j.InstanceID, &j.Name, &j.Description, &workflow, &labels, &j.Version, &created, &updated,
+	err := scan(&j.ID, &j.InstanceID, &j.Name, &j.Description, &j.ManagedBy, &workflow, &labels, &j.Version, &created, &updated,
 		&j.Active, &next, &j.Schedule.Type, &j.Schedule.Cron, &j.Schedule.IntervalMinutes, &j.Schedule.TimeZone, &anchor, &policies, &paused,
-		&options, &j.Started, &j.Failures, &own.reason, &own.actor, &own.until, &held,
-		&instance.reason, &instance.actor, &instance.since, &instance.until, &uses, &ahead, &early, &running, &ended)
+		&options, &trees, &j.Started, &j.Failures, &own.reason, &own.actor, &own.reauth, &own.until,
+		&instance.reason, &instance.actor, &instance.since, &instance.until, &j.NextLeftOut, &uses, &ahead, &early, &running, &ended)
 	if err != nil {
 		return j, err
 	}
@@ -75,14 +76,11 @@ func scanJob(scan func(...any) error) (job.Job, error) {
 	j.CreatedAt, j.UpdatedAt, j.PausedAt = timeOf(created), timeOf(updated), timeOf(paused)
 	j.Schedule.Anchor = timeOf(anchor)
 	if ahead.Valid && (next == 0 || ahead.Int64 < next) {
-		next = ahead.Int64
+		next, j.NextLeftOut = ahead.Int64, false
 	}
 	own.since = paused
-	j.Pause, j.HeldAt = own.pause(0), timeOf(held)
-	switch {
-	case held != 0: // next is when the hold ends
-		j.Hold = instance.pause(j.InstanceID)
-	case j.Active:
+	j.Pause, j.Hold = own.pause(0), instance.pause(j.InstanceID)
+	if j.Active {
 		j.NextRun = timeOf(next)
 	}
 	j.Started = max(0, j.Started-early)
@@ -94,6 +92,9 @@ func scanJob(scan func(...any) error) (job.Job, error) {
 		return j, err
 	}
 	if j.Schedule.ScheduleOptions, err = optionsOf(options); err != nil {
+		return j, err
+	}
+	if j.Trees, err = treesOf(trees); err != nil {
 		return j, err
 	}
 	j.Policies, err = policiesOf(policies)

@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/pointscene/carillon/ent"
 	"github.com/pointscene/carillon/ent/signingkey"
@@ -25,8 +26,7 @@ func (s *Store) AddFirstSigningKey(ctx context.Context, key store.SigningKey) er
 		if err != nil || taken {
 			return err
 		}
-		err = tx.SigningKey.Create().SetID(key.ID).SetPurpose(key.Purpose).SetSlot(key.Purpose).SetPublic(append([]byte{}, key.Public...)).
-			SetKeyID(key.KeyID).SetSealed(key.Sealed).SetCreatedAt(micros(orNow(key.CreatedAt))).Exec(ctx)
+		err = s.addSigningKey(ctx, tx, key, key.Purpose)
 		if isDuplicate(err) {
 			return errRaced
 		}
@@ -34,14 +34,28 @@ func (s *Store) AddFirstSigningKey(ctx context.Context, key store.SigningKey) er
 	})
 }
 
-// SealedKeyIDs implements store.SigningKeys.
-func (s *Store) SealedKeyIDs(ctx context.Context) (ids []uint32, err error) {
-	err = s.query(ctx, "list sealing keys in use", func(ctx context.Context, c *ent.Client) error {
-		ids, err = collect(ctx, c, func(scan func(...any) error) (id uint32, err error) {
-			err = scan(&id)
-			return id, err
-		}, "SELECT key_id FROM resource_configs UNION SELECT key_id FROM signing_keys ORDER BY key_id")
+// addSigningKey stores a key in a slot, which no other key has.
+func (s *Store) addSigningKey(ctx context.Context, tx *ent.Tx, key store.SigningKey, slot string) error {
+	if err := s.sealable(ctx, tx, key.KeyID); err != nil {
 		return err
+	}
+	return tx.SigningKey.Create().SetID(key.ID).SetPurpose(key.Purpose).SetSlot(slot).SetPublic(append([]byte{}, key.Public...)).
+		SetKeyID(key.KeyID).SetSealed(key.Sealed).SetCreatedAt(micros(orNow(key.CreatedAt))).
+		SetActiveAt(micros(key.ActiveAt)).SetRetiresAt(micros(key.RetiresAt)).Exec(ctx)
+}
+
+// RotateSigningKey implements store.SigningKeys.
+func (s *Store) RotateSigningKey(ctx context.Context, key store.SigningKey, retire, now time.Time) error {
+	return s.tx(ctx, "rotate signing key", func(ctx context.Context, tx *ent.Tx) error {
+		older := signingkey.Purpose(key.Purpose)
+		_, err := tx.SigningKey.Update().Where(older, signingkey.Or(signingkey.RetiresAt(0), signingkey.RetiresAtGT(micros(retire)))).
+			SetRetiresAt(micros(retire)).Save(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.SigningKey.Delete().Where(older, signingkey.RetiresAtLTE(micros(now))).Exec(ctx); err != nil {
+			return err
+		}
+		return s.addSigningKey(ctx, tx, key, key.ID)
 	})
-	return ids, err
 }

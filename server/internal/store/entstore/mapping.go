@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pointscene/carillon/ent"
+	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -57,6 +58,21 @@ func tasksOf(text string) ([]job.TaskRecord, error) {
 		return nil, nil
 	}
 	return decode[[]job.TaskRecord](text)
+}
+
+// treesText is JSON, empty for none.
+func treesText(trees []job.Place) string {
+	if len(trees) == 0 {
+		return ""
+	}
+	return encode(trees)
+}
+
+func treesOf(text string) ([]job.Place, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return decode[[]job.Place](text)
 }
 
 // policiesText is JSON of what differs from the defaults, empty when nothing
@@ -132,9 +148,12 @@ func mapAll[R, V any](rows []R, one func(R) V) []V {
 }
 
 func instanceOf(row *ent.Instance) job.Instance {
+	// What can't be read counts as the defaults, rather than stop the tenant.
+	quota, _ := quotaOf(row.Quota)
 	return job.Instance{
-		ID: row.ID, Title: row.Title, Description: row.Description, CreatedAt: timeOf(row.CreatedAt),
-		Pause: pauseColumns{row.PauseReason, row.PauseActor, row.PausedAt, row.PausedUntil}.pause(row.ID),
+		Quota: quota,
+		ID:    row.ID, Title: row.Title, Description: row.Description, CreatedAt: timeOf(row.CreatedAt),
+		Pause: pauseColumns{reason: row.PauseReason, actor: row.PauseActor, since: row.PausedAt, until: row.PausedUntil}.pause(row.ID),
 	}
 }
 
@@ -142,6 +161,7 @@ func instanceOf(row *ent.Instance) job.Instance {
 type pauseColumns struct {
 	reason, actor string
 	since, until  int64
+	reauth        bool
 }
 
 // pause is nil when there is none; instanceID is 0 for a job's own.
@@ -149,7 +169,7 @@ func (c pauseColumns) pause(instanceID int64) *job.Pause {
 	if c.since == 0 {
 		return nil
 	}
-	return &job.Pause{Reason: c.reason, Actor: c.actor, Since: timeOf(c.since), Until: timeOf(c.until), InstanceID: instanceID}
+	return &job.Pause{Reason: c.reason, Actor: c.actor, Since: timeOf(c.since), Until: timeOf(c.until), InstanceID: instanceID, Reauth: c.reauth}
 }
 
 func changeOfRow(row *ent.OccurrenceChange) job.OccurrenceChange {
@@ -188,6 +208,8 @@ func signingKeyOf(row *ent.SigningKey) store.SigningKey {
 		KeyID:     row.KeyID,
 		Sealed:    row.Sealed,
 		CreatedAt: timeOf(row.CreatedAt),
+		ActiveAt:  timeOf(row.ActiveAt),
+		RetiresAt: timeOf(row.RetiresAt),
 	}
 }
 
@@ -201,7 +223,17 @@ func remoteOf(row *ent.ResourceConfig) job.SealedRemote {
 		KeyID:      row.KeyID,
 		Ciphertext: row.Ciphertext,
 		UpdatedAt:  timeOf(row.UpdatedAt),
+		Account:    row.Account,
+		Expiry:     job.Expiry{Credentials: timeOf(row.ExpiresAt), Token: timeOf(row.TokenExpiresAt)},
+		Refusal:    refusalOf(row),
 	}
+}
+
+func refusalOf(row *ent.ResourceConfig) *job.Refusal {
+	if row.RefusedAt == 0 {
+		return nil
+	}
+	return &job.Refusal{Reason: row.RefusedReason, Since: timeOf(row.RefusedAt)}
 }
 
 func skipOf(row *ent.Skip) job.Skip {
@@ -282,15 +314,19 @@ func executionOfActive(row *ent.ActiveExecution) (job.Execution, error) {
 		Fence:        row.Fence,
 		LogBytes:     row.LogBytes,
 	}
+	if row.Owner == 0 {
+		e.WaitingFor = row.WaitingFor
+	}
 	return fillExecution(e, row.Error, row.Tasks)
 }
 
 // The columns of an execution as scanExecution reads them.
 const (
 	activeColumns = `id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, 0 AS finished_at,
-  state, attempt, fence, error, tasks, log_bytes`
+  state, attempt, fence, error, tasks, log_bytes, CASE WHEN owner = 0 THEN waiting_for ELSE 0 END AS waiting_for`
 	historyColumns = `id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, finished_at,
   state, attempt, fence, error, tasks, log_bytes`
+	endedColumns = historyColumns + `, 0 AS waiting_for`
 )
 
 // scanExecution maps a row of either table.
@@ -299,7 +335,7 @@ func scanExecution(scan func(...any) error) (job.Execution, error) {
 	var scheduled, created, started, finished int64
 	var state, failure, tasks string
 	err := scan(&e.ID, &e.JobID, &e.InstanceID, &e.Trigger, &e.TriggerID, &scheduled, &created, &started, &finished,
-		&state, &e.Attempt, &e.Fence, &failure, &tasks, &e.LogBytes)
+		&state, &e.Attempt, &e.Fence, &failure, &tasks, &e.LogBytes, &e.WaitingFor)
 	if err != nil {
 		return e, err
 	}
@@ -321,4 +357,11 @@ func fillExecution(e job.Execution, failure, tasks string) (job.Execution, error
 		return job.Execution{}, fmt.Errorf("execution %d: %w", e.ID, err)
 	}
 	return e, nil
+}
+
+func eventOf(row *ent.AuditEvent) audit.Event {
+	return audit.Event{
+		ID: row.ID, Time: timeOf(row.At), Actor: row.Actor, TokenID: row.TokenID, Scopes: row.Scopes, Method: row.Method, Object: row.Object,
+		InstanceID: row.InstanceID, Peer: row.Peer, RequestID: row.RequestID, Code: row.Code, Details: row.Details,
+	}
 }

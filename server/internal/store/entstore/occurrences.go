@@ -12,6 +12,7 @@ import (
 	"github.com/pointscene/carillon/ent/occurrencechange"
 	entschedule "github.com/pointscene/carillon/ent/schedule"
 	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
 )
 
 // OccurrenceChanges implements store.Occurrences.
@@ -30,13 +31,15 @@ func changesOf(ctx context.Context, c *ent.OccurrenceChangeClient, jobID int64) 
 }
 
 // ChangeOccurrences implements store.Occurrences.
-func (s *Store) ChangeOccurrences(ctx context.Context, jobID int64, now time.Time, change func(*job.Job) ([]job.Skip, error)) (result job.Job, err error) {
+func (s *Store) ChangeOccurrences(ctx context.Context, jobID int64, clock store.Clock, change func(*job.Job, time.Time) ([]job.Skip, error)) (result job.Job, err error) {
+	defer s.change()()
 	err = s.tx(ctx, "change occurrences", func(ctx context.Context, tx *ent.Tx) error {
 		row, err := s.lockJob(ctx, tx, jobID)
 		if err != nil {
 			return err
 		}
-		if err := s.lockActive(ctx, tx, "job_id = $1 AND scheduled_for > $2 AND "+aheadOf, jobID, micros(now)); err != nil {
+		now, err := s.lockAhead(ctx, tx, "job_id = $1", jobID, clock)
+		if err != nil {
 			return err
 		}
 		if result, err = jobByID(ctx, tx, jobID, now); err != nil {
@@ -47,7 +50,7 @@ func (s *Store) ChangeOccurrences(ctx context.Context, jobID int64, now time.Tim
 			return err
 		}
 		result.Changes = slices.Clone(old)
-		skips, err := change(&result)
+		skips, err := change(&result, now)
 		if err != nil || slices.Equal(old, result.Changes) {
 			return err
 		}
@@ -64,7 +67,7 @@ func (s *Store) ChangeOccurrences(ctx context.Context, jobID int64, now time.Tim
 		if err := addSkips(ctx, tx, row, skips); err != nil {
 			return err
 		}
-		if !result.Active || !result.HeldAt.IsZero() {
+		if !result.Active {
 			return nil // the ticker comes by when the pause ends
 		}
 		err = tx.Schedule.Update().Where(entschedule.ID(jobID)).SetNextRun(micros(result.NextRun)).SetStarted(result.Started).Exec(ctx)

@@ -12,14 +12,19 @@ import (
 )
 
 // PauseInstance implements store.Instances.
-func (s *Store) PauseInstance(ctx context.Context, id int64, p job.Pause) (in job.Instance, err error) {
+func (s *Store) PauseInstance(ctx context.Context, id int64, clock store.Clock, p job.Pause) (in job.Instance, err error) {
+	defer s.change()()
 	err = s.tx(ctx, "pause instance", func(ctx context.Context, tx *ent.Tx) error {
 		old, err := s.lockInstance(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		since := p.Since
-		if !old.Pause.Over(p.Since) {
+		now, err := s.withdrawAll(ctx, tx, id, clock)
+		if err != nil {
+			return err
+		}
+		since := now
+		if !old.Pause.Over(now) {
 			since = old.Pause.Since
 		}
 		row, err := tx.Instance.UpdateOneID(id).SetPausedAt(micros(since)).SetPausedUntil(micros(p.Until)).
@@ -28,66 +33,66 @@ func (s *Store) PauseInstance(ctx context.Context, id int64, p job.Pause) (in jo
 			return err
 		}
 		in = instanceOf(row)
-		return s.hold(ctx, tx, id, p)
+		return nil
 	})
 	return in, err
 }
 
-// holdJobs holds the jobs of instance $1 from $2 until $3. One that is held
-// already stays so since then, and a slot that is overdue belongs to the pause.
-const holdJobs = `
-UPDATE schedules SET next_run = $3,
-  held_at = CASE WHEN held_at > 0 THEN held_at WHEN active AND next_run > 0 AND next_run <= $2 THEN next_run - 1 ELSE $2 END,
-  started = CASE WHEN started = 0 THEN 0 ELSE started - (SELECT count(*) FROM active_executions
-    WHERE job_id = schedules.id AND scheduled_for > $2 AND ` + aheadOf + `) END
-WHERE id IN (SELECT id FROM jobs WHERE instance_id = $1)`
-
-// hold stops the jobs of an instance and takes back what was claimed ahead of
-// its time. Replicas look again before they start what they have claimed.
-func (s *Store) hold(ctx context.Context, tx *ent.Tx, instanceID int64, p job.Pause) error {
-	now := micros(p.Since)
+// withdrawAll takes back what was claimed ahead of its time for the jobs of an
+// instance that is locked, so that nothing more is claimed, and answers the
+// time from which on nothing starts. Only jobs with such claims are touched.
+// Replicas look again before they start what they have claimed.
+func (s *Store) withdrawAll(ctx context.Context, tx *ent.Tx, instanceID int64, clock store.Clock) (time.Time, error) {
+	const ahead = "instance_id = $1 AND " + aheadOf
+	jobs := "SELECT id FROM schedules WHERE id IN (SELECT job_id FROM active_executions WHERE " + ahead + ") ORDER BY id"
 	if s.postgres() { // in the order of ids, as others lock them
-		_, err := collect(ctx, tx, scanID, `
-SELECT s.id FROM jobs j JOIN schedules s ON s.id = j.id WHERE j.instance_id = $1 ORDER BY s.id FOR UPDATE OF s`, instanceID)
-		if err != nil {
-			return err
+		jobs += " FOR UPDATE"
+	}
+	if _, err := collect(ctx, tx, scanID, jobs, instanceID); err != nil {
+		return time.Time{}, err
+	}
+	now, err := s.lockAhead(ctx, tx, "instance_id = $1", instanceID, clock)
+	if err != nil {
+		return now, err
+	}
+	for _, step := range []string{dueAgain, "DELETE FROM active_executions WHERE not_before > $2 AND " + ahead} {
+		if _, err := tx.ExecContext(ctx, step, instanceID, micros(now)); err != nil {
+			return now, err
 		}
 	}
-	ahead := "instance_id = $1 AND scheduled_for > $2 AND " + aheadOf
-	if err := s.lockActive(ctx, tx, ahead, instanceID, now); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, holdJobs, instanceID, now, micros(p.Until)); err != nil {
-		return err
-	}
-	_, err := tx.ExecContext(ctx, "DELETE FROM active_executions WHERE "+ahead, instanceID, now)
-	return err
+	return now, nil
 }
 
+// dueAgain puts jobs of instance $1 back to what was claimed for after $2.
+const dueAgain = `
+UPDATE schedules SET
+  next_run = (SELECT min(scheduled_for) FROM active_executions WHERE job_id = schedules.id AND not_before > $2 AND ` + aheadOf + `),
+  started = CASE WHEN started = 0 THEN 0 ELSE started - (SELECT count(*) FROM active_executions
+    WHERE job_id = schedules.id AND not_before > $2 AND ` + aheadOf + `) END
+WHERE id IN (SELECT job_id FROM active_executions WHERE instance_id = $1 AND not_before > $2 AND ` + aheadOf + `)`
+
 // ResumeInstance implements store.Instances.
-func (s *Store) ResumeInstance(ctx context.Context, id int64, now time.Time) (in job.Instance, err error) {
+func (s *Store) ResumeInstance(ctx context.Context, id int64, clock store.Clock) (in job.Instance, err error) {
 	err = s.tx(ctx, "resume instance", func(ctx context.Context, tx *ent.Tx) error {
-		if in, err = s.lockInstance(ctx, tx, id); err != nil || in.Pause == nil {
+		if in, err = s.lockInstance(ctx, tx, id); err != nil {
 			return err
 		}
-		row, err := tx.Instance.UpdateOneID(id).SetPausedAt(0).SetPausedUntil(0).SetPauseReason("").SetPauseActor("").Save(ctx)
+		now := clock()
+		if in.Pause.Over(now) {
+			return nil
+		}
+		row, err := tx.Instance.UpdateOneID(id).SetPausedUntil(micros(now)).Save(ctx)
 		if err != nil {
 			return err
 		}
 		in = instanceOf(row)
-		// The ticker tells what a job has missed and moves it on.
-		_, err = tx.ExecContext(ctx, `
-UPDATE schedules SET next_run = $2 WHERE held_at > 0 AND id IN (SELECT id FROM jobs WHERE instance_id = $1)`, id, micros(now))
-		if err != nil {
-			return err
-		}
 		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
 	})
 	return in, err
 }
 
-// lockInstance locks an instance: no job is made in it, and nobody pauses or
-// resumes it, until the transaction ends.
+// lockInstance locks an instance: no job is made in it, nothing is claimed for
+// it, and nobody pauses or resumes it, until the transaction ends.
 func (s *Store) lockInstance(ctx context.Context, tx *ent.Tx, id int64) (job.Instance, error) {
 	q := tx.Instance.Query().Where(instance.ID(id))
 	if s.postgres() {
@@ -100,8 +105,8 @@ func (s *Store) lockInstance(ctx context.Context, tx *ent.Tx, id int64) (job.Ins
 	return instanceOf(row), nil
 }
 
-// shareInstance keeps an instance from being paused or resumed until the
-// transaction, which makes a job in it, ends.
+// shareInstance keeps an instance from being deleted until the transaction,
+// which makes a job in it, ends.
 func (s *Store) shareInstance(ctx context.Context, tx *ent.Tx, id int64) (job.Instance, error) {
 	q := tx.Instance.Query().Where(instance.ID(id))
 	if s.postgres() {

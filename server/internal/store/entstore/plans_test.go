@@ -26,7 +26,7 @@ func TestPlansOfEmptyTables(t *testing.T) {
 		}
 	}
 	for name, statement := range map[string]string{
-		"anyDue": anyDue, "anyQueued": anyQueued, "pgLockDue": pgLockDue, "pgLockTurns": pgLockTurns, "pgBehindDue": pgBehindDue, "pgChanges": pgChanges,
+		"anyDue": anyDue, "anyQueued": anyQueued, "anyTrees": anyTrees, "holders": holdersQuery, "pgLockAdmitted": pgLockAdmitted, "pgLockDue": pgLockDue, "pgLockTurns": pgLockTurns, "pgWorkflows": pgWorkflows, "pgBehindDue": pgBehindDue, "pgChanges": pgChanges,
 		"pgMoveSchedules": pgMoveSchedules, "pgFoldSkips": pgFoldSkips, "pgCancelRunning": pgCancelRunning,
 		"pgLockQueued": pgLockQueued, "pgOthersActive": pgOthersActive, "pgTakeQueued": pgTakeQueued, "pgRaiseFences": pgRaiseFences,
 		"pgStillClaimed": pgStillClaimed, "pgRelease": pgRelease, "pgFinish": pgFinish, "pgFinishSearched": pgFinishSearched, "pgFinished": pgFinished, "pgRetry": pgRetry, "pgProgress": pgProgress,

@@ -47,10 +47,7 @@ func (s *Store) Register(ctx context.Context, name string, lease time.Duration) 
 		return nil
 	})
 	if err == nil {
-		err = s.run(ctx, "read the database's clock", func(ctx context.Context) error {
-			now, err = s.answerTime(ctx)
-			return err
-		})
+		now, err = s.DatabaseTime(ctx)
 	}
 	return r, now, err
 }
@@ -63,6 +60,15 @@ func (s *Store) answerTime(ctx context.Context) (now time.Time, err error) {
 	}
 	err = s.engine.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
 	return job.Time(now), err
+}
+
+// DatabaseTime implements store.Replicas and store.Inspection.
+func (s *Store) DatabaseTime(ctx context.Context) (now time.Time, err error) {
+	err = s.run(ctx, "read the database's clock", func(ctx context.Context) error {
+		now, err = s.answerTime(ctx)
+		return err
+	})
+	return now, err
 }
 
 // Renew implements store.Replicas.
@@ -235,6 +241,9 @@ UPDATE active_executions SET owner = `+strconv.FormatInt(self, 10)+`,
   fence = coalesce((SELECT s.fence FROM schedules s WHERE s.id = active_executions.job_id), fence + 1)
 WHERE `+which+` RETURNING id`)
 	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	if err := s.settleLost(ctx, tx, ids); err != nil {
 		return nil, err
 	}
 	return readLost(ctx, tx, ids)

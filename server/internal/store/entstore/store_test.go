@@ -49,7 +49,7 @@ func TestRequestsAreForgottenAfterADay(t *testing.T) {
 		_ = create("l")
 		age(25 * time.Hour)
 		_ = create("m")
-		if _, err := s.PruneHistory(t.Context(), time.Now(), 100); err != nil {
+		if _, _, err := s.PruneHistory(t.Context(), time.Now(), 100); err != nil {
 			t.Fatal(err)
 		}
 		if n := remembered(); n != 1 {

@@ -1,6 +1,7 @@
 package entstore
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -30,8 +31,17 @@ func appendTask(to []byte, t *job.TaskRecord) []byte {
 	if !t.FinishedAt.IsZero() {
 		to = appendTime(append(to, `,"finishedAt":`...), t.FinishedAt)
 	}
+	if t.Attempt != 0 {
+		to = strconv.AppendInt(append(to, `,"attempt":`...), int64(t.Attempt), 10)
+	}
+	if !t.NextAttemptAt.IsZero() {
+		to = appendTime(append(to, `,"nextAttemptAt":`...), t.NextAttemptAt)
+	}
 	if t.Error != nil {
 		to = append(append(to, `,"error":`...), encode(t.Error)...)
+	}
+	if t.Report != nil {
+		to = append(append(to, `,"report":`...), encode(t.Report)...)
 	}
 	return append(to, '}')
 }

@@ -70,7 +70,7 @@ SELECT d.*
 FROM unnest($1::bigint[]) WITH ORDINALITY AS t(instance, n) CROSS JOIN LATERAL (
   SELECT s.ctid, ` + dueColumns + `
   FROM schedules s
-  WHERE s.next_run > 0 AND s.next_run <= $2 AND s.instance_id = t.instance AND ` + strings.Replace(aheadOnlyFree, "$", "$5", 1) + `
+  WHERE s.next_run > 0 AND s.next_run <= $2 AND s.instance_id = t.instance AND ` + strings.ReplaceAll(aheadOnlyFree, "$", "$5") + `
   ORDER BY s.next_run
   LIMIT $3
   FOR UPDATE SKIP LOCKED

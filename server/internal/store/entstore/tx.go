@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -13,7 +14,8 @@ import (
 // keeps rolling back.
 const attempts = 6
 
-// tx runs fn in a transaction and commits it when fn answers nil. fn runs
+// tx runs fn in a transaction and commits it when fn answers nil, together with
+// the audit event that ctx carries. fn runs
 // again when the database rolled it back for reasons of concurrency, so it
 // must not keep anything from an earlier run. All runs together have the
 // store's timeout. What must happen only after the commit goes into a hook
@@ -33,8 +35,18 @@ func (s *Store) tx(ctx context.Context, name string, fn func(ctx context.Context
 		if err := fn(ctx, tx); err != nil {
 			return err
 		}
+		event, err := audited(ctx, tx)
+		if err != nil {
+			return err
+		}
 		open = false
-		return tx.Commit()
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+		if event != nil {
+			event.Written()
+		}
+		return nil
 	})
 }
 
@@ -50,7 +62,7 @@ func (s *Store) run(parent context.Context, name string, fn func(context.Context
 	ctx, cancel := context.WithTimeout(parent, s.timeout)
 	defer cancel()
 	err := fn(ctx)
-	for n := 1; n < attempts && isTransient(err) && pause(ctx, n); n++ {
+	for n := 1; n < attempts && again(ctx, err, n); n++ {
 		err = fn(ctx)
 	}
 	if err != nil && parent.Err() != nil {
@@ -60,15 +72,16 @@ func (s *Store) run(parent context.Context, name string, fn func(context.Context
 	return convert(name, err)
 }
 
-// pause waits before the next attempt, a random time so that those who
-// collided don't meet again. It answers false when ctx ended.
-func pause(ctx context.Context, attempt int) bool {
-	timer := time.NewTimer(rand.N(5 * time.Millisecond << attempt))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+// again waits before the next attempt: until a start has passed, or a random
+// time so that those who collided don't meet again. It answers false when there
+// is no use in another one.
+func again(ctx context.Context, err error, attempt int) bool {
+	var soon *startsSoon
+	switch {
+	case errors.As(err, &soon):
+		return pauseFor(ctx, soon.wait)
+	case isTransient(err):
+		return pauseFor(ctx, rand.N(5*time.Millisecond<<attempt))
 	}
+	return false
 }

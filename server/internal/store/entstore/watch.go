@@ -68,13 +68,13 @@ func (s *Store) databaseTime(ctx context.Context, q querier) (time.Time, error) 
 
 // markColumns are what scanMark reads: all that changes while an execution has
 // not ended.
-const markColumns = `id, instance_id, job_id, state, attempt, started_at, error, tasks`
+const markColumns = `id, instance_id, job_id, state, attempt, started_at, error, tasks, waiting_for`
 
-// activeMarks takes the instances as $1 and up to which slot an execution that
-// has not started is told as $2.
+// activeMarks takes the instances as $1 and as $2 up to which start an execution
+// that has not started is told.
 func (s *Store) activeMarks() string {
 	return `SELECT ` + markColumns + ` FROM active_executions
-WHERE ` + s.inList("instance_id", 1) + ` AND NOT (scheduled_for > $2 AND ` + aheadOf + `) ORDER BY id`
+WHERE ` + s.inList("instance_id", 1) + ` AND NOT (not_before > $2 AND ` + aheadOf + `) ORDER BY id`
 }
 
 // ActiveMarks implements store.Watching.
@@ -92,12 +92,12 @@ func (s *Store) ActiveMarks(ctx context.Context, instanceIDs []int64) (marks []s
 
 func scanMark(scan func(...any) error) (m store.ExecutionMark, err error) {
 	var state, failure, tasks string
-	var attempt, started int64
-	if err := scan(&m.ID, &m.InstanceID, &m.JobID, &state, &attempt, &started, &failure, &tasks); err != nil {
+	var attempt, started, waitingFor int64
+	if err := scan(&m.ID, &m.InstanceID, &m.JobID, &state, &attempt, &started, &failure, &tasks, &waitingFor); err != nil {
 		return m, err
 	}
 	hash := fnv.New64a()
-	for _, part := range []string{state, strconv.FormatInt(attempt, 10), strconv.FormatInt(started, 10), failure, tasks} {
+	for _, part := range []string{state, strconv.FormatInt(attempt, 10), strconv.FormatInt(started, 10), strconv.FormatInt(waitingFor, 10), failure, tasks} {
 		_, _ = io.WriteString(hash, part) // a hash takes everything
 		_, _ = hash.Write([]byte{0})
 	}

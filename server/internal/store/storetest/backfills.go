@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -31,6 +32,21 @@ func advance(t *testing.T, s store.Store, now time.Time) []store.Claimed {
 var cancelledByCaller = job.Failure{Code: "CANCELLED", Reason: "BACKFILL_CANCELLED", Message: "cancelled"}
 
 var backfillTests = tests{
+	"a job has so many open ones and no more": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		draft := job.Backfill{JobID: j.ID, InstanceID: j.InstanceID, From: minute(0), To: minute(5), Concurrency: 1, State: job.BackfillRunning, Total: 5}
+		var first job.Backfill
+		for range job.MaxOpenBackfills {
+			first = must(s.CreateBackfill(t.Context(), draft, noRequest))(t)
+		}
+		_, err := s.CreateBackfill(t.Context(), draft, noRequest)
+		var full *job.ExhaustedError
+		if !errors.As(err, &full) || full.Reason != job.SkipQuota {
+			t.Fatalf("one more: %v", err)
+		}
+		_ = must(s.CancelBackfill(t.Context(), first.ID, noon, job.Failure{Code: "CANCELLED"}))(t)
+		_ = must(s.CreateBackfill(t.Context(), draft, noRequest))(t)
+	},
 	"a backfill comes back as it was given": func(t *testing.T, s store.Store) {
 		j := newJob(t, s, onTheHour)
 		signals := listen(t, s)
@@ -115,7 +131,7 @@ var backfillTests = tests{
 	"that of a deleted job ends": func(t *testing.T, s store.Store) {
 		j := newJob(t, s, onTheHour)
 		a, b := backfill(t, s, past(j)), backfill(t, s, past(j))
-		ok(t, s.DeleteJob(t.Context(), j.ID, noon, func(job.Job) error { return nil }))
+		ok(t, s.DeleteJob(t.Context(), j.ID, store.At(noon), func(job.Job) error { return nil }))
 		same(t, "cancelled", must(s.CancelBackfill(t.Context(), a.ID, minute(1), cancelledByCaller))(t).State, job.BackfillCancelled)
 		advance(t, s, minute(2))
 		same(t, "found", must(s.Backfill(t.Context(), b.ID))(t).State, job.BackfillCancelled)
@@ -127,7 +143,7 @@ var backfillTests = tests{
 		open, old, late := backfill(t, s, past(j)), backfill(t, s, past(j)), backfill(t, s, past(j))
 		_ = must(s.CancelBackfill(t.Context(), old.ID, minute(1), cancelledByCaller))(t)
 		_ = must(s.CancelBackfill(t.Context(), late.ID, minute(3), cancelledByCaller))(t)
-		_ = must(s.PruneHistory(t.Context(), minute(2), 10))(t)
+		prune(t, s, minute(2), 10)
 		_, err := s.Backfill(t.Context(), old.ID)
 		missing(t, "Backfill", err)
 		for _, kept := range []job.Backfill{open, late} {

@@ -68,7 +68,7 @@ var cancelTests = tests{
 		j := newJob(t, s)
 		c := claimOne(t, s, noon, 0)
 		start(t, s, c, noon)
-		ok(t, s.DeleteJob(t.Context(), j.ID, noon, allow))
+		ok(t, s.DeleteJob(t.Context(), j.ID, store.At(noon), allow))
 		e := must(s.CancelExecution(t.Context(), c.ExecutionID, noon, byUser))(t)
 		same(t, "state", e.State, job.StateCancelling)
 		same(t, "the first reason", e.Error.Reason, "JOB_DELETED")

@@ -19,7 +19,7 @@ var concurrencyTests = tests{
 		var all sync.WaitGroup
 		for range writers {
 			all.Go(func() {
-				_, err := s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+				_, err := s.UpdateJob(t.Context(), j.ID, store.At(noon), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 					j.Description += "x"
 					return true, []job.Skip{{Reason: job.SkipPaused, First: noon, Last: noon, Count: 1}}, nil
 				})
@@ -180,7 +180,7 @@ var concurrencyTests = tests{
 			})
 		}
 		worker(func(now time.Time, j job.Job) error {
-			_, err := s.UpdateJob(t.Context(), j.ID, now, rename("x"))
+			_, err := s.UpdateJob(t.Context(), j.ID, store.At(now), rename("x"))
 			return err
 		})
 		worker(func(now time.Time, j job.Job) error {
@@ -188,7 +188,7 @@ var concurrencyTests = tests{
 			return err
 		})
 		worker(func(now time.Time, _ job.Job) error {
-			if err := s.DeleteJob(t.Context(), jobs[5].ID, now, allow); !errors.Is(err, store.ErrNotFound) {
+			if err := s.DeleteJob(t.Context(), jobs[5].ID, store.At(now), allow); !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
 			return nil

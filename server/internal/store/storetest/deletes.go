@@ -14,11 +14,11 @@ var deleteTests = tests{
 		j := newJob(t, s)
 		ended := history(t, s, j.ID, 2)
 		skip(t, s, j.ID, job.Skip{Reason: job.SkipPaused, First: noon, Last: noon, Count: 1})
-		ok(t, s.DeleteJob(t.Context(), j.ID, noon, allow))
+		ok(t, s.DeleteJob(t.Context(), j.ID, store.At(noon), allow))
 		_, err := s.Job(t.Context(), j.ID)
 		missing(t, "Job", err)
-		missing(t, "second delete", s.DeleteJob(t.Context(), j.ID, noon, allow))
-		_, err = s.UpdateJob(t.Context(), j.ID, noon, rename("x"))
+		missing(t, "second delete", s.DeleteJob(t.Context(), j.ID, store.At(noon), allow))
+		_, err = s.UpdateJob(t.Context(), j.ID, store.At(noon), rename("x"))
 		missing(t, "UpdateJob", err)
 		same(t, "jobs", must(s.Jobs(t.Context(), j.InstanceID, firstPage))(t), []job.Job(nil))
 		same(t, "executions", idsOf(must(s.ExecutionsOfJob(t.Context(), j.ID, firstPage))(t)), []int64{ended[1], ended[0]})
@@ -33,7 +33,7 @@ var deleteTests = tests{
 		j := newJob(t, s)
 		e := enqueue(t, s, j.ID, noon)
 		no := &job.AbortedError{Message: "etag"}
-		err := s.DeleteJob(t.Context(), j.ID, noon, func(seen job.Job) error {
+		err := s.DeleteJob(t.Context(), j.ID, store.At(noon), func(seen job.Job) error {
 			same(t, "seen", seen, j)
 			return no
 		})
@@ -50,7 +50,7 @@ var deleteTests = tests{
 		waiting := enqueue(t, s, j.ID, noon.Add(time.Minute))
 		signals := listen(t, s)
 		at := noon.Add(2 * time.Minute)
-		ok(t, s.DeleteJob(t.Context(), j.ID, at, allow))
+		ok(t, s.DeleteJob(t.Context(), j.ID, store.At(at), allow))
 
 		ended := must(s.Execution(t.Context(), waiting.ID))(t)
 		if ended.State != job.StateCancelled || ended.FinishedAt != at || ended.Error == nil || ended.Error.Reason != "JOB_DELETED" {
@@ -69,7 +69,7 @@ var deleteTests = tests{
 		before := noon.Add(-500 * time.Millisecond)
 		claimOne(t, s, before, time.Second)
 		signals := listen(t, s)
-		ok(t, s.DeleteJob(t.Context(), j.ID, before, allow))
+		ok(t, s.DeleteJob(t.Context(), j.ID, store.At(before), allow))
 		expect(t, signals, store.Signal{Kind: store.SignalWithdraw, ID: j.ID})
 		same(t, "executions", idsOf(must(s.ExecutionsOfJob(t.Context(), j.ID, firstPage))(t)), []int64(nil))
 	},
@@ -77,7 +77,7 @@ var deleteTests = tests{
 		j, other := newJob(t, s), newJob(t, s)
 		enqueue(t, s, j.ID, noon)
 		kept := enqueue(t, s, other.ID, noon)
-		ok(t, s.DeleteJob(t.Context(), j.ID, noon, allow))
+		ok(t, s.DeleteJob(t.Context(), j.ID, store.At(noon), allow))
 		same(t, "execution", must(s.Execution(t.Context(), kept.ID))(t), kept)
 		same(t, "job", must(s.Job(t.Context(), other.ID))(t), other)
 	},

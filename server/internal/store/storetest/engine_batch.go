@@ -24,7 +24,7 @@ func testAheadLeavesRoom(t *testing.T, b *engineBench) {
 	now := b.start.Add(time.Minute - 200*time.Millisecond)
 	for _, req := range []store.ClaimRequest{{Limit: 2}, {Limit: 2, PerInstance: 2}} {
 		free := b.job(t, job.Policies{})
-		_, err := b.UpdateJob(t.Context(), free.ID, b.start, func(j *job.Job) (bool, []job.Skip, error) {
+		_, err := b.UpdateJob(t.Context(), free.ID, store.At(b.start), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 			j.NextRun = b.start.Add(time.Minute)
 			return true, nil, nil
 		})

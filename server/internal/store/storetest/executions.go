@@ -12,7 +12,7 @@ import (
 var executionTests = tests{
 	"an execution is told at every stage": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
-		e := must(s.EnqueueManual(t.Context(), store.Manual{JobID: j.ID, TriggerID: "req-1", Now: noon}))(t)
+		e := must(s.EnqueueManual(t.Context(), store.Manual{JobID: j.ID, TriggerID: "req-1", Now: store.At(noon)}))(t)
 		want := job.Execution{
 			ID: e.ID, JobID: j.ID, InstanceID: j.InstanceID, Trigger: job.TriggerManual, TriggerID: "req-1",
 			ScheduledFor: noon, CreatedAt: noon, State: job.StateQueued,
@@ -30,7 +30,8 @@ var executionTests = tests{
 		is("claimed")
 
 		started := noon.Add(3 * time.Millisecond)
-		tasks := []job.TaskRecord{{Name: "a", Type: "util.noop", State: job.TaskRunning, StartedAt: started}}
+		tasks := []job.TaskRecord{{Name: "a", Type: "util.noop", State: job.TaskRunning, StartedAt: started, Attempt: 2, NextAttemptAt: started.Add(time.Minute),
+			Error: &job.Failure{Code: "UNAVAILABLE", Reason: "AWAY", Message: "away"}}}
 		stale, _, err := s.Progress(t.Context(), []store.Progress{{ExecutionID: e.ID, Fence: c.Fence, StartedAt: started, Tasks: tasks, LogBytes: 12}})
 		if err != nil || len(stale) > 0 {
 			t.Fatalf("progress: stale %v, error %v", stale, err)

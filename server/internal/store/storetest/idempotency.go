@@ -24,7 +24,7 @@ var creations = map[string]func(t *testing.T, s store.Store, in job.Instance, j 
 		return made.ID, err
 	},
 	"execution": func(t *testing.T, s store.Store, _ job.Instance, j job.Job, req store.Request) (int64, error) {
-		made, err := s.EnqueueManual(t.Context(), store.Manual{JobID: j.ID, TriggerID: req.Key, Now: noon, Request: req})
+		made, err := s.EnqueueManual(t.Context(), store.Manual{JobID: j.ID, TriggerID: req.Key, Now: store.At(noon), Request: req})
 		return made.ID, err
 	},
 	"backfill": func(t *testing.T, s store.Store, _ job.Instance, j job.Job, req store.Request) (int64, error) {
@@ -47,7 +47,7 @@ var idempotencyTests = tests{
 	},
 	"a repeat answers the object as it is now": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
-		manual := store.Manual{JobID: j.ID, TriggerID: "r", Now: noon, Request: store.Request{Key: "k", Digest: "d"}}
+		manual := store.Manual{JobID: j.ID, TriggerID: "r", Now: store.At(noon), Request: store.Request{Key: "k", Digest: "d"}}
 		_ = must(s.EnqueueManual(t.Context(), manual))(t)
 		finish(t, s, claimQueued(t, s, noon)[0], job.StateSucceeded, noon, noon)
 		same(t, "state", must(s.EnqueueManual(t.Context(), manual))(t).State, job.StateSucceeded)

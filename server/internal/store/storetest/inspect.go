@@ -69,7 +69,7 @@ var inspectionTests = tests{
 		c := claimQueued(t, s, noon)[0]
 		same(t, "a claimed one", opened(must(s.Stuck(t.Context(), before, 10))(t)), []int64{waiting})
 		start(t, s, c, noon)
-		_ = must(s.EnqueueManual(t.Context(), store.Manual{JobID: j.ID, TriggerID: "behind", Now: minute(1)}))(t)
+		_ = must(s.EnqueueManual(t.Context(), store.Manual{JobID: j.ID, TriggerID: "behind", Now: store.At(minute(1))}))(t)
 		same(t, "a running one, and one behind it", opened(must(s.Stuck(t.Context(), before, 10))(t)), []int64(nil))
 		slow := enqueue(t, s, limited.ID, minute(2)).ID
 		start(t, s, claimQueued(t, s, minute(2))[0], minute(2))
@@ -79,6 +79,23 @@ var inspectionTests = tests{
 			t.Errorf("its limit is %v", got[0].TimeLimit)
 		}
 		same(t, "one within it", opened(must(s.Stuck(t.Context(), minute(3), 10))(t)), []int64(nil))
+	},
+	"what waits for folders or approval is not stuck": func(t *testing.T, s store.Store) {
+		w := newWorker(t, s)
+		w.job(job.OverlapBufferOne, w.writes("a", "x"))
+		running := w.due(hour(1))[0]
+		start(t, s, running, hour(1))
+		waits := w.byHand(w.job(job.OverlapBufferOne, w.writes("a", "x")), hour(1))
+		same(t, "claimed beside a writer", len(w.admitted(hour(1))), 0)
+		same(t, "for folders", opened(must(s.Stuck(t.Context(), hour(9), 10))(t)), []int64(nil))
+		w.end(running)
+		same(t, "for nobody", opened(must(s.Stuck(t.Context(), hour(9), 10))(t)), []int64{waits.ID})
+		w.end(w.admitted(hour(1))[0])
+
+		c, a := awaiting(t, s)
+		same(t, "for approval", opened(must(s.Stuck(t.Context(), a.ExpiresAt, 10))(t)), []int64(nil))
+		same(t, "orphans", must(s.Orphans(t.Context(), 10))(t), []store.Open(nil))
+		same(t, "beyond its end", opened(must(s.Stuck(t.Context(), a.ExpiresAt.Add(time.Second), 10))(t)), []int64{c.ExecutionID})
 	},
 	"jobs of all instances are listed by pages": func(t *testing.T, s store.Store) {
 		a, b, c := newJob(t, s), newJob(t, s), newJob(t, s)

@@ -98,7 +98,7 @@ var instanceTests = tests{
 	"an instance goes when it is empty": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
 		refused(t, s.DeleteInstance(t.Context(), j.InstanceID), "INSTANCE_NOT_EMPTY")
-		ok(t, s.DeleteJob(t.Context(), j.ID, noon, allow))
+		ok(t, s.DeleteJob(t.Context(), j.ID, store.At(noon), allow))
 		r := newResource(t, s, j.InstanceID)
 		refused(t, s.DeleteInstance(t.Context(), j.InstanceID), "INSTANCE_NOT_EMPTY")
 		ok(t, s.DeleteResource(t.Context(), r.ID))
@@ -117,7 +117,7 @@ var instanceTests = tests{
 		if got, want := e.Metadata["jobId"], job.KindJob.Format(j.ID); got != want {
 			t.Errorf("jobId is %q, want %q", got, want)
 		}
-		ok(t, s.DeleteJob(t.Context(), j.ID, noon, allow))
+		ok(t, s.DeleteJob(t.Context(), j.ID, store.At(noon), allow))
 		ok(t, s.DeleteResource(t.Context(), r.ID))
 		same(t, "remotes", must(s.Remotes(t.Context(), r.ID))(t), []job.SealedRemote(nil))
 	},
@@ -136,7 +136,7 @@ var instanceTests = tests{
 		is("resource", job.KindResource, r.ID)
 		is("job", job.KindJob, j.ID)
 		is("waiting execution", job.KindExecution, e.ID)
-		ok(t, s.DeleteJob(t.Context(), j.ID, noon, allow))
+		ok(t, s.DeleteJob(t.Context(), j.ID, store.At(noon), allow))
 		is("execution of a deleted job", job.KindExecution, e.ID)
 		for _, kind := range []job.Kind{job.KindInstance, job.KindResource, job.KindJob, job.KindExecution, job.KindBackfill} {
 			_, err := s.InstanceOf(t.Context(), kind, 99)
@@ -151,7 +151,7 @@ var instanceTests = tests{
 			t.Errorf("resource %d after %d was deleted", again.ID, first.ID)
 		}
 		j := must(s.CreateJob(t.Context(), hourly(in.ID), noRequest))(t)
-		ok(t, s.DeleteJob(t.Context(), j.ID, noon, allow))
+		ok(t, s.DeleteJob(t.Context(), j.ID, store.At(noon), allow))
 		if again := must(s.CreateJob(t.Context(), hourly(in.ID), noRequest))(t); again.ID <= j.ID {
 			t.Errorf("job %d after %d was deleted", again.ID, j.ID)
 		}

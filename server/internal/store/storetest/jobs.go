@@ -17,6 +17,7 @@ var jobTests = tests{
 			InstanceID:  in.ID,
 			Name:        "Sync « drive »",
 			Description: "every weekday",
+			ManagedBy:   "carillon apply",
 			Active:      true,
 			Workflow:    json.RawMessage(`{"tasks": [{"name":"a",  "type":"util.noop"}]}`),
 			Schedule: job.Schedule{Type: job.CronBased, Cron: "30 6 * * MON-FRI", TimeZone: "Europe/Helsinki", ScheduleOptions: job.ScheduleOptions{
@@ -52,6 +53,29 @@ var jobTests = tests{
 		same(t, "made", made, j)
 		same(t, "read", must(s.Job(t.Context(), made.ID))(t), j)
 	},
+	"jobs of one manager differ in their names": func(t *testing.T, s store.Store) {
+		managed := func(in int64, manager, name string) (job.Job, error) {
+			j := hourly(in)
+			j.ManagedBy, j.Name = manager, name
+			return s.CreateJob(t.Context(), j, noRequest)
+		}
+		in, other := newInstance(t, s), newInstance(t, s)
+		first := must(managed(in.ID, "apply", "a"))(t)
+		_, err := managed(in.ID, "apply", "a")
+		refused(t, err, "MANAGED_NAME_TAKEN")
+		for _, free := range []job.Job{{InstanceID: in.ID, ManagedBy: "apply", Name: "b"}, {InstanceID: in.ID, ManagedBy: "make", Name: "a"},
+			{InstanceID: other.ID, ManagedBy: "apply", Name: "a"}, {InstanceID: in.ID, Name: "a"}, {InstanceID: in.ID, Name: "a"}} {
+			must(managed(free.InstanceID, free.ManagedBy, free.Name))(t)
+		}
+		second := must(managed(in.ID, "apply", "c"))(t)
+		_, err = s.UpdateJob(t.Context(), second.ID, store.At(noon), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
+			j.Name = "a"
+			return true, nil, nil
+		})
+		refused(t, err, "MANAGED_NAME_TAKEN")
+		ok(t, s.DeleteJob(t.Context(), first.ID, store.At(noon), func(job.Job) error { return nil }))
+		must(managed(in.ID, "apply", "a"))(t)
+	},
 	"resources must be of the job's instance": func(t *testing.T, s store.Store) {
 		in, other := newInstance(t, s), newInstance(t, s)
 		mine, foreign, gone := newResource(t, s, in.ID), newResource(t, s, other.ID), newResource(t, s, in.ID)
@@ -69,10 +93,10 @@ var jobTests = tests{
 		missing(t, "Job", err)
 		_, err = s.CreateJob(t.Context(), hourly(99), noRequest)
 		missing(t, "CreateJob", err)
-		_, err = s.UpdateJob(t.Context(), 99, noon, rename("x"))
+		_, err = s.UpdateJob(t.Context(), 99, store.At(noon), rename("x"))
 		missing(t, "UpdateJob", err)
-		missing(t, "DeleteJob", s.DeleteJob(t.Context(), 99, noon, allow))
-		_, err = s.EnqueueManual(t.Context(), store.Manual{JobID: 99, Now: noon})
+		missing(t, "DeleteJob", s.DeleteJob(t.Context(), 99, store.At(noon), allow))
+		_, err = s.EnqueueManual(t.Context(), store.Manual{JobID: 99, Now: store.At(noon)})
 		missing(t, "EnqueueManual", err)
 	},
 	"lists go from the newest to the oldest by pages": func(t *testing.T, s store.Store) {
@@ -89,7 +113,7 @@ var jobTests = tests{
 		claimOne(t, s, noon.Add(-time.Second), time.Second)
 		same(t, "read", must(s.Job(t.Context(), j.ID))(t).NextRun, noon)
 		same(t, "list", must(s.Jobs(t.Context(), j.InstanceID, firstPage))(t)[0].NextRun, noon)
-		_ = must(s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+		_ = must(s.UpdateJob(t.Context(), j.ID, store.At(noon), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 			same(t, "at its time", j.NextRun, noon.Add(time.Hour))
 			return false, nil, nil
 		}))(t)
@@ -127,7 +151,7 @@ var jobTests = tests{
 		started(1)
 		claimOne(t, s, noon.Add(59*time.Minute), time.Minute)
 		started(1)
-		before := must(s.UpdateJob(t.Context(), j.ID, noon.Add(59*time.Minute), func(j *job.Job) (bool, []job.Skip, error) {
+		before := must(s.UpdateJob(t.Context(), j.ID, store.At(noon.Add(59*time.Minute)), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 			same(t, "started before its time", j.Started, int64(1))
 			j.Name = "New"
 			return true, nil, nil
@@ -149,8 +173,8 @@ var jobTests = tests{
 }
 
 // rename is a change of a job's name.
-func rename(name string) func(*job.Job) (bool, []job.Skip, error) {
-	return func(j *job.Job) (bool, []job.Skip, error) {
+func rename(name string) func(*job.Job, time.Time) (bool, []job.Skip, error) {
+	return func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 		j.Name = name
 		return true, nil, nil
 	}

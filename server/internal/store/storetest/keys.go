@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
@@ -34,14 +33,24 @@ var keyTests = tests{
 			t.Errorf("there are %d keys, want 1", len(keys))
 		}
 	},
-	"SealedKeyIDs lists what sealed rows need": func(t *testing.T, s store.Store) {
-		same(t, "of nothing", must(s.SealedKeyIDs(t.Context()))(t), []uint32(nil))
-		r := newResource(t, s, newInstance(t, s).ID)
-		a, b := remote("a", 1), remote("b", 1)
-		a.KeyID, b.KeyID = 9, 4_294_967_295
-		ok(t, s.ChangeRemotes(t.Context(), r.ID, []job.SealedRemote{a, b}, nil))
-		ok(t, s.AddFirstSigningKey(t.Context(), store.SigningKey{ID: "k", Purpose: "token", KeyID: 9, Sealed: []byte{1}}))
-		ok(t, s.AddFirstSigningKey(t.Context(), store.SigningKey{ID: "l", Purpose: "link", KeyID: 3, Sealed: []byte{1}}))
-		same(t, "ids", must(s.SealedKeyIDs(t.Context()))(t), []uint32{3, 9, 4_294_967_295})
+	"a rotation retires the older keys": func(t *testing.T, s store.Store) {
+		at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
+		first := store.SigningKey{ID: "1", Purpose: "token", KeyID: 5, Sealed: []byte{1}, CreatedAt: noon}
+		link := store.SigningKey{ID: "l", Purpose: "link", KeyID: 5, Sealed: []byte{1}, CreatedAt: noon}
+		ok(t, s.AddFirstSigningKey(t.Context(), first))
+		ok(t, s.AddFirstSigningKey(t.Context(), link))
+		second := store.SigningKey{ID: "2", Purpose: "token", KeyID: 5, Sealed: []byte{2}, CreatedAt: at(1), ActiveAt: at(2)}
+		ok(t, s.RotateSigningKey(t.Context(), second, at(10), at(1)))
+		third := store.SigningKey{ID: "3", Purpose: "token", KeyID: 5, Sealed: []byte{3}, CreatedAt: at(3), ActiveAt: at(4)}
+		ok(t, s.RotateSigningKey(t.Context(), third, at(12), at(3)))
+		first.RetiresAt, second.RetiresAt = at(10), at(12) // the sooner end stays
+		same(t, "keys", must(s.SigningKeys(t.Context()))(t), []store.SigningKey{first, link, second, third})
+		fourth := store.SigningKey{ID: "4", Purpose: "token", KeyID: 5, Sealed: []byte{4}, CreatedAt: at(11)}
+		ok(t, s.RotateSigningKey(t.Context(), fourth, at(20), at(11)))
+		third.RetiresAt = at(20)
+		same(t, "keys after one has retired", must(s.SigningKeys(t.Context()))(t), []store.SigningKey{link, second, third, fourth})
+		fifth := store.SigningKey{ID: "5", Purpose: "token", KeyID: 5, Sealed: []byte{5}, CreatedAt: at(12)}
+		ok(t, s.RotateSigningKey(t.Context(), fifth, at(12), at(12)))
+		same(t, "keys after a revocation", must(s.SigningKeys(t.Context()))(t), []store.SigningKey{link, fifth})
 	},
 }

@@ -21,7 +21,7 @@ func skips(t *testing.T, s store.Store, jobID int64) []job.Skip {
 // skip adds to a job's ledger by an update.
 func skip(t *testing.T, s store.Store, jobID int64, added ...job.Skip) {
 	t.Helper()
-	_ = must(s.UpdateJob(t.Context(), jobID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+	_ = must(s.UpdateJob(t.Context(), jobID, store.At(noon), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 		j.Description += "."
 		return true, added, nil
 	}))(t)
@@ -31,6 +31,26 @@ func skip(t *testing.T, s store.Store, jobID int64, added ...job.Skip) {
 func minute(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
 
 var ledgerTests = tests{
+	"a start parts the rows of one batch": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		row := func(first, last int) job.Skip {
+			return job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipMissed, First: minute(first), Last: minute(last), Count: int64(last - first + 1)}
+		}
+		claim := func(at int, decide func(store.Due) store.Decision) {
+			_, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: owner, Now: minute(at), Ahead: minute(at), Limit: 10}, decide)
+			ok(t, err)
+		}
+		claim(10, func(store.Due) store.Decision {
+			return store.Decision{
+				Starts: []store.Start{{ScheduledFor: minute(5), NotBefore: minute(5)}},
+				Skips:  []job.Skip{row(0, 4), row(6, 10)}, Next: minute(11),
+			}
+		})
+		claim(12, func(store.Due) store.Decision {
+			return store.Decision{Skips: []job.Skip{row(11, 12)}, Next: minute(13)}
+		})
+		same(t, "ledger", skips(t, s, j.ID), []job.Skip{row(0, 4), row(6, 12)})
+	},
 	"consecutive skips of one reason and blocker fold": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
 		row := func(reason string, first, last int, count, by int64) job.Skip {

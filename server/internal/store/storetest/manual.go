@@ -12,7 +12,7 @@ import (
 
 // byHand asks for an execution under a policy; "" is the job's own.
 func byHand(s store.Store, t *testing.T, jobID int64, policy job.OverlapPolicy, now time.Time) (job.Execution, error) {
-	return s.EnqueueManual(t.Context(), store.Manual{JobID: jobID, TriggerID: fmt.Sprint(now.UnixMicro()), Now: now, Overlap: policy})
+	return s.EnqueueManual(t.Context(), store.Manual{JobID: jobID, TriggerID: fmt.Sprint(now.UnixMicro()), Now: store.At(now), Overlap: policy})
 }
 
 var manualTests = tests{

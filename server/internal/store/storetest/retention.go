@@ -8,7 +8,32 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
+// prune prunes once.
+func prune(t *testing.T, s store.Store, cutoff time.Time, limit int) []job.Execution {
+	t.Helper()
+	pruned, _, err := s.PruneHistory(t.Context(), cutoff, limit)
+	ok(t, err)
+	return pruned
+}
+
 var retentionTests = tests{
+	"there is more as long as anything is old": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		history(t, s, j.ID, 1)
+		for i := range 5 {
+			skip(t, s, j.ID, job.Skip{
+				JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipMissed, First: minute(i), Last: minute(i), Count: 1, BlockedBy: int64(i),
+			})
+		}
+		var rounds []bool
+		for len(rounds) < 4 {
+			_, more, err := s.PruneHistory(t.Context(), minute(60), 2)
+			ok(t, err)
+			rounds = append(rounds, more)
+		}
+		same(t, "more", rounds, []bool{true, true, false, false})
+		same(t, "ledger", skips(t, s, j.ID), []job.Skip(nil))
+	},
 	"what ended before the cutoff goes in batches": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
 		enqueue(t, s, j.ID, minute(-1))
@@ -19,7 +44,7 @@ var retentionTests = tests{
 
 		var pruned []int64
 		for {
-			batch := must(s.PruneHistory(t.Context(), minute(4), 3))(t)
+			batch := prune(t, s, minute(4), 3)
 			if len(batch) == 0 {
 				break
 			}
@@ -43,14 +68,14 @@ var retentionTests = tests{
 		paused := job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipPaused, First: minute(0), Last: minute(1), Count: 2}
 		missed := job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipMissed, First: minute(2), Last: minute(20), Count: 3}
 		skip(t, s, j.ID, paused, missed)
-		_ = must(s.PruneHistory(t.Context(), minute(10), 100))(t)
+		prune(t, s, minute(10), 100)
 		same(t, "ledger", skips(t, s, j.ID), []job.Skip{missed})
 	},
 	"a skip does not fold into a row that was pruned": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
 		paused := job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipPaused, First: minute(0), Last: minute(1), Count: 2}
 		skip(t, s, j.ID, paused)
-		_ = must(s.PruneHistory(t.Context(), minute(10), 100))(t)
+		prune(t, s, minute(10), 100)
 		paused.First, paused.Last = minute(20), minute(21)
 		skip(t, s, j.ID, paused)
 		same(t, "ledger", skips(t, s, j.ID), []job.Skip{paused})
@@ -58,7 +83,7 @@ var retentionTests = tests{
 	"recent requests are remembered": func(t *testing.T, s store.Store) {
 		req := store.Request{Key: "k", Digest: "d"}
 		first := must(s.CreateInstance(t.Context(), job.Instance{}, 0, req))(t)
-		_ = must(s.PruneHistory(t.Context(), noon.Add(1000*time.Hour), 100))(t)
+		prune(t, s, noon.Add(1000*time.Hour), 100)
 		same(t, "repeat", must(s.CreateInstance(t.Context(), job.Instance{}, 0, req))(t), first)
 	},
 }

@@ -31,9 +31,14 @@ type tests map[string]func(t *testing.T, s store.Store)
 func Run(t *testing.T, open Open) {
 	for topic, all := range map[string]tests{
 		"instances":   instanceTests,
+		"quotas":      quotaTests,
+		"audit":       auditTests,
 		"clients":     clientTests,
 		"keys":        keyTests,
+		"sealing":     sealingTests,
 		"configs":     configTests,
+		"reauth":      reauthTests,
+		"folders":     treeTests,
 		"jobs":        jobTests,
 		"updates":     updateTests,
 		"pauses":      pauseTests,
@@ -42,6 +47,8 @@ func Run(t *testing.T, open Open) {
 		"executions":  executionTests,
 		"manual":      manualTests,
 		"cancel":      cancelTests,
+		"approvals":   approvalTests,
+		"files":       fileTests,
 		"ledger":      ledgerTests,
 		"watching":    watchTests,
 		"inspection":  inspectionTests,
@@ -229,7 +236,7 @@ func history(t *testing.T, s store.Store, jobID int64, n int) []int64 {
 // enqueue runs a job by hand beside whatever runs.
 func enqueue(t *testing.T, s store.Store, jobID int64, now time.Time) job.Execution {
 	t.Helper()
-	return must(s.EnqueueManual(t.Context(), store.Manual{JobID: jobID, TriggerID: fmt.Sprint(now.UnixMicro()), Now: now, Overlap: job.OverlapAllow}))(t)
+	return must(s.EnqueueManual(t.Context(), store.Manual{JobID: jobID, TriggerID: fmt.Sprint(now.UnixMicro()), Now: store.At(now), Overlap: job.OverlapAllow}))(t)
 }
 
 // idsOf lists the ids of executions.

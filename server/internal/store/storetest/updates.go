@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"testing"
@@ -24,7 +25,7 @@ var updateTests = tests{
 		want.Started, want.Failures = 2, 1
 		want.Active, want.NextRun, want.PausedAt = false, time.Time{}, noon
 		want.Pause = &job.Pause{Reason: "broken", Actor: "operator", Since: noon, Until: noon.Add(time.Hour)}
-		changed := must(s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+		changed := must(s.UpdateJob(t.Context(), j.ID, store.At(noon), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 			*j = want
 			return true, nil, nil
 		}))(t)
@@ -32,7 +33,7 @@ var updateTests = tests{
 		same(t, "changed", changed, want)
 		same(t, "read", must(s.Job(t.Context(), j.ID))(t), want)
 		want.Active, want.NextRun, want.PausedAt = true, noon, time.Time{}
-		changed = must(s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+		changed = must(s.UpdateJob(t.Context(), j.ID, store.At(noon), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 			*j = want // with its pause: an active job has none
 			return true, nil, nil
 		}))(t)
@@ -46,7 +47,7 @@ var updateTests = tests{
 		j := must(s.CreateJob(t.Context(), draft, noRequest))(t)
 		failure := &job.AbortedError{Message: "etag"}
 		for _, wanted := range []error{nil, failure} {
-			got, err := s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+			got, err := s.UpdateJob(t.Context(), j.ID, store.At(noon), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 				j.Name = "New"
 				j.Labels["a"], j.ResourceIDs[0] = "c", 99
 				return false, []job.Skip{{Reason: job.SkipPaused, First: noon, Last: noon, Count: 1}}, wanted
@@ -65,7 +66,7 @@ var updateTests = tests{
 		j := newJob(t, s)
 		a, b, foreign := newResource(t, s, j.InstanceID), newResource(t, s, j.InstanceID), newResource(t, s, newInstance(t, s).ID)
 		use := func(ids ...int64) error {
-			_, err := s.UpdateJob(t.Context(), j.ID, noon, func(j *job.Job) (bool, []job.Skip, error) {
+			_, err := s.UpdateJob(t.Context(), j.ID, store.At(noon), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 				j.ResourceIDs = ids
 				return true, nil, nil
 			})
@@ -86,7 +87,7 @@ var updateTests = tests{
 		before := noon.Add(-500 * time.Millisecond)
 		old := claimOne(t, s, before, time.Second)
 		signals := listen(t, s)
-		changed := must(s.UpdateJob(t.Context(), j.ID, before, rename("New")))(t)
+		changed := must(s.UpdateJob(t.Context(), j.ID, store.At(before), rename("New")))(t)
 		same(t, "next run", changed.NextRun, noon)
 		expect(t, signals, store.Signal{Kind: store.SignalWithdraw, ID: j.ID})
 		if still := must(s.StillClaimed(t.Context(), []store.Claimed{old}))(t); len(still) != 0 {
@@ -99,11 +100,73 @@ var updateTests = tests{
 		finish(t, s, fresh, job.StateSucceeded, noon, noon)
 		same(t, "executions", idsOf(must(s.ExecutionsOfJob(t.Context(), j.ID, firstPage))(t)), []int64{fresh.ExecutionID})
 	},
+	"a change asks the clock under the lock, and a look waits for the change": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		before := noon.Add(-500 * time.Millisecond)
+		claimed := claimOne(t, s, before, time.Second)
+		inTime := func(what string, call func(context.Context) error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if err := call(ctx); err == nil {
+				t.Errorf("%s does not wait for a change that is being made", what)
+			}
+		}
+		_ = must(s.UpdateJob(t.Context(), j.ID, store.At(before), func(j *job.Job, now time.Time) (bool, []job.Skip, error) {
+			same(t, "time", now, before)
+			inTime("a second change", func(ctx context.Context) error {
+				early := func() time.Time { t.Error("the clock is asked before the lock is had"); return before }
+				_, err := s.UpdateJob(ctx, j.ID, early, rename("Second"))
+				return err
+			})
+			inTime("a look at the claim", func(ctx context.Context) error {
+				_, err := s.StillClaimed(ctx, []store.Claimed{claimed})
+				return err
+			})
+			j.Name = "First"
+			return true, nil, nil
+		}))(t)
+		same(t, "still claimed", len(must(s.StillClaimed(t.Context(), []store.Claimed{claimed}))(t)), 0)
+	},
+	"a change lets pass what is about to start": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		before := noon.Add(-store.StartGuard / 2)
+		old := claimOne(t, s, before, time.Second)
+		_ = must(s.UpdateJob(t.Context(), j.ID, clockFrom(before), func(j *job.Job, now time.Time) (bool, []job.Skip, error) {
+			if now.Before(noon) {
+				t.Errorf("changed at %v, before what starts", now)
+			}
+			same(t, "next run", j.NextRun, noon.Add(time.Hour))
+			j.Name = "New"
+			return true, nil, nil
+		}))(t)
+		same(t, "still claimed", len(must(s.StillClaimed(t.Context(), []store.Claimed{old}))(t)), 1)
+	},
+	"what waits by jitter is withdrawn, and holds no place": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		jitter := func(d store.Due) store.Decision {
+			decision := startHourly(d)
+			decision.Starts[0].NotBefore = noon.Add(10 * time.Minute)
+			return decision
+		}
+		claimed, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: owner, Now: noon, Ahead: noon.Add(time.Second), Limit: 100}, jitter)
+		ok(t, err)
+		same(t, "claimed", len(claimed), 0)
+		later := noon.Add(time.Minute)
+		same(t, "queued early", len(claimQueued(t, s, later)), 0)
+		same(t, "next run", must(s.UpdateJob(t.Context(), j.ID, store.At(later), rename("New")))(t).NextRun, noon)
+		claimed, _, err = s.ClaimDue(t.Context(), store.ClaimRequest{Owner: owner, Now: later, Ahead: later, Limit: 100}, jitter)
+		ok(t, err)
+		same(t, "claimed", len(claimed), 0)
+		again := claimQueued(t, s, noon.Add(10*time.Minute))
+		if len(again) != 1 || again[0].JobVersion != 2 || again[0].ScheduledFor != noon || again[0].Attempt != 1 {
+			t.Errorf("claimed after the jitter: %+v", again)
+		}
+	},
 	"a pause withdraws too": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
 		before := noon.Add(-500 * time.Millisecond)
 		claimOne(t, s, before, time.Second)
-		_ = must(s.UpdateJob(t.Context(), j.ID, before, func(j *job.Job) (bool, []job.Skip, error) {
+		_ = must(s.UpdateJob(t.Context(), j.ID, store.At(before), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 			j.Active, j.NextRun, j.PausedAt = false, time.Time{}, before
 			return true, nil, nil
 		}))(t)
@@ -116,16 +179,16 @@ var updateTests = tests{
 		j := newJob(t, s)
 		due := claimOne(t, s, noon, 0)
 		manual := enqueue(t, s, j.ID, noon.Add(time.Hour)) // by a clock that goes ahead
-		_ = must(s.UpdateJob(t.Context(), j.ID, noon, rename("New")))(t)
+		_ = must(s.UpdateJob(t.Context(), j.ID, store.At(noon), rename("New")))(t)
 		same(t, "executions", idsOf(must(s.ExecutionsOfJob(t.Context(), j.ID, firstPage))(t)), []int64{manual.ID, due.ExecutionID})
 		start(t, s, due, noon)
-		_ = must(s.UpdateJob(t.Context(), j.ID, noon.Add(-time.Minute), rename("Newer")))(t)
+		_ = must(s.UpdateJob(t.Context(), j.ID, store.At(noon.Add(-time.Minute)), rename("Newer")))(t)
 		same(t, "executions", idsOf(must(s.ExecutionsOfJob(t.Context(), j.ID, firstPage))(t)), []int64{manual.ID, due.ExecutionID})
 	},
 	"a next run that is near wakes tickers up": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
 		signals := listen(t, s)
-		_ = must(s.UpdateJob(t.Context(), j.ID, noon.Add(-time.Second), rename("New")))(t)
+		_ = must(s.UpdateJob(t.Context(), j.ID, store.At(noon.Add(-time.Second)), rename("New")))(t)
 		expect(t, signals, store.Signal{Kind: store.SignalDue})
 	},
 }

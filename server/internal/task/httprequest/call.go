@@ -3,7 +3,6 @@ package httprequest
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,8 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
-
+	"github.com/pointscene/carillon/server/internal/egress"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/task"
 )
@@ -21,19 +19,7 @@ const (
 	defaultTimeout = 30 * time.Second
 	minTimeout     = time.Millisecond
 	maxTimeout     = time.Hour
-	maxURLBytes    = 8 << 10
 )
-
-// reasonReserved refuses a header that users can't set.
-const reasonReserved = "RESERVED_HEADER"
-
-// reserved headers belong to the connection, to the message's framing or to
-// this service, as do all that begin with Carillon-.
-var reserved = map[string]bool{
-	"Connection": true, "Content-Length": true, "Expect": true, "Host": true, "Idempotency-Key": true, "Keep-Alive": true,
-	"Proxy-Authenticate": true, "Proxy-Authorization": true, "Proxy-Connection": true, "Te": true, "Trailer": true,
-	"Transfer-Encoding": true, "Upgrade": true,
-}
 
 // call is what the arguments ask for.
 type call struct {
@@ -47,13 +33,25 @@ type call struct {
 }
 
 // String names the call in errors: method and URL without query.
-func (c *call) String() string { return c.method + " " + bare(c.url) }
+func (c *call) String() string { return c.method + " " + egress.Bare(c.url) }
 
 func (c *call) expects(status int) bool {
 	if len(c.expect) == 0 {
 		return status >= 200 && status <= 299
 	}
 	return slices.Contains(c.expect, status)
+}
+
+// expected says in words which statuses are a success.
+func (c *call) expected() string {
+	if len(c.expect) == 0 {
+		return "2xx"
+	}
+	texts := make([]string, len(c.expect))
+	for i, status := range c.expect {
+		texts[i] = strconv.Itoa(status)
+	}
+	return strings.Join(texts, " or ")
 }
 
 func (c *call) expectsRedirect() bool {
@@ -64,18 +62,17 @@ func (c *call) expectsRedirect() bool {
 func readCall(args task.Args) (*call, error) {
 	r := task.Read(args)
 	c := &call{url: readURL(r), method: http.MethodGet, timeout: defaultTimeout}
-	if r.Has("method") {
-		c.method = r.OneOf("method", task.Optional, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
-			http.MethodPatch, http.MethodDelete, http.MethodOptions)
+	if method := r.String("method"); method != "" {
+		c.method = method
 	}
 	c.header = readHeaders(r)
-	if body := r.Any("body", task.Optional); body != nil {
+	if body := r.Any("body"); body != nil {
 		c.setBody(r, body)
 	}
-	if timeout := r.Duration("timeout", task.Optional, minTimeout, maxTimeout); timeout > 0 {
+	if timeout := r.Duration("timeout", minTimeout, maxTimeout); timeout > 0 {
 		c.timeout = timeout
 	}
-	c.expect = readStatuses(r)
+	c.expect = statuses(r.Any("expectStatus"))
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
@@ -83,49 +80,23 @@ func readCall(args task.Args) (*call, error) {
 }
 
 func readURL(r *task.Reader) *url.URL {
-	text := r.String("url", task.Required)
+	text := r.String("url")
 	if text == "" {
 		return nil
 	}
-	u, err := url.Parse(text)
-	switch {
-	case len(text) > maxURLBytes:
-		r.Refuse("url", task.ReasonOutOfRange, "must not be longer than %d bytes", maxURLBytes)
-	case err != nil: // the error's text repeats the URL
-		r.Refuse("url", task.ReasonInvalidValue, "is not a URL")
-	case u.Scheme != "http" && u.Scheme != "https":
-		r.Refuse("url", task.ReasonInvalidValue, "must begin with http:// or https://")
-	case u.Hostname() == "":
-		r.Refuse("url", task.ReasonInvalidValue, "names no host")
-	case !validPort(u.Port()):
-		r.Refuse("url", task.ReasonInvalidValue, "has a port that is not from 1 to 65535")
+	u, problem := egress.ParseURL(text)
+	if problem != "" {
+		r.Refuse("url", task.ReasonInvalidValue, "%s", problem)
 	}
 	return u
 }
 
-func validPort(text string) bool {
-	port, err := strconv.ParseUint(text, 10, 16)
-	return text == "" || err == nil && port > 0
-}
-
 func readHeaders(r *task.Reader) http.Header {
-	header := http.Header{"User-Agent": {userAgent}}
-	given := make(map[string]bool)
-	values := r.StringMap("headers", task.Optional)
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		path, key := job.JoinPath("headers", task.Field(name)), http.CanonicalHeaderKey(name)
-		switch {
-		case !httpguts.ValidHeaderFieldName(name):
-			r.Refuse(path, task.ReasonInvalidValue, "is not a valid header name")
-		case reserved[key] || strings.HasPrefix(key, "Carillon-"):
-			r.Refuse(path, reasonReserved, "is set by the service")
-		case !httpguts.ValidHeaderFieldValue(values[name]):
-			r.Refuse(path, task.ReasonInvalidValue, "its value must not hold control characters")
-		case given[key]:
-			r.Refuse(path, task.ReasonInvalidValue, "is given twice, in different case")
-		}
-		given[key] = true
-		header.Set(key, values[name])
+	header := egress.ReadHeaders(r.StringMap("headers"), func(name, reason, text string) {
+		r.Refuse(job.JoinPath("headers", task.Field(name)), reason, "%s", text)
+	})
+	if header.Get("User-Agent") == "" {
+		header.Set("User-Agent", userAgent)
 	}
 	return header
 }
@@ -154,34 +125,17 @@ func (c *call) setBody(r *task.Reader, body any) {
 	}
 }
 
-// readStatuses reads one status or a list of them.
-func readStatuses(r *task.Reader) []int {
-	const path = "expectStatus"
-	v := r.Any(path, task.Optional)
-	if v == nil {
-		return nil
-	}
+// statuses are one status or a list of them.
+func statuses(v any) []int {
 	list, many := v.([]any)
 	if !many {
 		list = []any{v}
 	}
-	if len(list) == 0 {
-		r.Refuse(path, task.ReasonRequired, "must name at least one status")
-	}
-	statuses := make([]int, len(list))
-	for i, element := range list {
-		at := path
-		if many {
-			at = task.Index(path, i)
+	var out []int
+	for _, element := range list {
+		if status, ok := task.WholeNumber(element); ok {
+			out = append(out, int(status))
 		}
-		status, ok := task.WholeNumber(element)
-		switch {
-		case !ok:
-			r.Refuse(at, task.ReasonWrongType, "must be a status such as 200")
-		case status < 200 || status > 599:
-			r.Refuse(at, task.ReasonOutOfRange, "must be from 200 to 599")
-		}
-		statuses[i] = int(status)
 	}
-	return statuses
+	return out
 }

@@ -29,6 +29,10 @@ func refusals(t *testing.T, err error) []string {
 	return out
 }
 
+func check(args task.Args) error {
+	return task.NewRegistry(httprequest.New(http.DefaultClient)).Check("http.request", args)
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	const url = "https://example.com/hook"
@@ -84,7 +88,7 @@ func TestCheck(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(test.want, refusals(t, httprequest.New(http.DefaultClient).Check(test.args))); diff != "" {
+			if diff := cmp.Diff(test.want, refusals(t, check(test.args))); diff != "" {
 				t.Errorf("refusals (-want +got):\n%s", diff)
 			}
 		})
@@ -100,7 +104,7 @@ func TestCheckRepeatsNoSecrets(t *testing.T) {
 		{"url": "https://example.com", "headers": map[string]any{"Authorization": "hunter2\n"}},
 		{"url": "https://example.com", "method": "hunter2", "timeout": "hunter2", "expectStatus": "hunter2", "body": "hunter2"},
 	} {
-		err := httprequest.New(http.DefaultClient).Check(args)
+		err := check(args)
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v", err)
 		}

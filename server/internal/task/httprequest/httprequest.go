@@ -1,19 +1,8 @@
 // Package httprequest is the task type http.request: it calls an outside
 // endpoint and judges the answer by its status.
 //
-// Arguments:
-//   - url: http or https, required.
-//   - method: GET (default), HEAD, POST, PUT, PATCH, DELETE or OPTIONS.
-//   - headers: an object of strings. Those that belong to the connection or to
-//     this service are refused, not ignored.
-//   - body: a string is sent as it is, any other value as JSON; not with GET
-//     and HEAD.
-//   - timeout: for the whole call, a Go duration or seconds; 30s by default,
-//     at most 1h.
-//   - expectStatus: one status or a list; any 2xx by default. Redirects are
-//     followed unless a 3xx is expected.
-//
-// Every call carries Carillon-Execution-Id, Carillon-Fence and
+// Its arguments are in schema.json. Redirects are followed unless a 3xx is
+// expected. Every call carries Carillon-Execution-Id, Carillon-Fence and
 // Idempotency-Key, so that the receiver can refuse a repeated or stale one.
 //
 // Rules:
@@ -27,17 +16,21 @@ package httprequest
 import (
 	"bytes"
 	"context"
+	_ "embed" // the schema
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
+	"github.com/pointscene/carillon/server/internal/egress"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/task"
 )
 
 const userAgent = "Carillon"
+
+//go:embed schema.json
+var schema []byte
 
 // Type is the task type; it is made by New.
 type Type struct{ client *http.Client }
@@ -49,6 +42,9 @@ func New(client *http.Client) *Type { return &Type{client: client} }
 
 // Name implements task.Type.
 func (*Type) Name() string { return "http.request" }
+
+// Schema implements task.Type.
+func (*Type) Schema() []byte { return schema }
 
 // Check implements task.Type.
 func (*Type) Check(args task.Args) error {
@@ -67,11 +63,11 @@ func (t *Type) Do(ctx context.Context, run task.Run) (task.Output, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, &job.Failure{
-		Code: "DEADLINE_EXCEEDED", Reason: ReasonTimeout,
+		Code: "DEADLINE_EXCEEDED", Reason: egress.ReasonTimeout,
 		Message: c.String() + ": no full answer within " + c.timeout.String(),
 	})
 	defer cancel()
-	log := run.Log.With(slog.String("method", c.method), slog.String("url", bare(c.url)))
+	log := run.Log.With(slog.String("method", c.method), slog.String("url", egress.Bare(c.url)))
 	log.InfoContext(ctx, "calling")
 	start := time.Now()
 	answer, err := t.exchange(ctx, c, run)
@@ -82,7 +78,7 @@ func (t *Type) Do(ctx context.Context, run task.Run) (task.Output, error) {
 	}
 	log.InfoContext(ctx, "answered", elapsed, slog.Int("status", answer.status), slog.Int64("bytes", answer.size))
 	if !c.expects(answer.status) {
-		return nil, unexpectedStatus(c, answer.status)
+		return nil, egress.UnexpectedStatus(c.String(), answer.status, answer.header, c.expected())
 	}
 	return answer.output(), nil
 }
@@ -91,7 +87,7 @@ func (t *Type) Do(ctx context.Context, run task.Run) (task.Output, error) {
 func (t *Type) exchange(ctx context.Context, c *call, run task.Run) (*answer, error) {
 	request, err := http.NewRequestWithContext(ctx, c.method, c.url.String(), bytes.NewReader(c.body))
 	if err != nil {
-		return nil, describe(ctx, c, err)
+		return nil, egress.Explain(ctx, c.String(), err)
 	}
 	request.Header = c.header
 	request.Header.Set("Carillon-Execution-Id", job.KindExecution.Format(run.ExecutionID))
@@ -99,12 +95,12 @@ func (t *Type) exchange(ctx context.Context, c *call, run task.Run) (*answer, er
 	request.Header.Set("Idempotency-Key", run.IdempotencyKey)
 	response, err := t.clientFor(c).Do(request)
 	if err != nil {
-		return nil, describe(ctx, c, err)
+		return nil, egress.Explain(ctx, c.String(), err)
 	}
 	defer response.Body.Close()
 	got, err := readAnswer(response)
 	if err != nil {
-		return nil, describe(ctx, c, err)
+		return nil, egress.Explain(ctx, c.String(), err)
 	}
 	return got, nil
 }
@@ -118,9 +114,4 @@ func (t *Type) clientFor(c *call) *http.Client {
 	client := *t.client
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &client
-}
-
-// bare is a URL without what may be secret in it.
-func bare(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }

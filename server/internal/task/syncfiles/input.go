@@ -2,18 +2,29 @@ package syncfiles
 
 import (
 	"context"
+	_ "embed" // the schema
 	"slices"
 
+	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/task"
 )
 
 // Input is the task type resource.input.
 type Input struct{}
 
-var _ task.Type = Input{}
+var (
+	_ task.Type    = Input{}
+	_ task.Planner = Input{}
+)
+
+//go:embed input.schema.json
+var inputSchema []byte
 
 // Name implements task.Type.
 func (Input) Name() string { return "resource.input" }
+
+// Schema implements task.Type.
+func (Input) Schema() []byte { return inputSchema }
 
 // Check implements task.Type.
 func (Input) Check(args task.Args) error {
@@ -36,10 +47,16 @@ func (Input) Do(ctx context.Context, run task.Run) (task.Output, error) {
 func readInput(args task.Args) (task.Output, error) {
 	r := task.Read(args)
 	out := task.Output{
-		"resource": r.ID("id", task.Required),
+		"resource": r.ID("id"),
 		"filter":   map[string]any{"exclude": list(readPatterns(r, "exclude")), "include": list(readPatterns(r, "include"))},
 	}
 	return out, r.Done()
+}
+
+// Plan implements task.Planner: what the task hands on is known beforehand.
+func (i Input) Plan(ctx context.Context, run task.Run) ([]job.Plan, task.Output, error) {
+	out, err := i.Do(ctx, run)
+	return nil, out, err
 }
 
 // list is a list as JSON decodes it, which is what outputs look like after

@@ -1,6 +1,7 @@
 package syncfiles
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,18 +14,16 @@ import (
 
 // Reasons of this package's own.
 const (
-	ReasonBadRemote        = "INVALID_REMOTE"
-	ReasonTooFewRemotes    = "TOO_FEW_REMOTES"
-	ReasonTooManyRemotes   = "TOO_MANY_REMOTES"
-	ReasonModeNotAvailable = "MODE_NOT_AVAILABLE"
-	ReasonBadPattern       = "INVALID_PATTERN"
+	ReasonBadRemote      = "INVALID_REMOTE"
+	ReasonTooFewRemotes  = "TOO_FEW_REMOTES"
+	ReasonTooManyRemotes = "TOO_MANY_REMOTES"
+	ReasonBadPattern     = "INVALID_PATTERN"
 )
 
 const (
-	maxRemotes  = 20
-	maxPath     = 4096 // bytes
-	maxPatterns = 1000
-	maxPattern  = 1024 // bytes
+	maxRemotes = 20
+	maxPath    = 4096 // bytes
+	maxPattern = 1024 // bytes
 )
 
 // options are a sync's arguments.
@@ -35,8 +34,11 @@ type options struct {
 	include, exclude []string
 	maxDelete        remote.DeleteLimit
 	dryRun, checksum bool
+	allowEmptySource bool
 	transfers        int
 	bandwidth        int64
+	// backupDir is a path on each destination's remote, empty for none.
+	backupDir string
 }
 
 // place is one of the remotes of a sync.
@@ -48,52 +50,61 @@ func (p place) String() string { return p.name + ":" + p.path }
 func read(args task.Args, id string) (*options, error) {
 	r := task.Read(args)
 	o := &options{
-		resource:  r.ID(id, task.Required),
+		resource:  r.ID(id),
 		places:    readPlaces(r),
-		mode:      readMode(r),
+		mode:      cmp.Or(remote.Mode(r.String("mode")), remote.Mirror),
 		exclude:   readPatterns(r, "exclude"),
 		include:   readPatterns(r, "include"),
 		maxDelete: remote.DefaultDeleteLimit,
-		dryRun:    r.Bool("dryRun", task.Optional),
-		checksum:  r.Bool("checksum", task.Optional),
-		transfers: int(r.Int("transfers", task.Optional, 1, remote.MaxTransfers)),
+		dryRun:    r.Bool("dryRun"),
+		checksum:  r.Bool("checksum"),
+		backupDir: r.String("backupDir"),
+
+		allowEmptySource: r.Bool("allowEmptySource"),
+		transfers:        int(r.Int("transfers")),
 	}
-	if v := r.Any("maxDelete", task.Optional); v != nil {
+	if v := r.Any("maxDelete"); v != nil {
 		limit, err := remote.ParseDeleteLimit(v)
 		if err != nil {
 			r.Refuse("maxDelete", task.ReasonInvalidValue, "%v", err)
 		}
 		o.maxDelete = limit
 	}
-	if v := r.Any("bandwidth", task.Optional); v != nil {
+	if v := r.Any("bandwidth"); v != nil {
 		limit, err := remote.ParseBandwidth(v)
 		if err != nil {
 			r.Refuse("bandwidth", task.ReasonInvalidValue, "%v", err)
 		}
 		o.bandwidth = limit
 	}
+	o.checkBackup(r)
 	return o, r.Done()
 }
 
-func readMode(r *task.Reader) remote.Mode {
-	if !r.Has("mode") {
-		r.String("mode", task.Optional) // makes it known
-		return remote.Mirror
+// checkBackup refuses a folder for backups that is synced itself.
+func (o *options) checkBackup(r *task.Reader) {
+	if o.backupDir == "" {
+		return
 	}
-	switch mode := r.String("mode", task.Required); remote.Mode(mode) {
-	case remote.Mirror, remote.Copy:
-		return remote.Mode(mode)
-	case "bisync":
-		r.Refuse("mode", ReasonModeNotAvailable, "bisync is not offered yet; use mirror or copy")
-	case "":
-	default:
-		r.Refuse("mode", task.ReasonInvalidValue, "must be one of mirror, copy")
+	if o.mode == remote.Bisync {
+		r.Refuse("backupDir", task.ReasonInvalidValue, "a bisync has none: it keeps both versions of what changed on both sides")
+		return
 	}
-	return ""
+	if _, why := parsePlace("x:" + o.backupDir); why != "" || !strings.HasPrefix(o.backupDir, "/") {
+		r.Refuse("backupDir", task.ReasonInvalidValue, "must be a path on the destination's remote that begins with a slash; it has no name before a colon and no \"..\"")
+		return
+	}
+	for i, p := range o.places {
+		sameRemote := func(dest place) bool { return dest.name == p.name }
+		if (i > 0 || slices.ContainsFunc(o.places[1:], sameRemote)) && remote.PathsOverlap(p.path, o.backupDir) {
+			r.Refuse("backupDir", remote.ReasonOverlap, "overlaps %s", p)
+			return
+		}
+	}
 }
 
 func readPlaces(r *task.Reader) []place {
-	texts := r.Strings("remotes", task.Required)
+	texts := r.Strings("remotes")
 	if n := len(texts); n == 1 {
 		r.Refuse("remotes", ReasonTooFewRemotes, "a sync needs two or more remotes: the first is the source")
 	} else if n > maxRemotes {
@@ -118,13 +129,14 @@ func readPlaces(r *task.Reader) []place {
 	return places
 }
 
-var placeRE = regexp.MustCompile(`^([A-Za-z0-9_-]{1,64}):((?s).*)$`)
+var placeRE = regexp.MustCompile(`^(` + remote.Work + `|[A-Za-z0-9_-]{1,64}):((?s).*)$`)
 
 // parsePlace reads name:path, or says what is wrong with it.
 func parsePlace(text string) (p place, why string) {
 	match := placeRE.FindStringSubmatch(text)
 	if match == nil {
-		return place{}, "must be name:/path, where name is a remote of the resource's config: letters, digits, underscores and hyphens"
+		return place{}, "must be name:/path, where name is a remote of the resource's config (letters, digits, underscores and hyphens), or " +
+			remote.Work + " for the execution's work directory"
 	}
 	p = place{name: match[1], path: match[2]}
 	switch {
@@ -139,11 +151,7 @@ func parsePlace(text string) (p place, why string) {
 }
 
 func readPatterns(r *task.Reader, name string) []string {
-	patterns := r.Strings(name, task.Optional)
-	if len(patterns) > maxPatterns {
-		r.Refuse(name, task.ReasonOutOfRange, "at most %d patterns", maxPatterns)
-		return nil
-	}
+	patterns := r.Strings(name)
 	for i, pattern := range patterns {
 		if len(pattern) > maxPattern {
 			r.Refuse(task.Index(name, i), ReasonBadPattern, "must have at most %d bytes", maxPattern)

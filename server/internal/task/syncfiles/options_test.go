@@ -37,6 +37,8 @@ func TestRead(t *testing.T) {
 				dryRun: true, checksum: true, transfers: 8, bandwidth: 2 << 20}},
 		"nulls": {`{"resourceId":"7","remotes":["a:/x","b:/y"],"mode":null,"exclude":null,"maxDelete":null,"bandwidth":null,"transfers":null}`,
 			options{resource: "7", places: []place{{"a", "/x"}, {"b", "/y"}}, mode: remote.Mirror, maxDelete: remote.DefaultDeleteLimit}},
+		"the work directory": {`{"resourceId":"7","remotes":["@work:/in","b:/y"]}`,
+			options{resource: "7", places: []place{{"@work", "/in"}, {"b", "/y"}}, mode: remote.Mirror, maxDelete: remote.DefaultDeleteLimit}},
 		"one remote twice, side by side": {`{"resourceId":"7","remotes":["a:/x","a:/xy"],"maxDelete":0}`,
 			options{resource: "7", places: []place{{"a", "/x"}, {"a", "/xy"}}, mode: remote.Mirror}},
 	}
@@ -62,13 +64,14 @@ func TestReadRefuses(t *testing.T) {
 		args string
 		want []string
 	}{
-		"nothing":             {`{}`, []string{"resourceId REQUIRED", "remotes REQUIRED"}},
+		"nothing":             {`{}`, []string{"remotes REQUIRED", "resourceId REQUIRED"}},
 		"one remote":          {remotes(`["a:/x"]`), []string{"remotes TOO_FEW_REMOTES"}},
 		"one as a string":     {remotes(`"a:/x"`), []string{"remotes TOO_FEW_REMOTES"}},
 		"none":                {remotes(`[]`), []string{"remotes REQUIRED"}},
 		"too many":            {remotes(`[` + strings.Repeat(`"a:/x",`, 20) + `"b:/y"]`), []string{"remotes TOO_MANY_REMOTES"}},
 		"not text":            {remotes(`["a:/x",7]`), []string{"remotes[1] WRONG_TYPE"}},
 		"path only":           {remotes(`["/x","b:/y"]`), []string{"remotes[0] INVALID_REMOTE"}},
+		"no work directory":   {remotes(`["@work2:/x","@wor:/y"]`), []string{"remotes[0] INVALID_REMOTE", "remotes[1] INVALID_REMOTE"}},
 		"no name":             {remotes(`["a:/x",":/y"]`), []string{"remotes[1] INVALID_REMOTE"}},
 		"connection string":   {remotes(`["a:/x",":local:/etc"]`), []string{"remotes[1] INVALID_REMOTE"}},
 		"backend with option": {remotes(`["a:/x",":s3,env_auth=true:bkt"]`), []string{"remotes[1] INVALID_REMOTE"}},
@@ -78,25 +81,28 @@ func TestReadRefuses(t *testing.T) {
 		"long path":           {remotes(`["a:/` + strings.Repeat("x", 5000) + `","b:/y"]`), []string{"remotes[0] INVALID_REMOTE"}},
 		"overlap":             {remotes(`["a:/x","b:/y","a:/x/z"]`), []string{"remotes[2] REMOTES_OVERLAP"}},
 		"overlap of targets":  {remotes(`["a:/x","b:/y/z","b:y"]`), []string{"remotes[2] REMOTES_OVERLAP"}},
-		"bisync":              {with(`,"mode":"bisync"`), []string{"mode MODE_NOT_AVAILABLE"}},
 		"unknown mode":        {with(`,"mode":"move"`), []string{"mode INVALID_VALUE"}},
-		"empty mode":          {with(`,"mode":""`), []string{"mode REQUIRED"}},
+		"empty mode":          {with(`,"mode":""`), []string{"mode INVALID_VALUE"}},
 		"mode of wrong type":  {with(`,"mode":1`), []string{"mode WRONG_TYPE"}},
 		"unknown argument":    {with(`,"maxDeletes":1`), []string{"maxDeletes UNKNOWN_FIELD"}},
 		"bad limits":          {with(`,"maxDelete":"200%","transfers":0,"bandwidth":"fast"`), []string{"transfers OUT_OF_RANGE", "maxDelete INVALID_VALUE", "bandwidth INVALID_VALUE"}},
 		"bad patterns":        {with(`,"exclude":["ok","a["],"include":[""]`), []string{"exclude[1] INVALID_PATTERN", "include[0] INVALID_PATTERN"}},
 		"resource":            {`{"resourceId":1.5,"remotes":["a:/x","b:/y"]}`, []string{"resourceId WRONG_TYPE"}},
-		"spelling of another": {`{"id":"7","remotes":["a:/x","b:/y"]}`, []string{"resourceId REQUIRED", "id UNKNOWN_FIELD"}},
+		"spelling of another": {`{"id":"7","remotes":["a:/x","b:/y"]}`, []string{"id UNKNOWN_FIELD", "resourceId REQUIRED"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := read(decode(t, test.args), "resourceId")
+			err := check("sync.files", decode(t, test.args))
 			if diff := cmp.Diff(test.want, violations(err)); diff != "" {
 				t.Errorf("violations (-want +got):\n%s", diff)
 			}
 		})
 	}
+}
+
+func check(name string, args task.Args) error {
+	return task.NewRegistry(Types(nil)...).Check(name, args)
 }
 
 func violations(err error) []string {

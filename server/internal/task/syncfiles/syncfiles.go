@@ -6,7 +6,12 @@
 //   - remotes are name:path, where name is a key of the resource's stored
 //     configuration and nothing else: no connection string, no "..".
 //   - Every further remote is made like the first, one after the other. One
-//     that fails does not stop the others; the task then fails and says which.
+//     that fails does not stop the others; the task then says which, and has
+//     succeeded partially if anything was done.
+//   - A guard stops one remote, not the others: the task then waits for
+//     approval, and goes on with that remote alone.
+//   - What a job remembers from one execution to the next is kept under the
+//     task's name: the roots that it has synced, and the listings of a bisync.
 //   - Each of them has a session of its own, so that credentials, log lines
 //     and a refused connection of one never reach another.
 //   - The log has one line per file that is not left as it is, progress now
@@ -14,11 +19,13 @@
 package syncfiles
 
 import (
+	"bytes"
 	"context"
+	_ "embed" // the schemas
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"path"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -49,10 +56,22 @@ type syncType struct {
 	remotes     *remote.Remotes
 }
 
-var _ task.Type = (*syncType)(nil)
+var (
+	_ task.Type    = (*syncType)(nil)
+	_ task.Worker  = (*syncType)(nil)
+	_ task.Planner = (*syncType)(nil)
+)
+
+//go:embed sync.schema.json
+var syncSchema []byte
 
 // Name implements task.Type.
 func (t *syncType) Name() string { return t.name }
+
+// Schema implements task.Type.
+func (t *syncType) Schema() []byte {
+	return bytes.ReplaceAll(syncSchema, []byte(`"resourceId"`), []byte(`"`+t.id+`"`))
+}
 
 // Check implements task.Type.
 func (t *syncType) Check(args task.Args) error {
@@ -71,101 +90,180 @@ func resources(args task.Args, name string) []task.ResourceRef {
 	return []task.ResourceRef{{Path: name, ID: id}}
 }
 
+// Folders implements task.Worker: the source is read, but by a bisync, the
+// others and their folders for backups are written, unless nothing is.
+func (t *syncType) Folders(args task.Args) []task.Folder {
+	o, err := read(args, t.id)
+	if err != nil {
+		return nil
+	}
+	folders := make([]task.Folder, 0, len(o.places))
+	for i, p := range o.places {
+		if p.name != remote.Work { // which no other execution sees
+			writes := (i > 0 || o.mode == remote.Bisync) && !o.dryRun
+			folders = append(folders, task.Folder{ResourceID: o.resource, Remote: p.name, Path: p.path, Writes: writes})
+		}
+		if i > 0 && o.backupDir != "" {
+			folders = append(folders, task.Folder{ResourceID: o.resource, Remote: p.name, Path: o.backupDir, Writes: !o.dryRun})
+		}
+	}
+	return folders
+}
+
 // Do implements task.Type. Its output holds the counts per remote, also when
 // it fails.
 func (t *syncType) Do(ctx context.Context, run task.Run) (task.Output, error) {
-	o, err := read(run.Args, t.id)
+	o, err := t.read(run)
 	if err != nil {
 		return nil, err
 	}
-	if t.takesFilter {
-		o.takeFilters(run.Inputs)
+	p, err := begin(ctx, run, o)
+	if err != nil {
+		return nil, err
 	}
-	var done []any
-	var failures []failed
 	for i := 1; i < len(o.places); i++ {
-		result, err := t.one(ctx, run, o, i)
+		if p.goesOn && p.stopped.Digests[i] == "" {
+			continue // it ended before the others were stopped
+		}
+		outcome, err := t.one(ctx, run, p, i)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		outcome := counts(o.places[i], result)
+		p.end(i, outcome, err)
 		if err != nil {
-			failures = append(failures, failed{o.places[i], job.FailureOf(err)})
-			outcome["error"] = job.FailureOf(err).Reason
 			run.Log.ErrorContext(ctx, "sync failed", "to", o.places[i].String(),
 				"reason", job.FailureOf(err).Reason, "error", job.FailureOf(err).Message)
 		}
-		done = append(done, outcome)
 	}
-	return task.Output{"remotes": done}, verdict(failures, len(o.places)-1)
+	if err := p.remember(ctx); err != nil {
+		return p.output(), err
+	}
+	return p.output(), p.verdict()
 }
 
-// failed is a remote that could not be made like the first.
-type failed struct {
-	place   place
-	failure *job.Failure
-}
-
-// verdict sums up what failed. The reason of a single one is the task's.
-func verdict(failures []failed, all int) error {
-	if len(failures) == 0 {
-		return nil
+func (t *syncType) read(run task.Run) (*options, error) {
+	o, err := read(run.Args, t.id)
+	if err == nil && t.takesFilter {
+		o.takeFilters(run.Inputs)
 	}
-	if all == 1 {
-		return failures[0].failure
-	}
-	sum := *failures[0].failure
-	texts := make([]string, len(failures))
-	for i, f := range failures {
-		if f.failure.Reason != sum.Reason {
-			sum.Code, sum.Reason = "UNKNOWN", ReasonRemotesFailed
-		}
-		texts[i] = f.place.String() + ": " + f.failure.Message
-	}
-	sum.Message = fmt.Sprintf("%d of %d remotes failed: %s", len(failures), all, strings.Join(texts, "; "))
-	return &sum
+	return o, err
 }
 
 // one makes one further remote like the first.
-func (t *syncType) one(ctx context.Context, run task.Run, o *options, i int) (remote.Result, error) {
-	from, to := o.places[0], o.places[i]
+func (t *syncType) one(ctx context.Context, run task.Run, p *progress, i int) (remote.Outcome, error) {
+	o := p.o
 	log := run.Log
 	if len(o.places) > 2 {
-		log = log.With("to", to.String())
+		log = log.With("to", o.places[i].String())
 	}
 	began := time.Now()
-	session := t.remotes.Begin(ctx, remote.SessionOptions{
+	session := t.session(ctx, run, o, i, log)
+	defer session.Close()
+	request, err := o.request(ctx, session, run, i)
+	if err != nil {
+		return remote.Outcome{}, err
+	}
+	request.Roots, request.Approved = p.roots, p.stopped.Digests[i]
+	listing := ""
+	if o.mode == remote.Bisync {
+		listing = listingKey(run.TaskName, request)
+		if request.Listing, err = run.Memory.Recall(ctx, listing); err != nil {
+			return remote.Outcome{}, fmt.Errorf("recall the listing of the last bisync: %w", err)
+		}
+	}
+	request.Announce = run.Files.Announce
+	request.OnFile = func(ctx context.Context, r job.FileRecord) {
+		logFile(ctx, log, r)
+		run.Files.Done(ctx, r)
+	}
+	request.OnProgress = p.progress(ctx, log, i)
+	log.InfoContext(ctx, "sync starts", "from", o.places[0].String(), "to", o.places[i].String(), "mode", string(o.mode), "dryRun", o.dryRun)
+	outcome, err := session.Sync(request)
+	if cause := context.Cause(ctx); cause != nil {
+		log.WarnContext(ctx, "sync stopped; no file is half-written", "cause", cause.Error())
+	} else if outcome.Listing != nil {
+		err = errors.Join(err, run.Memory.Remember(ctx, listing, outcome.Listing))
+	}
+	took := time.Since(began).Round(time.Millisecond).String()
+	log.InfoContext(ctx, "sync ends", append(attributes(outcome.Result), "took", took, "complete", err == nil)...)
+	return outcome, err
+}
+
+// session opens the session of one destination.
+func (t *syncType) session(ctx context.Context, run task.Run, o *options, i int, log *slog.Logger) *remote.Session {
+	return t.remotes.Begin(ctx, remote.SessionOptions{
 		ID:  fmt.Sprintf("%d/%s/%d/%d", run.ExecutionID, run.TaskName, run.Fence, i),
 		Log: log, Transfers: o.transfers, Bandwidth: o.bandwidth,
 	})
-	defer session.Close()
-	source, err := open(ctx, session, run.Configs, o.resource, from)
-	if err != nil {
-		return remote.Result{}, err
-	}
-	dest, err := open(ctx, session, run.Configs, o.resource, to)
-	if err != nil {
-		return remote.Result{}, err
-	}
-	log.InfoContext(ctx, "sync starts", "from", from.String(), "to", to.String(), "mode", string(o.mode), "dryRun", o.dryRun)
-	result, err := session.Sync(remote.Request{
-		Source: source, Dest: dest, Mode: o.mode,
-		Include: o.include, Exclude: o.exclude, MaxDelete: o.maxDelete,
-		DryRun: o.dryRun, Checksum: o.checksum,
-		OnFile:     func(ev remote.FileEvent) { logFile(ctx, log, ev, o.dryRun) },
-		OnProgress: func(r remote.Result) { log.InfoContext(ctx, "progress", attributes(r)...) },
-	})
-	if cause := context.Cause(ctx); cause != nil {
-		log.WarnContext(ctx, "sync stopped", "cause", cause.Error())
-	}
-	took := time.Since(began).Round(time.Millisecond).String()
-	log.InfoContext(ctx, "sync ends", append(attributes(result), "took", took, "complete", err == nil)...)
-	return result, err
 }
 
-// open opens a remote with the credentials that are stored now.
-func open(ctx context.Context, s *remote.Session, configs task.Configs, resource string, p place) (*remote.Remote, error) {
-	config, err := configs.Remote(ctx, resource, p.name)
+// request opens the remotes of one destination.
+func (o *options) request(ctx context.Context, session *remote.Session, run task.Run, i int) (r remote.Request, err error) {
+	r = remote.Request{
+		Mode: o.mode, Include: o.include, Exclude: o.exclude, MaxDelete: o.maxDelete, AllowEmptySource: o.allowEmptySource,
+		DryRun: o.dryRun, Checksum: o.checksum,
+	}
+	if r.Source, err = open(ctx, session, run, o.resource, o.places[0]); err != nil {
+		return r, err
+	}
+	if r.Dest, err = open(ctx, session, run, o.resource, o.places[i]); err != nil || o.backupDir == "" {
+		return r, err
+	}
+	// Each execution has a folder of its own, so that none overwrites what
+	// another has put aside.
+	backup := place{name: o.places[i].name, path: path.Join(o.backupDir, job.KindExecution.Format(run.ExecutionID))}
+	r.Backup, err = open(ctx, session, run, o.resource, backup)
+	return r, err
+}
+
+// Plan implements task.Planner.
+func (t *syncType) Plan(ctx context.Context, run task.Run) ([]job.Plan, task.Output, error) {
+	o, err := t.read(run)
+	if err != nil {
+		return nil, nil, err
+	}
+	roots, err := recallRoots(ctx, run)
+	if err != nil {
+		return nil, nil, err
+	}
+	var plans []job.Plan
+	for i := 1; i < len(o.places); i++ {
+		plan, err := t.plan(ctx, run, o, i, roots)
+		plan.Task, plan.Remote, plan.Error = run.TaskName, o.places[i].String(), job.FailureOf(err)
+		plans = append(plans, plan)
+	}
+	return plans, task.Output{}, nil
+}
+
+func (t *syncType) plan(ctx context.Context, run task.Run, o *options, i int, roots []remote.Root) (job.Plan, error) {
+	session := t.session(ctx, run, o, i, run.Log)
+	defer session.Close()
+	request, err := o.request(ctx, session, run, i)
+	if err != nil {
+		return job.Plan{}, err
+	}
+	request.Roots = roots
+	if o.mode == remote.Bisync {
+		if request.Listing, err = run.Memory.Recall(ctx, listingKey(run.TaskName, request)); err != nil {
+			return job.Plan{}, err
+		}
+	}
+	return session.Plan(request)
+}
+
+// listingKey is where the listing of a bisync is kept: two other roots have
+// another one, so that nothing is deleted because of it.
+func listingKey(taskName string, r remote.Request) string {
+	return taskName + "/bisync/" + r.Source.Root().Base + "/" + r.Dest.Root().Base
+}
+
+// open opens the work directory, or a remote with the credentials that are
+// stored now.
+func open(ctx context.Context, s *remote.Session, run task.Run, resource string, p place) (*remote.Remote, error) {
+	if p.name == remote.Work {
+		return s.OpenWork(run.Work, p.path)
+	}
+	config, err := run.Configs.Remote(ctx, resource, p.name)
 	if err != nil {
 		if _, ok := errors.AsType[*job.Failure](err); ok {
 			return nil, err
@@ -173,37 +271,4 @@ func open(ctx context.Context, s *remote.Session, configs task.Configs, resource
 		return nil, fmt.Errorf("read the configuration of remote %q: %w", p.name, err)
 	}
 	return s.Open(config, p.path)
-}
-
-// logFile writes the line of one file.
-func logFile(ctx context.Context, log *slog.Logger, ev remote.FileEvent, dryRun bool) {
-	message, level := string(ev.Action), slog.LevelInfo
-	args := []any{"path", ev.Path}
-	if ev.Size >= 0 {
-		args = append(args, "size", ev.Size)
-	}
-	switch {
-	case ev.Action == remote.Failed:
-		level = slog.LevelError
-	case ev.Action == remote.Skipped:
-		level = slog.LevelWarn
-	case dryRun:
-		message = "would be " + message
-	}
-	if ev.Reason != "" {
-		args = append(args, "reason", ev.Reason)
-	}
-	log.Log(ctx, level, message, args...)
-}
-
-func attributes(r remote.Result) []any {
-	return []any{"found", r.Found, "copied", r.Copied, "updated", r.Updated, "deleted", r.Deleted,
-		"skipped", r.Skipped, "failed", r.Failed, "bytes", r.Bytes}
-}
-
-func counts(p place, r remote.Result) map[string]any {
-	return map[string]any{
-		"remote": p.String(), "found": float64(r.Found), "copied": float64(r.Copied), "updated": float64(r.Updated),
-		"deleted": float64(r.Deleted), "skipped": float64(r.Skipped), "failed": float64(r.Failed), "bytes": float64(r.Bytes),
-	}
 }

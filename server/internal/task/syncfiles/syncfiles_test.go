@@ -38,6 +38,38 @@ type bundle struct {
 	run  task.Run
 	log  *lines
 	typ  map[string]task.Type
+	// files and report are what the task told, memory what the job remembers.
+	files  files
+	report job.TaskReport
+	memory memory
+}
+
+// files notes what was announced and done.
+type files struct {
+	mu              sync.Mutex
+	announced, done []job.FileRecord
+}
+
+func (f *files) Announce(_ context.Context, files []job.FileRecord) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.announced = append(f.announced, files...)
+	return nil
+}
+
+func (f *files) Done(_ context.Context, r job.FileRecord) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done = append(f.done, r)
+}
+
+// memory is what a job remembers.
+type memory map[string][]byte
+
+func (m memory) Recall(_ context.Context, key string) ([]byte, error) { return m[key], nil }
+func (m memory) Remember(_ context.Context, key string, value []byte) error {
+	m[key] = value
+	return nil
 }
 
 // lines is a log that can be read as messages with their attributes.
@@ -71,7 +103,7 @@ func (l *lines) messages(t *testing.T) []string {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := &bundle{root: t.TempDir(), log: &lines{}, typ: map[string]task.Type{}}
+	b := &bundle{root: t.TempDir(), log: &lines{}, typ: map[string]task.Type{}, memory: memory{}}
 	remotes, err := remote.New(remote.Options{LocalRoot: b.root, Dial: func(context.Context, string, string) (net.Conn, error) {
 		return nil, errors.New("no network here")
 	}})
@@ -82,7 +114,10 @@ func setup(t *testing.T) *bundle {
 	for _, typ := range Types(remotes) {
 		b.typ[typ.Name()] = typ
 	}
-	b.run = task.Run{ExecutionID: 1, TaskName: t.Name(), Log: slog.New(slog.NewJSONHandler(b.log, nil)), Configs: configs{[]string{"a", "b", "c"}}}
+	b.run = task.Run{
+		ExecutionID: 1, TaskName: t.Name(), Log: slog.New(slog.NewJSONHandler(b.log, nil)), Configs: configs{[]string{"a", "b", "c"}},
+		Files: &b.files, Memory: b.memory, Report: func(r job.TaskReport) { b.report = r },
+	}
 	return b
 }
 
@@ -139,7 +174,7 @@ func TestSyncFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := task.Output{"remotes": []any{map[string]any{"remote": "b:/dst", "found": 2.0, "copied": 1.0, "updated": 1.0,
-		"deleted": 1.0, "skipped": 0.0, "failed": 0.0, "bytes": 3.0}}}
+		"deleted": 1.0, "skipped": 0.0, "failed": 0.0, "conflicts": 0.0, "bytes": 3.0}}}
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)
 	}
@@ -207,15 +242,15 @@ func TestGuardsFailTheTask(t *testing.T) {
 func TestOneFailingRemoteDoesNotStopTheOthers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.write(t, map[string]string{"src/a": "1", "full/x": "1", "full/y": "1"})
-	out, err := b.do(t, "sync.files", `{"resourceId":"res_7","remotes":["a:/src","b:/full","typo:/x","c:/dst"]}`)
-	failure, ok := errors.AsType[*job.Failure](err)
-	if !ok || failure.Reason != ReasonRemotesFailed {
+	b.write(t, map[string]string{"src/a": "1", "file": "1"})
+	out, err := b.do(t, "sync.files", `{"resourceId":"res_7","remotes":["a:/src","b:/file","typo:/x","c:/dst"]}`)
+	partial, ok := errors.AsType[*task.Partial](err)
+	if !ok || partial.Failure.Reason != ReasonRemotesFailed {
 		t.Fatalf("ended with %v", err)
 	}
-	for _, part := range []string{"2 of 3 remotes failed", "b:/full: the mirror would delete 2 of 2", "typo:/x: no remote typo"} {
-		if !strings.Contains(failure.Message, part) {
-			t.Errorf("message %q lacks %q", failure.Message, part)
+	for _, part := range []string{"2 of 3 remotes failed", "b:/file is a file", "typo:/x: no remote typo"} {
+		if !strings.Contains(partial.Failure.Message, part) {
+			t.Errorf("message %q lacks %q", partial.Failure.Message, part)
 		}
 	}
 	if got := b.read(t, "dst"); !maps.Equal(got, map[string]string{"a": "1"}) {
@@ -225,7 +260,7 @@ func TestOneFailingRemoteDoesNotStopTheOthers(t *testing.T) {
 	for _, each := range out["remotes"].([]any) {
 		errs = append(errs, each.(map[string]any)["error"])
 	}
-	if diff := cmp.Diff([]any{remote.ReasonMaxDelete, "REMOTE_NOT_CONFIGURED", nil}, errs); diff != "" {
+	if diff := cmp.Diff([]any{remote.ReasonIsFile, "REMOTE_NOT_CONFIGURED", nil}, errs); diff != "" {
 		t.Errorf("errors in the output (-want +got):\n%s", diff)
 	}
 }
@@ -258,8 +293,8 @@ func TestFilterOfAnInput(t *testing.T) {
 
 func TestInputRefuses(t *testing.T) {
 	t.Parallel()
-	err := Input{}.Check(decode(t, `{"exclude":["a["],"remotes":[]}`))
-	if diff := cmp.Diff([]string{"id REQUIRED", "exclude[0] INVALID_PATTERN", "remotes UNKNOWN_FIELD"}, violations(err)); diff != "" {
+	err := check("resource.input", decode(t, `{"exclude":["a["],"remotes":[]}`))
+	if diff := cmp.Diff([]string{"id REQUIRED", "remotes UNKNOWN_FIELD", "exclude[0] INVALID_PATTERN"}, violations(err)); diff != "" {
 		t.Errorf("violations (-want +got):\n%s", diff)
 	}
 }

@@ -10,6 +10,7 @@ package util
 
 import (
 	"context"
+	_ "embed" // the schemas
 	"log/slog"
 	"time"
 
@@ -23,8 +24,14 @@ type Sleep struct{}
 
 var _ task.Type = Sleep{}
 
+//go:embed sleep.schema.json
+var sleepSchema []byte
+
 // Name implements task.Type.
 func (Sleep) Name() string { return "util.sleep" }
+
+// Schema implements task.Type.
+func (Sleep) Schema() []byte { return sleepSchema }
 
 // Check implements task.Type.
 func (Sleep) Check(args task.Args) error {
@@ -54,7 +61,7 @@ func (Sleep) Do(ctx context.Context, run task.Run) (task.Output, error) {
 
 func readDuration(args task.Args) (time.Duration, error) {
 	r := task.Read(args)
-	duration := r.Duration("duration", task.Required, 0, maxSleep)
+	duration := r.Duration("duration", 0, maxSleep)
 	return duration, r.Done()
 }
 
@@ -63,11 +70,17 @@ type Noop struct{}
 
 var _ task.Type = Noop{}
 
+//go:embed noop.schema.json
+var noopSchema []byte
+
 // Name implements task.Type.
 func (Noop) Name() string { return "util.noop" }
 
-// Check implements task.Type.
-func (Noop) Check(args task.Args) error { return task.Read(args).Done() }
+// Schema implements task.Type.
+func (Noop) Schema() []byte { return noopSchema }
+
+// Check implements task.Type: the schema says it all.
+func (Noop) Check(task.Args) error { return nil }
 
 // Resources implements task.Type: none.
 func (Noop) Resources(task.Args) []task.ResourceRef { return nil }

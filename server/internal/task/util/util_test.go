@@ -40,7 +40,7 @@ func TestCheck(t *testing.T) {
 	for _, test := range tests {
 		got := ""
 		var invalid *job.InvalidError
-		if err := test.taskType.Check(test.args); errors.As(err, &invalid) {
+		if err := task.NewRegistry(test.taskType).Check(test.taskType.Name(), test.args); errors.As(err, &invalid) {
 			got = invalid.Violations[0].Field + " " + invalid.Violations[0].Reason
 		}
 		if got != test.want {

@@ -41,6 +41,8 @@ func run() (err error) {
 	flag.DurationVar(&c.For, "for", 20*time.Second, "how long the steady load and the idle time last, up to 5m")
 	flag.IntVar(&c.Others, "others", 1_000_000, "jobs stored beside, in the scenario scale")
 	flag.IntVar(&c.Places, "places", 2000, "executions that a replica holds at once")
+	flag.IntVar(&c.Faults, "faults", 2, "how often a replica is killed and the other one stopped, in the scenario faults")
+	flag.StringVar(&c.Server, "server", "", "the program carillon, for the scenarios program, neighbour and faults, and for the idle time")
 	flag.StringVar(&c.River, "river", "", "the program of ../../river, for the scenario river")
 	flag.StringVar(&c.Folder, "folder", "", "where SQLite's files go (default the temporary folder)")
 	profile := flag.String("profile", "", "write a CPU profile of this process to a file")
@@ -52,7 +54,7 @@ func run() (err error) {
 	if *replica {
 		return bench.Replica(ctx, c.Places, os.Stdin, os.Stdout)
 	}
-	if c.Rounds < 1 || c.Rate < 1 || c.Rate > 10_000 || c.For < time.Second || c.For > 5*time.Minute || c.Others < 1 || c.Places < 1 {
+	if c.Rounds < 1 || c.Rate < 1 || c.Rate > 10_000 || c.For < time.Second || c.For > 5*time.Minute || c.Others < 1 || c.Places < 1 || c.Faults < 1 {
 		return fmt.Errorf("a number is out of range; see -help")
 	}
 	if err := choose(&c, *scenarios, *databases); err != nil {

@@ -1,0 +1,126 @@
+// One execution: its workflow as a graph, its tasks, its log as it grows.
+
+import { useEffect, useState } from 'preact/hooks';
+import { ask, follow } from '../graphql';
+import { Act, Badge, Problem, useLoad } from '../parts';
+import { to } from '../router';
+import { moment, span, took, useNow } from '../time';
+import { endStates, executionFields, size, type Counters, type Execution, type Job } from '../types';
+import { Files } from './files';
+import { Graph } from './graph';
+import { Log } from './log';
+import { ApprovalCard } from './plans';
+
+type Loaded = Execution & { instanceId: string; signedLogUrl: string | null };
+
+export function ExecutionPage({ id }: { id: string }) {
+  const now = useNow();
+  const { data, error, reload } = useLoad(
+    (signal) => ask<{ getScheduledJobHistory: Loaded }>(`query ($id: ID!) { getScheduledJobHistory(jobHistoryId: $id) { ${executionFields} instanceId signedLogUrl } }`, { id }, signal),
+    [id],
+  );
+  const loaded = data?.getScheduledJobHistory;
+  const [live, setLive] = useState<Execution>();
+  const job = useLoad(
+    async (signal) => (loaded ? (await ask<{ getScheduledJob: Job | null }>('query ($id: ID!) { getScheduledJob(jobId: $id) { id name workflow } }', { id: loaded.jobId }, signal)).getScheduledJob : null),
+    [loaded?.jobId],
+  );
+  useEffect(() => {
+    if (!loaded || endStates.includes(loaded.state)) return;
+    return follow<{ execution: Execution; cursor: string }>({
+      query: `subscription ($instance: ID!, $job: ID!, $cursor: Cursor) { executionChanged(instanceId: $instance, jobId: $job, cursor: $cursor) { cursor execution { ${executionFields} } } }`,
+      field: 'executionChanged',
+      variables: { instance: loaded.instanceId, job: loaded.jobId },
+      next: ({ execution }) => execution.id === loaded.id && setLive(execution),
+    });
+  }, [loaded]);
+  if (!loaded) return <Problem error={error} />;
+  // What was loaded last knows the end, whatever the subscription missed.
+  const e = endStates.includes(loaded.state) ? loaded : (live ?? loaded);
+  const ended = endStates.includes(e.state);
+  return (
+    <>
+      <p class="crumbs">
+        <a href={to('instance', loaded.instanceId)}>{loaded.instanceId}</a> / <a href={to('job', e.jobId)}>{job.data?.name || e.jobId}</a>
+      </p>
+      <h1>{e.id}</h1>
+      <p class="sub" role="status">
+        <Badge state={e.state} /> · {e.trigger.toLowerCase()} · attempt {e.attempt} · due {moment(e.scheduledFor)} · started {moment(e.startedAt)} ·{' '}
+        {ended ? took(e.startedAt, e.finishedAt) : e.startedAt ? span(now - Date.parse(e.startedAt)) : 'waits'}
+      </p>
+      {e.error && (
+        <div class="problem">
+          <p>
+            <strong>{e.error.reason}</strong>: {e.error.message}
+          </p>
+        </div>
+      )}
+      {!ended && (
+        <div class="bar">
+          <Act run={() => ask('mutation ($id: ID!) { cancelScheduledJobRun(jobHistoryId: $id) { id } }', { id })}>Cancel</Act>
+        </div>
+      )}
+      {e.waitingFor && (
+        <p class="notice">
+          Waits: {e.waitingFor.reason.toLowerCase().replaceAll('_', ' ')} {e.waitingFor.executionId && <a href={to('execution', e.waitingFor.executionId)}>{e.waitingFor.executionId}</a>}
+        </p>
+      )}
+      {e.approval && <ApprovalCard execution={id} approval={e.approval} reload={reload} />}
+      <section>
+        <h2>Tasks</h2>
+        <Graph tasks={e.tasks} workflow={job.data?.workflow ?? {}} />
+        <ul class="tasks">
+          {e.tasks.map((t) => (
+            <li key={t.name}>
+              <Badge state={t.state} /> <strong>{t.name}</strong> <code>{t.type}</code> {took(t.startedAt, t.finishedAt)}
+              {t.counters && <TaskCounters counters={t.counters} />}
+              {t.remotes
+                .filter((r) => r.error)
+                .map((r) => (
+                  <p key={r.remote}>
+                    <code>{r.remote}</code> {r.error?.reason}: {r.error?.message}
+                  </p>
+                ))}
+              {t.fileErrors.map((f) => (
+                <p key={f.reason}>
+                  {f.count} files {f.reason}: {f.message} ({f.samples.join(', ')})
+                </p>
+              ))}
+              {t.error && (
+                <p>
+                  {t.error.reason}: {t.error.message}
+                </p>
+              )}
+            </li>
+          ))}
+        </ul>
+      </section>
+      {e.tasks.some((t) => t.counters) && <Files key={e.state} execution={id} />}
+      <section>
+        <h2>Log</h2>
+        <Log execution={id} download={loaded.signedLogUrl} onEnd={reload} />
+      </section>
+    </>
+  );
+}
+
+// TaskCounters is how far a sync is, and what it did.
+function TaskCounters({ counters: c }: { counters: Counters }) {
+  const done = c.copied + c.updated + c.deleted;
+  const parts = [
+    `${c.found} found`,
+    `${c.copied} copied`,
+    `${c.updated} updated`,
+    `${c.deleted} deleted`,
+    `${c.skipped} left`,
+    c.failed && `${c.failed} failed`,
+    c.conflicts && `${c.conflicts} in conflict`,
+    size(c.bytes),
+  ];
+  return (
+    <span class="counters">
+      {' '}
+      {c.totalFiles > 0 && done < c.totalFiles && <progress value={done} max={c.totalFiles} aria-label={`${done} of ${c.totalFiles} files`} />} <small>{parts.filter(Boolean).join(' · ')}</small>
+    </span>
+  );
+}

@@ -1,0 +1,203 @@
+// Small parts that every page uses.
+
+import { cloneElement, type ComponentChildren, type VNode } from 'preact';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { Refusal } from './graphql';
+
+const marks: Record<string, string> = {
+  SUCCEEDED: '✓',
+  STARTED: '✓',
+  FAILED: '✕',
+  WORKER_LOST: '✕',
+  PARTIALLY_SUCCEEDED: '!',
+  AWAITING_APPROVAL: '?',
+  RUNNING: '▶',
+  QUEUED: '…',
+  PENDING: '…',
+  CANCELLING: '■',
+  CANCELLED: '■',
+  SKIPPED: '–',
+  PAUSED: '❚❚',
+  ACTIVE: '●',
+  EXHAUSTED: '○',
+};
+
+// Badge tells a state by colour, sign and word.
+export function Badge({ state }: { state: string }) {
+  return (
+    <span class={`badge ${state.toLowerCase()}`}>
+      <span aria-hidden="true">{marks[state] ?? ''}</span> {state.toLowerCase().replaceAll('_', ' ')}
+    </span>
+  );
+}
+
+// Strip is the last outcomes of a job, oldest first.
+export function Strip({ states }: { states: string[] }) {
+  const text = states.length ? states.map((s) => s.toLowerCase().replaceAll('_', ' ')).join(', ') : 'no execution yet';
+  return (
+    <span class="strip" role="img" aria-label={`last outcomes: ${text}`}>
+      {states.map((s, i) => (
+        <span key={i} class={s.toLowerCase()} title={s.toLowerCase()} />
+      ))}
+    </span>
+  );
+}
+
+export function Problem({ error }: { error: unknown }) {
+  if (!error) return null;
+  const violations = error instanceof Refusal ? error.violations : [];
+  return (
+    <div class="problem" role="alert">
+      <p>{error instanceof Error ? error.message : String(error)}</p>
+      {violations.length > 1 && (
+        <ul>
+          {violations.map((v) => (
+            <li key={v.field + v.reason}>
+              <code>{v.field}</code>: {v.description}
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}
+
+export interface Loaded<T> {
+  data: T | undefined;
+  error: unknown;
+  reload: () => void;
+}
+
+// useLoad loads something, again whenever one of keys changes.
+export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, keys: unknown[]): Loaded<T> {
+  const [state, setState] = useState<{ data?: T; error?: unknown }>({});
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    const control = new AbortController();
+    load(control.signal).then(
+      (data) => !control.signal.aborted && setState({ data }),
+      (error) => !control.signal.aborted && setState((s) => ({ ...s, error })),
+    );
+    return () => control.abort();
+  }, [...keys, turn]);
+  return { data: state.data, error: state.error, reload: () => setTurn((t) => t + 1) };
+}
+
+// Act is a button for something that takes a while and can be refused.
+export function Act({ run, children, class: look }: { run: () => Promise<unknown>; children: ComponentChildren; class?: string }) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>();
+  const click = async () => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      await run();
+    } catch (e) {
+      setError(e);
+    }
+    setBusy(false);
+  };
+  return (
+    <>
+      <button type="button" class={look} disabled={busy} onClick={click}>
+        {children}
+      </button>
+      <Problem error={error} />
+    </>
+  );
+}
+
+// Dialog is a form in a modal window. The browser keeps the focus inside and
+// closes it on Escape.
+export function Dialog({ title, submit, close, run, children }: { title: string; submit: string; close: () => void; run: (form: FormData) => Promise<unknown>; children: ComponentChildren }) {
+  const ref = useRef<HTMLDialogElement>(null);
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  useEffect(() => ref.current?.showModal(), []);
+  const send = async (event: SubmitEvent) => {
+    event.preventDefault();
+    setBusy(true);
+    try {
+      await run(new FormData(event.target as HTMLFormElement));
+      close();
+    } catch (e) {
+      setError(e);
+      setBusy(false);
+    }
+  };
+  return (
+    <dialog ref={ref} onClose={close} aria-labelledby="dialog-title">
+      <h2 id="dialog-title">{title}</h2>
+      <form onSubmit={send}>
+        {children}
+        <Problem error={error} />
+        <p class="actions">
+          <button type="button" onClick={() => ref.current?.close()}>
+            Cancel
+          </button>
+          <button type="submit" class="primary" disabled={busy}>
+            {submit}
+          </button>
+        </p>
+      </form>
+    </dialog>
+  );
+}
+
+// Field is a labelled input with what is wrong about it. The input is told by
+// its label alone; hint and refusal describe it.
+export function Field({ label, hint, wrong, children }: { label: string; hint?: string; wrong?: string | undefined; children: VNode }) {
+  const id = useId();
+  const about = [hint && `${id}-hint`, wrong && `${id}-wrong`].filter(Boolean).join(' ');
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      {cloneElement(children, { id, ...(about && { 'aria-describedby': about }), ...(wrong && { 'aria-invalid': true }) })}
+      {hint && <small id={`${id}-hint`}>{hint}</small>}
+      {wrong && (
+        <small id={`${id}-wrong`} class="wrong" role="alert">
+          {wrong}
+        </small>
+      )}
+    </div>
+  );
+}
+
+const buffer = 12;
+
+// Windowed shows the rows of a long list that are in view. Rows have one
+// height; a row is told its place, for assistive technology.
+export function Windowed({ count, height, row, label, end }: { count: number; height: number; row: (index: number) => ComponentChildren; label: string; end?: boolean }) {
+  const ref = useRef<HTMLDivElement>(null);
+  const [view, setView] = useState({ top: 0, size: 600 });
+  useEffect(() => {
+    const box = ref.current;
+    if (!box) return;
+    const look = () => setView({ top: box.scrollTop, size: box.clientHeight });
+    const watch = new ResizeObserver(look);
+    watch.observe(box);
+    box.addEventListener('scroll', look, { passive: true });
+    look();
+    return () => watch.disconnect();
+  }, []);
+  useEffect(() => {
+    if (end && ref.current) ref.current.scrollTop = ref.current.scrollHeight;
+  }, [count, end]);
+  const first = Math.max(0, Math.floor(view.top / height) - buffer);
+  const last = Math.min(count, Math.ceil((view.top + view.size) / height) + buffer);
+  const rows = [];
+  for (let i = first; i < last; i++) {
+    rows.push(
+      <div key={i} role="listitem" aria-setsize={count} aria-posinset={i + 1} class="row" style={{ top: `${i * height}px`, height: `${height}px` }}>
+        {row(i)}
+      </div>,
+    );
+  }
+  return (
+    <div class="windowed" ref={ref} tabIndex={0} role="region" aria-label={label}>
+      <div role="list" style={{ height: `${Math.max(count * height, 1)}px` }} aria-label={label}>
+        {rows}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,183 @@
+// What the console asks of the service, and the queries that it asks with.
+
+export interface Pause {
+  reason: string | null;
+  actor: string;
+  since: string;
+  until: string | null;
+}
+
+export interface Warning {
+  code: string;
+  message: string;
+}
+
+export interface JobError {
+  code: string;
+  reason: string;
+  message: string;
+}
+
+export interface Execution {
+  id: string;
+  jobId: string;
+  state: string;
+  trigger: string;
+  scheduledFor: string | null;
+  startedAt: string | null;
+  finishedAt: string | null;
+  createdAt: string;
+  attempt: number;
+  error: JobError | null;
+  tasks: Task[];
+  approval: Approval | null;
+  waitingFor: { reason: string; executionId: string | null } | null;
+}
+
+export interface Part {
+  files: number;
+  bytes: string;
+  samples: string[];
+}
+
+export interface Plan {
+  task: string;
+  remote: string;
+  copy: Part | null;
+  update: Part | null;
+  delete: Part | null;
+  conflicts: Part | null;
+  found: number;
+  unchanged: number;
+  guard: JobError | null;
+  incomplete: boolean;
+  error: JobError | null;
+}
+
+export interface Approval {
+  state: string;
+  digest: string;
+  plans: Plan[];
+  requestedAt: string;
+  expiresAt: string;
+  decidedBy: string;
+}
+
+export interface Counters {
+  found: number;
+  copied: number;
+  updated: number;
+  deleted: number;
+  skipped: number;
+  failed: number;
+  conflicts: number;
+  bytes: string;
+  totalFiles: number;
+  totalBytes: string;
+}
+
+export interface Task {
+  name: string;
+  type: string;
+  state: string;
+  startedAt: string | null;
+  finishedAt: string | null;
+  error: JobError | null;
+  counters: Counters | null;
+  remotes: { remote: string; state: string; error: JobError | null }[];
+  fileErrors: { reason: string; count: number; message: string; samples: string[] }[];
+}
+
+export interface JobRow {
+  id: string;
+  name: string | null;
+  state: string;
+  frequencyType: string;
+  cronExpression: string | null;
+  intervalMinutes: number | null;
+  timeZone: string;
+  labels: Record<string, string>;
+  nextRun: string | null;
+  lastRun: string | null;
+  pause: Pause | null;
+}
+
+export interface WorkflowTask {
+  name: string;
+  type: string;
+  args?: Record<string, unknown>;
+  inputs?: string | string[];
+  [other: string]: unknown;
+}
+
+export interface Workflow {
+  tasks?: WorkflowTask[];
+  [other: string]: unknown;
+}
+
+export interface Job extends JobRow {
+  instanceId: string;
+  description: string | null;
+  active: boolean;
+  workflow: Workflow;
+  overlapPolicy: string;
+  catchUpPolicy: string;
+  retryPolicy: { retryCount: number } | null;
+  managedBy: string;
+  etag: string;
+  warnings: Warning[];
+  updatedAt: string;
+}
+
+export interface Occurrence {
+  scheduledFor: string;
+  outcome: string;
+  reason: string | null;
+  executionId: string | null;
+  until: string | null;
+  count: number;
+  movedTo: string | null;
+}
+
+export interface LogLine {
+  time: string;
+  level: string;
+  task: string | null;
+  message: string;
+  attributes: Record<string, unknown> | null;
+  cursor: string;
+}
+
+export const jobRow = 'id name state frequencyType cronExpression intervalMinutes timeZone labels nextRun lastRun pause { reason actor since until }';
+export const jobFields = `${jobRow} instanceId description active workflow overlapPolicy catchUpPolicy retryPolicy { retryCount } managedBy etag warnings { code message } updatedAt`;
+const errorFields = 'error { code reason message }';
+const partFields = '{ files bytes samples }';
+export const planFields = `task remote found unchanged incomplete copy ${partFields} update ${partFields} delete ${partFields} conflicts ${partFields} guard { code reason message } ${errorFields}`;
+const taskFields = `name type state startedAt finishedAt ${errorFields} counters { found copied updated deleted skipped failed conflicts bytes totalFiles totalBytes } remotes { remote state ${errorFields} } fileErrors { reason count message samples }`;
+export const executionFields = `id jobId state trigger scheduledFor startedAt finishedAt createdAt attempt ${errorFields} tasks { ${taskFields} } waitingFor { reason executionId } approval { state digest requestedAt expiresAt decidedBy plans { ${planFields} } }`;
+
+export const endStates = ['SUCCEEDED', 'PARTIALLY_SUCCEEDED', 'FAILED', 'CANCELLED', 'WORKER_LOST'];
+export const badStates = ['FAILED', 'WORKER_LOST', 'PARTIALLY_SUCCEEDED'];
+
+export function title(job: { id: string; name: string | null }): string {
+  return job.name || job.id;
+}
+
+export function words(j: Pick<JobRow, 'frequencyType' | 'cronExpression' | 'intervalMinutes' | 'timeZone'>): string {
+  if (j.frequencyType === 'CRON_BASED') return `${j.cronExpression} (${j.timeZone})`;
+  if (j.frequencyType === 'INTERVAL_BASED') return `every ${j.intervalMinutes} min`;
+  return 'by hand';
+}
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+// size is a number of bytes, which comes as text, for people.
+export function size(bytes: string | number): string {
+  let n = Number(bytes);
+  let unit = 0;
+  while (n >= 1024 && unit < units.length - 1) {
+    n /= 1024;
+    unit++;
+  }
+  return `${unit ? n.toFixed(1) : n} ${units[unit]}`;
+}

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+)
+
+func executionLog(s *session) *cobra.Command {
+	request := &carillonv1.TailLogRequest{}
+	cmd := &cobra.Command{
+		Use: "log ID", Short: "its log", Args: cobra.ExactArgs(1),
+		Example: `  carillon execution log exec_100 --follow`,
+		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			request.ExecutionId = args[0]
+			format := logText
+			switch s.output {
+			case "json":
+				format = func(line *carillonv1.TailLogResponse) ([]byte, error) { return messageLine(line) }
+			case "yaml":
+				return usage("--output: a log is printed as table or json")
+			}
+			return s.tail(ctx, cmd.OutOrStdout(), request, format)
+		}),
+	}
+	cmd.Flags().BoolVarP(&request.Follow, "follow", "F", false, "wait for further lines until the execution has ended")
+	return cmd
+}
+
+// tail writes the lines of a log. A stream that breaks is resumed where it was.
+func (s *session) tail(ctx context.Context, out io.Writer, request *carillonv1.TailLogRequest, format func(*carillonv1.TailLogResponse) ([]byte, error)) error {
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return err
+	}
+	client := carillonv1.NewExecutionServiceClient(conn)
+	return resume(ctx, func() (bool, error) {
+		stream, err := client.TailLog(ctx, request)
+		if err != nil {
+			return false, err
+		}
+		for came := false; ; came = true {
+			line, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return came, nil
+			}
+			if err != nil {
+				return came, err
+			}
+			text, err := format(line)
+			if err != nil {
+				return came, err
+			}
+			if _, err := fmt.Fprintf(out, "%s\n", text); err != nil {
+				return came, err
+			}
+			request.Cursor = line.GetCursor()
+		}
+	})
+}
+
+// resume repeats a stream that was cut off, up to five times in a row without
+// anything new. read says whether anything came.
+func resume(ctx context.Context, read func() (came bool, err error)) error {
+	wait := 200 * time.Millisecond
+	for failures := 0; ; failures++ {
+		came, err := read()
+		if came {
+			failures, wait = 0, 200*time.Millisecond
+		}
+		if !lost(err) || failures == 5 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+			wait *= 2
+		}
+	}
+}
+
+// logText is a line for people: time, level, task, text, facts.
+func logText(line *carillonv1.TailLogResponse) ([]byte, error) {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %-5s", line.GetTime().AsTime().UTC().Format("15:04:05.000"), plain(line.GetLevel()))
+	if line.GetTask() != "" {
+		fmt.Fprintf(&text, " [%s]", plain(line.GetTask()))
+	}
+	text.WriteString(" " + plain(line.GetMessage()))
+	if attributes := line.GetAttributes(); len(attributes.GetFields()) > 0 {
+		facts, err := messageLine(attributes)
+		if err != nil {
+			return nil, err
+		}
+		text.WriteString(" " + plain(string(facts)))
+	}
+	return []byte(text.String()), nil
+}

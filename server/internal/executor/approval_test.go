@@ -1,0 +1,227 @@
+package executor_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/task"
+)
+
+const guardedGraph = `{"tasks":[
+	{"name":"first","type":"test.hook"},
+	{"name":"sync","type":"test.hook","inputs":["first"]},
+	{"name":"after","type":"test.hook","inputs":["sync","first"]},
+	{"name":"beside","type":"test.hook"}]}`
+
+var guard = &job.Failure{Code: "FAILED_PRECONDITION", Reason: "MAX_DELETE_EXCEEDED", Message: "too many"}
+
+// guardedHooks count their calls; the task sync is stopped unless it goes on
+// after an approval.
+func guardedHooks(h hook) map[string]int {
+	calls := map[string]int{}
+	for _, name := range []string{"first", "after", "beside"} {
+		h[name] = func(_ context.Context, run task.Run) (task.Output, error) {
+			calls[name]++
+			if name == "after" && run.Inputs["first"]["of"] != "first" {
+				return nil, errors.New("the output of a task that ran before is lost")
+			}
+			return task.Output{"of": name}, nil
+		}
+	}
+	h["sync"] = func(_ context.Context, run task.Run) (task.Output, error) {
+		calls["sync"]++
+		if run.Approved == nil {
+			run.Report(job.TaskReport{Counters: job.Counters{Found: 3}})
+			return nil, &task.Approval{Plans: []job.Plan{{Task: "sync", Remote: "b:/", Digest: "p"}}, State: json.RawMessage(`{"p":1}`), Failure: guard}
+		}
+		if string(run.Approved) != `{"p":1}` {
+			return nil, errors.New("other state")
+		}
+		return nil, nil
+	}
+	return calls
+}
+
+func TestGuardedTaskWaitsAndGoesOn(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		calls := guardedHooks(b.hook)
+		b.Submit([]store.Claimed{claim(1, guardedGraph)})
+		f := <-b.store.ends
+		want := []job.TaskState{job.TaskSucceeded, job.TaskAwaitingApproval, job.TaskPending, job.TaskSucceeded}
+		if diff := cmp.Diff(want, states(f)); diff != "" {
+			t.Errorf("task states (-want +got):\n%s", diff)
+		}
+		a := f.Approval
+		if f.State != job.StateAwaitingApproval || f.Error == nil || f.Error.Reason != guard.Reason || a == nil {
+			t.Fatalf("%s, %v, %v", f.State, f.Error, a)
+		}
+		if got := f.RetryAt.Sub(f.FinishedAt); got != time.Hour {
+			t.Errorf("it expires after %v", got)
+		}
+		if f.Tasks[1].Report == nil || f.Tasks[1].Report.Counters.Found != 3 || len(a.Plans) != 1 || a.Digest == "" || a.Attempt != 1 {
+			t.Errorf("report %v, approval %+v", f.Tasks[1].Report, a)
+		}
+		synctest.Wait()
+		if b.Free() != 10 {
+			t.Errorf("%d places free while it waits", b.Free())
+		}
+
+		a.State = job.ApprovalApproved
+		b.store.approvals = map[int64]job.Approval{1: *a}
+		c := claim(1, guardedGraph)
+		c.Attempt, c.Fence = 2, 6
+		b.Submit([]store.Claimed{c})
+		f = <-b.store.ends
+		if f.State != job.StateSucceeded || f.Approval != nil {
+			t.Errorf("%s, %v", f.State, f.Error)
+		}
+		if diff := cmp.Diff(map[string]int{"first": 1, "sync": 2, "after": 1, "beside": 1}, calls); diff != "" {
+			t.Errorf("calls (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// An approval is for the next attempt of the same workflow, and nothing else.
+func TestApprovalOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		attempt  int
+		workflow string
+		state    job.ApprovalState
+		end      job.State
+		reason   string
+	}{
+		"an edited workflow":       {2, `{"tasks":[{"name":"sync","type":"test.hook","args":{}}]}`, job.ApprovalApproved, job.StateFailed, job.ReasonPlanChanged},
+		"an attempt after the one": {3, oneSync, job.ApprovalApproved, job.StateAwaitingApproval, guard.Reason},
+		"nobody approved":          {2, oneSync, job.ApprovalPending, job.StateAwaitingApproval, guard.Reason},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T, b *bench) {
+				guardedHooks(b.hook)
+				b.Submit([]store.Claimed{claim(1, oneSync)})
+				a := (<-b.store.ends).Approval
+				a.State = test.state
+				b.store.approvals = map[int64]job.Approval{1: *a}
+				c := claim(1, test.workflow)
+				c.Attempt, c.Fence = test.attempt, 7
+				b.Submit([]store.Claimed{c})
+				if f := <-b.store.ends; f.State != test.end || f.Error == nil || f.Error.Reason != test.reason {
+					t.Errorf("%s, %v", f.State, f.Error)
+				}
+			})
+		})
+	}
+}
+
+const oneSync = `{"tasks":[{"name":"sync","type":"test.hook"}]}`
+
+func TestPartialSuccess(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.hook["a"] = func(context.Context, task.Run) (task.Output, error) {
+			return nil, &task.Partial{Failure: &job.Failure{Code: "UNKNOWN", Reason: "FILES_FAILED", Message: "2 files failed"}}
+		}
+		b.Submit([]store.Claimed{claim(1, `{"tasks":[{"name":"a","type":"test.hook"},{"name":"b","type":"util.noop","inputs":"a"}]}`)})
+		f := <-b.store.ends
+		if f.State != job.StatePartiallySucceeded || f.Error == nil || f.Error.Reason != "FILES_FAILED" {
+			t.Errorf("%s, %v", f.State, f.Error)
+		}
+		if diff := cmp.Diff([]job.TaskState{job.TaskPartiallySucceeded, job.TaskSkipped}, states(f)); diff != "" {
+			t.Errorf("task states (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func (n *notes) AnnounceFiles(_ context.Context, _, _ int64, files []job.FileRecord) (int64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.filesError(); err != nil {
+		return 0, err
+	}
+	n.announced++
+	return int64(n.announced), nil
+}
+
+func (n *notes) RecordFiles(_ context.Context, _, _ int64, files []job.FileRecord, settled []int64) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.filesError(); err != nil {
+		return err
+	}
+	n.files, n.settled = append(n.files, files...), append(n.settled, settled...)
+	return nil
+}
+
+func (n *notes) filesError() error {
+	if len(n.filesErrs) == 0 {
+		return nil
+	}
+	err := n.filesErrs[0]
+	n.filesErrs = n.filesErrs[1:]
+	return err
+}
+
+func TestFilesAreRecordedWhateverTheDatabaseDoes(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		away := &job.UnavailableError{Message: "database away"}
+		b.store.filesErrs = []error{away, away, nil, away, away, away}
+		const n = 1200
+		b.hook["a"] = func(ctx context.Context, run task.Run) (task.Output, error) {
+			var files []job.FileRecord
+			for i := range n {
+				files = append(files, job.FileRecord{Remote: "b:/", Action: job.FileCopy, Path: fmt.Sprintf("%d\x00\xff", i)})
+			}
+			if err := run.Files.Announce(ctx, files); err != nil {
+				return nil, err
+			}
+			for _, f := range files[1:] {
+				f.State = job.FileDone
+				run.Files.Done(ctx, f)
+			}
+			return nil, nil
+		}
+		b.Submit([]store.Claimed{claim(1, oneHook)})
+		if f := <-b.store.ends; f.State != job.StateSucceeded {
+			t.Fatalf("%s, %v", f.State, f.Error)
+		}
+		if len(b.store.files) != n-1 || len(b.store.settled) != 1 {
+			t.Fatalf("%d records, %d settled", len(b.store.files), len(b.store.settled))
+		}
+		if got := b.store.files[0]; got.Path != "1\uFFFD\uFFFD" || got.Task != "a" || got.Attempt != 1 || got.At.IsZero() {
+			t.Errorf("record %+v", got)
+		}
+	})
+}
+
+func TestStaleRecordEndsTheTask(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.store.filesErrs = []error{store.ErrStale}
+		ended := make(chan error, 1)
+		b.hook["a"] = func(ctx context.Context, run task.Run) (task.Output, error) {
+			err := run.Files.Announce(ctx, []job.FileRecord{{Path: "a"}})
+			ended <- ctx.Err()
+			return nil, err
+		}
+		b.Submit([]store.Claimed{claim(1, oneHook)})
+		if err := <-ended; err == nil {
+			t.Error("the task's context goes on")
+		}
+		synctest.Wait()
+		if len(b.store.ends) != 0 {
+			t.Error("an end was stored")
+		}
+	})
+}

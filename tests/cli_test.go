@@ -1,0 +1,179 @@
+package tests
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pointscene/carillon/tests/harness"
+)
+
+// person uses the client commands with a profile of their own.
+type person struct {
+	t   *testing.T
+	env []string
+}
+
+func newPerson(t *testing.T) *person {
+	t.Helper()
+	return &person{t, []string{"CARILLON_PROFILE=" + filepath.Join(t.TempDir(), "client.yaml")}}
+}
+
+// do runs a command that must end with a code, and answers what it printed.
+func (p *person) do(code int, stdin string, args ...string) harness.Result {
+	p.t.Helper()
+	r := harness.RunWith(p.t, p.env, stdin, args...)
+	if r.Code != code {
+		p.t.Fatalf("carillon %s ended with %d, want %d\n%s%s", strings.Join(args, " "), r.Code, code, r.Stdout, r.Stderr)
+	}
+	return r
+}
+
+// object runs a command with -o json.
+func (p *person) object(code int, args ...string) object {
+	p.t.Helper()
+	r := p.do(code, "", append(args, "-o", "json")...)
+	var o object
+	if err := json.Unmarshal([]byte(r.Stdout), &o); err != nil {
+		p.t.Fatalf("carillon %s -o json: %v\n%s", strings.Join(args, " "), err, r.Stdout)
+	}
+	return o
+}
+
+// signedIn is a person who signed in as a client of a new tenant.
+func signedIn(t *testing.T, server *harness.Server) (*person, *harness.Tenant) {
+	t.Helper()
+	tenant := server.NewTenant(t)
+	client := harness.Must(t, tenant.Operator.GRPCDoor(), "CreateClient", object{"client": object{"title": "cli", "scopes": []any{"instance-*"}, "instanceIds": []any{tenant.Instance}}})
+	p := newPerson(t)
+	p.do(0, harness.Text(client, "clientSecret")+"\n", "login", "--api-addr", server.GRPC, "--client-id", harness.Text(client, "id"))
+	return p, tenant
+}
+
+const noopJob = "name: %s\nfrequencyType: MANUAL\nworkflow: {tasks: [{name: a, type: %s}]}\n"
+
+// From signing in to an execution's end, by commands alone.
+func TestClientCommands(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{})
+	stranger := newPerson(t)
+	stranger.do(4, "", "instance", "list", "--api-addr", server.GRPC)
+	stranger.do(3, "x", "login", "--with-token", "--api-addr", "127.0.0.1:1")
+	stranger.do(4, "wrong\n", "login", "--api-addr", server.GRPC, "--client-id", "client_1")
+
+	p, tenant := signedIn(t, server)
+	profile := strings.TrimPrefix(p.env[0], "CARILLON_PROFILE=")
+	if info, err := os.Stat(profile); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("the profile: %v, %v", info, err)
+	}
+	created := p.do(0, fmt.Sprintf(noopJob, "first", "util.noop"), "job", "create", "-f", "-", "-o", "json")
+	var j object
+	if err := json.Unmarshal([]byte(created.Stdout), &j); err != nil {
+		t.Fatal(err)
+	}
+	id := harness.Text(j, "id")
+	if e := p.object(0, "job", "run", id, "--wait"); e["state"] != "SUCCEEDED" {
+		t.Errorf("ran as %v", e)
+	}
+	broken := tenant.Create(t, object{"name": "broken"}, harness.Get("call", "http://127.0.0.1:1/"))
+	r := p.do(1, "", "job", "run", broken, "--follow")
+	if !strings.Contains(r.Stdout, "FAILED") || !strings.Contains(r.Stderr, "[call]") {
+		t.Errorf("a failed run printed %q, %q", r.Stdout, r.Stderr)
+	}
+	if all := p.object(0, "execution", "list", "--limit", "1"); len(all["executions"].([]any)) != 1 {
+		t.Errorf("listed %v", all)
+	}
+	refused := p.do(2, fmt.Sprintf(noopJob, "x", "util.nop"), "job", "create", "-f", "-")
+	if !strings.Contains(refused.Stderr, "workflow.tasks[0].type: unknown task type") {
+		t.Errorf("refused with %q", refused.Stderr)
+	}
+	p.do(5, "", "job", "get", "job_999")
+	p.do(6, "", "job", "update", id, "--name", "x", "--etag", "stale")
+	p.do(2, "", "job", "list", "-o", "xml")
+	p.do(0, "", "job", "pause", id, "--reason", "later", "--until", "2h")
+	if j := p.object(0, "job", "get", id); j["state"] != "PAUSED" || harness.Text(j, "pause", "reason") != "later" {
+		t.Errorf("paused: %v", j)
+	}
+	p.do(0, `{"disk": {"type": "s3", "provider": "Minio", "access_key_id": "a", "secret_access_key": "canary"}}`, "config", "add", tenant.Resource, "-f", "-")
+	if got := p.do(0, "", "config", "get", tenant.Resource, "-o", "yaml"); strings.Contains(got.Stdout, "canary") || !strings.Contains(got.Stdout, "secret_access_key") {
+		t.Errorf("config get printed %q", got.Stdout)
+	}
+	p.do(0, "", "logout")
+	p.do(4, "", "instance", "list", "--api-addr", server.GRPC)
+}
+
+// What is exported is what is applied, and applying twice changes nothing.
+func TestApply(t *testing.T) {
+	t.Parallel()
+	p, tenant := signedIn(t, harness.Start(t, harness.Options{}))
+	byHand := tenant.Create(t, object{"name": "by hand", "description": "d", "labels": object{"team": "a"}}, harness.Noop("a"))
+	tenant.Create(t, object{"name": "same"}, harness.Noop("a"))
+	tenant.Create(t, object{"name": "same"}, harness.Noop("a"))
+	p.do(0, p.do(0, "", "export").Stdout, "diff", "-f", "-")
+
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one.yaml", "labels: {team: a}\n"+fmt.Sprintf(noopJob, "one", "util.noop"))
+	write("two.yaml", "labels: {team: a}\n"+fmt.Sprintf(noopJob, "two", "util.noop"))
+	p.do(1, "", "diff", "-f", dir)
+	p.do(2, "", "apply", "-f", dir) // nobody to ask
+	p.do(0, "", "apply", "-f", dir, "--yes")
+	if r := p.do(0, "", "apply", "-f", dir, "--yes"); !strings.Contains(r.Stdout, "0 jobs to create, 0 to update, 0 to delete, 2 as they should be.") {
+		t.Errorf("the second time: %s", r.Stdout)
+	}
+	// Nothing changes when one definition is refused.
+	write("three.yaml", fmt.Sprintf(noopJob, "three", "util.nop"))
+	write("one.yaml", "description: new\nlabels: {team: a}\n"+fmt.Sprintf(noopJob, "one", "util.noop"))
+	if r := p.do(2, "", "apply", "-f", dir, "--yes"); !strings.Contains(r.Stderr, "three.yaml") || !strings.Contains(r.Stderr, "tasks[0].type") {
+		t.Errorf("refused with %s", r.Stderr)
+	}
+	p.do(1, "", "diff", "-f", filepath.Join(dir, "one.yaml"))
+	for _, name := range []string{"two.yaml", "three.yaml"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.do(0, "", "apply", "-f", dir, "--prune", "team=a", "--yes")
+	names := map[string]any{}
+	for _, j := range p.object(0, "job", "list")["jobs"].([]any) {
+		names[j.(map[string]any)["name"].(string)] = j.(map[string]any)["managedBy"]
+	}
+	if names["one"] != "carillon apply" || names["by hand"] != nil || len(names) != 3 {
+		t.Errorf("after pruning there are %v; %s was made by hand", names, byHand)
+	}
+}
+
+// Two people who apply at once: every job is there once, and whoever came too
+// late is told.
+func TestApplyAtOnce(t *testing.T) {
+	t.Parallel()
+	p, _ := signedIn(t, harness.Start(t, harness.Options{}))
+	var text strings.Builder
+	const jobs = 20
+	for i := range jobs {
+		fmt.Fprintf(&text, "---\n"+noopJob, fmt.Sprint("job ", i), "util.noop")
+	}
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			r := harness.RunWith(t, p.env, text.String(), "apply", "-f", "-", "--yes")
+			if r.Code != 0 && (r.Code != 6 || !strings.Contains(r.Stderr, "MANAGED_NAME_TAKEN")) {
+				t.Errorf("ended with %d: %s", r.Code, r.Stderr)
+			}
+		})
+	}
+	both.Wait()
+	if all := p.object(0, "job", "list", "--limit", "0")["jobs"].([]any); len(all) != jobs {
+		t.Errorf("%d jobs, want %d", len(all), jobs)
+	}
+	p.do(0, text.String(), "diff", "-f", "-")
+}
