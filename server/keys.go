@@ -14,9 +14,10 @@ import (
 	"github.com/pointscene/carillon/server/internal/store/entstore"
 )
 
-// WithKeys opens the database and the keyset for one command about keys. It
-// acts as the operator, who is whoever may read both.
-func WithKeys(ctx context.Context, c Config, do func(context.Context, *keys.Service) error) error {
+// WithKeys opens the database and the keyset for one command about keys, which
+// leaves an audit event unless its method is empty. It acts as the operator, who
+// is whoever may read both.
+func WithKeys(ctx context.Context, c Config, command Command, do func(context.Context, *keys.Service) error) error {
 	scopes, err := auth.ParseScopes("operator")
 	if err != nil {
 		return err
@@ -36,12 +37,16 @@ func WithKeys(ctx context.Context, c Config, do func(context.Context, *keys.Serv
 		if err := service.Start(ctx); err != nil {
 			return fmt.Errorf("--keyset: %w", err)
 		}
-		return do(auth.With(ctx, auth.Principal{Subject: "operator", Scopes: scopes}), service)
+		ctx := auth.With(ctx, auth.Principal{Subject: auth.SubjectOperator, Scopes: scopes})
+		if command.Method == "" {
+			return do(ctx, service)
+		}
+		return audited(ctx, store, command, scopes, func(ctx context.Context) error { return do(ctx, service) })
 	})
 }
 
 // WrapKeyset encrypts the keyset file by the key of --keyset-kms.
-func WrapKeyset(ctx context.Context, c Config) error {
+func WrapKeyset(ctx context.Context, c Config, command Command) error {
 	if err := c.hasKeyset(); err != nil {
 		return err
 	}
@@ -52,10 +57,14 @@ func WrapKeyset(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("--keyset-kms: %w", err)
 	}
-	if err := (seal.Source{Path: c.keyset()}).Wrap(ctx, wrapper); err != nil {
-		return fmt.Errorf("--keyset: %w", err)
-	}
-	return nil
+	return withStore(ctx, c, func(store *entstore.Store) error {
+		return audited(ctx, store, command, auth.Scopes{}, func(ctx context.Context) error {
+			if err := (seal.Source{Path: c.keyset()}).Wrap(ctx, wrapper); err != nil {
+				return fmt.Errorf("--keyset: %w", err)
+			}
+			return nil
+		})
+	})
 }
 
 // hasKeyset tells a command that looks at the wrong place so.

@@ -172,13 +172,18 @@ type AccessRule struct {
 	// For READ and WRITE: where the object's identifier stands in the request.
 	// With several, exactly one of them is set in a request.
 	Objects []*AccessObject `protobuf:"bytes,2,rep,name=objects,proto3" json:"objects,omitempty"`
-	// The objects may all be missing; then the scope operator is needed.
+	// No method declares it any more.
+	//
+	// Deprecated: Marked as deprecated in carillon/v1/access.proto.
 	OperatorWithoutObject bool `protobuf:"varint,3,opt,name=operator_without_object,json=operatorWithoutObject,proto3" json:"operator_without_object,omitempty"`
 	// The call is audited although it changes nothing. Every call that needs more
 	// than READ, and is no GET, is audited anyway.
-	Audited       bool `protobuf:"varint,4,opt,name=audited,proto3" json:"audited,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Audited bool `protobuf:"varint,4,opt,name=audited,proto3" json:"audited,omitempty"`
+	// The objects may all be missing; then the method answers what the token has
+	// that access to.
+	ObjectsOptional bool `protobuf:"varint,5,opt,name=objects_optional,json=objectsOptional,proto3" json:"objects_optional,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AccessRule) Reset() {
@@ -225,6 +230,7 @@ func (x *AccessRule) GetObjects() []*AccessObject {
 	return nil
 }
 
+// Deprecated: Marked as deprecated in carillon/v1/access.proto.
 func (x *AccessRule) GetOperatorWithoutObject() bool {
 	if x != nil {
 		return x.OperatorWithoutObject
@@ -235,6 +241,13 @@ func (x *AccessRule) GetOperatorWithoutObject() bool {
 func (x *AccessRule) GetAudited() bool {
 	if x != nil {
 		return x.Audited
+	}
+	return false
+}
+
+func (x *AccessRule) GetObjectsOptional() bool {
+	if x != nil {
+		return x.ObjectsOptional
 	}
 	return false
 }
@@ -317,13 +330,14 @@ var File_carillon_v1_access_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x18carillon/v1/access.proto\x12\vcarillon.v1\x1a google/protobuf/descriptor.proto\"\xbf\x02\n" +
+	"\x18carillon/v1/access.proto\x12\vcarillon.v1\x1a google/protobuf/descriptor.proto\"\xee\x02\n" +
 	"\n" +
 	"AccessRule\x123\n" +
 	"\x05level\x18\x01 \x01(\x0e2\x1d.carillon.v1.AccessRule.LevelR\x05level\x123\n" +
-	"\aobjects\x18\x02 \x03(\v2\x19.carillon.v1.AccessObjectR\aobjects\x126\n" +
-	"\x17operator_without_object\x18\x03 \x01(\bR\x15operatorWithoutObject\x12\x18\n" +
-	"\aaudited\x18\x04 \x01(\bR\aaudited\"u\n" +
+	"\aobjects\x18\x02 \x03(\v2\x19.carillon.v1.AccessObjectR\aobjects\x12:\n" +
+	"\x17operator_without_object\x18\x03 \x01(\bB\x02\x18\x01R\x15operatorWithoutObject\x12\x18\n" +
+	"\aaudited\x18\x04 \x01(\bR\aaudited\x12)\n" +
+	"\x10objects_optional\x18\x05 \x01(\bR\x0fobjectsOptional\"u\n" +
 	"\x05Level\x12\x15\n" +
 	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +

@@ -34,25 +34,25 @@ type AuditEvent struct {
 	// Who: client_3, operator, or exec_5 for an execution that opened a stored
 	// credential. Empty when nobody proved to be anybody.
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
-	// The token's jti.
+	// The token's jti; of SignToken the signed one's, as the scopes are.
 	TokenId string `protobuf:"bytes,4,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
 	// The token's scopes.
 	Scopes string `protobuf:"bytes,5,opt,name=scopes,proto3" json:"scopes,omitempty"`
-	// What: carillon.v1.JobService/CreateJob, or OpenConfig and SaveConfig, which
-	// executions do.
+	// What: carillon.v1.JobService/CreateJob; OpenConfig and SaveConfig, which
+	// executions do; SignToken and WrapKeyset, which commands of the program do.
 	Method string `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
 	// To what: job_19. Empty when the request named nothing that can be.
 	Object string `protobuf:"bytes,7,opt,name=object,proto3" json:"object,omitempty"`
 	// The object's instance, if the actor may read it.
 	InstanceId string `protobuf:"bytes,8,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
-	// The address that the call came from.
+	// The address that the call came from; empty for commands.
 	Peer string `protobuf:"bytes,9,opt,name=peer,proto3" json:"peer,omitempty"`
 	// The X-Request-Id of the call, which stands in the server's log too.
 	RequestId string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// What came of it: OK, PERMISSION_DENIED.
 	Code string `protobuf:"bytes,11,opt,name=code,proto3" json:"code,omitempty"`
-	// More facts: the remote and the version of a credential, the job of an
-	// execution.
+	// More facts: the remote and the version of a credential; the name, process
+	// and user of a command.
 	Details       map[string]string `protobuf:"bytes,12,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -175,7 +175,7 @@ func (x *AuditEvent) GetDetails() map[string]string {
 // Asks for audit events.
 type ListAuditEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only those of this instance; needed without the scope operator.
+	// Only those of this instance.
 	InstanceId string `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
 	// Only those from this time on.
 	From *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
@@ -376,7 +376,7 @@ const file_carillon_v1_audit_proto_rawDesc = "" +
 	"\x06events\x18\x01 \x03(\v2\x17.carillon.v1.AuditEventR\x06events\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa1\x01\n" +
 	"\fAuditService\x12\x90\x01\n" +
-	"\x0fListAuditEvents\x12#.carillon.v1.ListAuditEventsRequest\x1a$.carillon.v1.ListAuditEventsResponse\"2\xaa\xbb\x18\x17\b\x04\x12\x0f\b\x01\x12\vinstance_id\x18\x01 \x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEventsB;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
+	"\x0fListAuditEvents\x12#.carillon.v1.ListAuditEventsRequest\x1a$.carillon.v1.ListAuditEventsResponse\"2\xaa\xbb\x18\x17\b\x04\x12\x0f\b\x01\x12\vinstance_id \x01(\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEventsB;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
 
 var (
 	file_carillon_v1_audit_proto_rawDescOnce sync.Once

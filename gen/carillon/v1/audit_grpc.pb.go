@@ -28,8 +28,8 @@ const (
 //
 // Who did what.
 type AuditServiceClient interface {
-	// Lists audit events, newest first: those of an instance for who may write
-	// it, all of them with the scope operator. The call is audited itself.
+	// Lists audit events, newest first: those of the instances that the token may
+	// write, all of them with the scope operator. The call is audited itself.
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
 }
 
@@ -57,8 +57,8 @@ func (c *auditServiceClient) ListAuditEvents(ctx context.Context, in *ListAuditE
 //
 // Who did what.
 type AuditServiceServer interface {
-	// Lists audit events, newest first: those of an instance for who may write
-	// it, all of them with the scope operator. The call is audited itself.
+	// Lists audit events, newest first: those of the instances that the token may
+	// write, all of them with the scope operator. The call is audited itself.
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
 	mustEmbedUnimplementedAuditServiceServer()
 }

@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 	"github.com/pointscene/carillon/server"
+	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/keys"
@@ -45,7 +47,7 @@ func keysWrapCommand() *cobra.Command {
 		Short: "encrypt a keyset file that lies in the clear by the key of --keyset-kms",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := server.WrapKeyset(cmd.Context(), c); err != nil {
+			if err := server.WrapKeyset(cmd.Context(), c, server.Command{Path: cmd.CommandPath(), Method: audit.WrapKeyset}); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "done: start every server with the same --keyset-kms, and delete copies and backups of the file in the clear")
@@ -56,13 +58,18 @@ func keysWrapCommand() *cobra.Command {
 	return cmd
 }
 
-// keysSubcommand is a command that does one thing with the keys.
-func keysSubcommand(use, short string, args cobra.PositionalArgs, do func(ctx context.Context, s *keys.Service, out io.Writer, args []string) error) *cobra.Command {
+// keysSubcommand is a command that does one thing with the keys, as method does;
+// "" is for one that changes nothing.
+func keysSubcommand(method, use, short string, args cobra.PositionalArgs, do func(ctx context.Context, s *keys.Service, out io.Writer, args []string) error) *cobra.Command {
 	c := server.DefaultConfig()
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: args,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return server.WithKeys(cmd.Context(), c, func(ctx context.Context, s *keys.Service) error {
+			command := server.Command{Path: cmd.CommandPath(), Method: method}
+			if len(args) > 0 {
+				command.Object = keyText(parsedKey(args))
+			}
+			return server.WithKeys(cmd.Context(), c, command, func(ctx context.Context, s *keys.Service) error {
 				return do(ctx, s, cmd.OutOrStdout(), args)
 			})
 		},
@@ -72,7 +79,7 @@ func keysSubcommand(use, short string, args cobra.PositionalArgs, do func(ctx co
 }
 
 func keysListCommand() *cobra.Command {
-	return keysSubcommand("list", "list the keys, what they seal and who holds them", cobra.NoArgs,
+	return keysSubcommand("", "list", "list the keys, what they seal and who holds them", cobra.NoArgs,
 		func(ctx context.Context, s *keys.Service, out io.Writer, _ []string) error {
 			list, err := s.List(ctx)
 			if err != nil {
@@ -126,7 +133,7 @@ func parsedKey(args []string) uint32 {
 }
 
 func keysAddCommand() *cobra.Command {
-	return keysSubcommand("add", "add a key to the keyset file", cobra.NoArgs,
+	return keysSubcommand(carillonv1.KeyService_AddKey_FullMethodName, "add", "add a key to the keyset file", cobra.NoArgs,
 		func(ctx context.Context, s *keys.Service, out io.Writer, _ []string) error {
 			key, err := s.Add(ctx)
 			if err != nil {
@@ -138,7 +145,7 @@ func keysAddCommand() *cobra.Command {
 }
 
 func keysPromoteCommand() *cobra.Command {
-	return patientCommand("promote KEY", "make a key the one that seals, once every replica holds it",
+	return patientCommand(carillonv1.KeyService_PromoteKey_FullMethodName, "promote KEY", "make a key the one that seals, once every replica holds it",
 		func(ctx context.Context, s *keys.Service, id uint32) error {
 			_, err := s.Promote(ctx, id)
 			return err
@@ -146,7 +153,7 @@ func keysPromoteCommand() *cobra.Command {
 }
 
 func keysDisableCommand() *cobra.Command {
-	return patientCommand("disable KEY", "take a key out of use that seals nothing any more",
+	return patientCommand(carillonv1.KeyService_DisableKey_FullMethodName, "disable KEY", "take a key out of use that seals nothing any more",
 		func(ctx context.Context, s *keys.Service, id uint32) error {
 			_, err := s.Disable(ctx, id)
 			return err
@@ -155,9 +162,9 @@ func keysDisableCommand() *cobra.Command {
 
 // patientCommand repeats what is refused only because replicas have not
 // followed yet.
-func patientCommand(use, short string, do func(context.Context, *keys.Service, uint32) error, notYet string) *cobra.Command {
+func patientCommand(method, use, short string, do func(context.Context, *keys.Service, uint32) error, notYet string) *cobra.Command {
 	wait := 30 * time.Second
-	cmd := keysSubcommand(use, short, oneKey, func(ctx context.Context, s *keys.Service, out io.Writer, args []string) error {
+	cmd := keysSubcommand(method, use, short, oneKey, func(ctx context.Context, s *keys.Service, out io.Writer, args []string) error {
 		err := until(ctx, wait, notYet, func() error { return do(ctx, s, parsedKey(args)) })
 		if err != nil {
 			return err
@@ -189,7 +196,7 @@ func until(ctx context.Context, wait time.Duration, notYet string, do func() err
 }
 
 func keysRewrapCommand() *cobra.Command {
-	return keysSubcommand("rewrap", "seal everything anew by the primary key", cobra.NoArgs,
+	return keysSubcommand(carillonv1.KeyService_RewrapKeys_FullMethodName, "rewrap", "seal everything anew by the primary key", cobra.NoArgs,
 		func(ctx context.Context, s *keys.Service, out io.Writer, _ []string) error {
 			for {
 				rewrapped, remaining, err := s.Rewrap(ctx)
@@ -208,7 +215,7 @@ func keysRewrapCommand() *cobra.Command {
 
 func keysDestroyCommand() *cobra.Command {
 	force := false
-	cmd := keysSubcommand("destroy KEY", "delete a key from the keyset file that has been disabled for a day", oneKey,
+	cmd := keysSubcommand(carillonv1.KeyService_DestroyKey_FullMethodName, "destroy KEY", "delete a key from the keyset file that has been disabled for a day", oneKey,
 		func(ctx context.Context, s *keys.Service, out io.Writer, args []string) error {
 			if _, err := s.Destroy(ctx, parsedKey(args), force); err != nil {
 				return err
@@ -222,7 +229,7 @@ func keysDestroyCommand() *cobra.Command {
 
 func keysRotateCommand(name, signs, purpose string) *cobra.Command {
 	revoke := false
-	cmd := keysSubcommand(name, "make a new key for "+signs, cobra.NoArgs,
+	cmd := keysSubcommand(carillonv1.KeyService_RotateSigningKey_FullMethodName, name, "make a new key for "+signs, cobra.NoArgs,
 		func(ctx context.Context, s *keys.Service, out io.Writer, _ []string) error {
 			key, err := s.RotateSigning(ctx, purpose, revoke)
 			if err != nil {

@@ -4,7 +4,8 @@
 // Rules:
 //   - Every call that may change something is an event, whatever came of it:
 //     done, denied or failed. Of reads, only that of the audit events is one;
-//     so is each use of a stored credential by an execution.
+//     so is each use of a stored credential by an execution. A command that works
+//     on the database itself is a call, too.
 //   - The event of a change is written in the transaction of the change
 //     ([Pending]), so that there is neither without the other. What changed
 //     nothing is written when the call has ended.
@@ -26,12 +27,17 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
-// The methods of what executions do, beside those of the API.
+// The methods of what executions and commands do, beside those of the API.
 const (
 	// OpenConfig is the use of a stored credential by an execution.
 	OpenConfig = "OpenConfig"
 	// SaveConfig is a credential that a remote has renewed while it was used.
 	SaveConfig = "SaveConfig"
+	// SignToken is a token that `carillon token` has signed; the event has that
+	// token's id and scopes.
+	SignToken = "SignToken"
+	// WrapKeyset is what `carillon keys wrap` did to the keyset file.
+	WrapKeyset = "WrapKeyset"
 )
 
 // CodeOK is the code of what was done.
@@ -63,6 +69,9 @@ type Event struct {
 // Filter selects events; zero fields select all.
 type Filter struct {
 	InstanceID int64
+	// InstanceIDs selects the events of several instances; nil selects all, also
+	// those of none.
+	InstanceIDs []int64
 	// From is inclusive, To exclusive.
 	From, To time.Time
 	Actor    string

@@ -114,36 +114,36 @@ func (a *Authorizer) CreateInstance(ctx context.Context) error {
 	return nil
 }
 
-// Readable says which instances a caller may read.
-type Readable struct {
+// Instances says to which instances a caller has access.
+type Instances struct {
 	// All means every instance; IDs is empty then.
 	All bool
-	// IDs are in order. Some may not exist.
+	// IDs are in order, never nil unless All. Some may not exist.
 	IDs []int64
 }
 
-// ReadableInstances lists what the caller may read.
-func (a *Authorizer) ReadableInstances(ctx context.Context) (Readable, error) {
+// InstancesFor lists the instances that the caller may read, or write.
+func (a *Authorizer) InstancesFor(ctx context.Context, access Access) (Instances, error) {
 	p, err := Require(ctx)
 	if err != nil {
-		return Readable{}, err
+		return Instances{}, err
 	}
 	if p.Scopes.operator {
-		return Readable{All: true}, nil
+		return Instances{All: true}, nil
 	}
 	ids := []int64{}
 	for _, o := range p.Scopes.objects() {
-		if o.kind == job.KindInstance {
+		if o.kind == job.KindInstance && p.Scopes.byID[o] >= access {
 			ids = append(ids, o.id)
 		}
 	}
 	if p.Scopes.linked && p.ClientID != 0 {
 		linked, err := a.links.LinkedInstances(ctx, p.ClientID)
 		if err != nil {
-			return Readable{}, fmt.Errorf("list the instances linked to client %d: %w", p.ClientID, err)
+			return Instances{}, fmt.Errorf("list the instances linked to client %d: %w", p.ClientID, err)
 		}
 		ids = append(ids, linked...)
 	}
 	slices.Sort(ids)
-	return Readable{IDs: slices.Compact(ids)}, nil
+	return Instances{IDs: slices.Compact(ids)}, nil
 }

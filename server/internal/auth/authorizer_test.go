@@ -102,7 +102,7 @@ func TestNoPrincipal(t *testing.T) {
 	links := &fakeStore{}
 	a := auth.NewAuthorizer(links)
 	ctx := t.Context()
-	_, listErr := a.ReadableInstances(ctx)
+	_, listErr := a.InstancesFor(ctx, auth.Read)
 	for name, err := range map[string]error{
 		"instance": a.Instance(ctx, 1, true, auth.Read, job.KindInstance.NotFound("1")),
 		"missing":  a.Instance(ctx, 1, false, auth.Read, job.KindInstance.NotFound("1")),
@@ -168,7 +168,7 @@ func TestLinksAreAskedAtEachCall(t *testing.T) {
 	if err := a.Resource(ctx, 7, 5, true, auth.Read, job.KindResource.NotFound("7")); !errors.Is(err, broken) {
 		t.Errorf("with a failing look-up: %v", err)
 	}
-	if _, err := a.ReadableInstances(ctx); !errors.Is(err, broken) {
+	if _, err := a.InstancesFor(ctx, auth.Read); !errors.Is(err, broken) {
 		t.Errorf("with a failing look-up: %v", err)
 	}
 }
@@ -193,28 +193,33 @@ func TestOperatorAndCreate(t *testing.T) {
 	}
 }
 
-func TestReadableInstances(t *testing.T) {
+func TestInstancesFor(t *testing.T) {
 	t.Parallel()
 	links := &fakeStore{links: map[[2]int64]bool{{3, 5}: true, {3, 2}: true, {4, 9}: true, {0, 8}: true}}
 	a := auth.NewAuthorizer(links)
 	cases := []struct {
 		scope    string
 		clientID int64
-		want     auth.Readable
+		want     auth.Instances
 	}{
-		{"", 3, auth.Readable{IDs: []int64{}}},
-		{"operator", 0, auth.Readable{All: true}},
-		{"operator instance-read-1", 3, auth.Readable{All: true}},
-		{"instance-*", 3, auth.Readable{IDs: []int64{2, 5}}},
-		{"instance-*", 7, auth.Readable{IDs: []int64{}}},
-		{"instance-*", 0, auth.Readable{IDs: []int64{}}},
-		{"instance-* instance-read-5 instance-write-4", 3, auth.Readable{IDs: []int64{2, 4, 5}}},
-		{"instance-read-10 instance-write-1 resource-read-6", 3, auth.Readable{IDs: []int64{1, 10}}},
-		{"resource-write-7 instance-create", 3, auth.Readable{IDs: []int64{}}},
+		{"", 3, auth.Instances{IDs: []int64{}}},
+		{"operator", 0, auth.Instances{All: true}},
+		{"operator instance-read-1", 3, auth.Instances{All: true}},
+		{"instance-*", 3, auth.Instances{IDs: []int64{2, 5}}},
+		{"instance-*", 7, auth.Instances{IDs: []int64{}}},
+		{"instance-*", 0, auth.Instances{IDs: []int64{}}},
+		{"instance-* instance-read-5 instance-write-4", 3, auth.Instances{IDs: []int64{2, 4, 5}}},
+		{"instance-read-10 instance-write-1 resource-read-6", 3, auth.Instances{IDs: []int64{1, 10}}},
+		{"resource-write-7 instance-create", 3, auth.Instances{IDs: []int64{}}},
+	}
+	writer := auth.With(t.Context(), auth.Principal{ClientID: 3, Scopes: scopes(t, "instance-* instance-read-1 instance-write-4")})
+	got, err := a.InstancesFor(writer, auth.Write)
+	if diff := cmp.Diff(auth.Instances{IDs: []int64{2, 4, 5}}, got); err != nil || diff != "" {
+		t.Errorf("may write: %v %s", err, diff)
 	}
 	for _, c := range cases {
 		ctx := auth.With(t.Context(), auth.Principal{ClientID: c.clientID, Scopes: scopes(t, c.scope)})
-		got, err := a.ReadableInstances(ctx)
+		got, err := a.InstancesFor(ctx, auth.Read)
 		if err != nil {
 			t.Fatal(err)
 		}

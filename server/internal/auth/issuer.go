@@ -22,8 +22,8 @@ const (
 )
 
 const (
-	// subjectOperator is the subject of tokens without a client.
-	subjectOperator = "operator"
+	// SubjectOperator is the subject of tokens without a client.
+	SubjectOperator = "operator"
 	// issuerOperator is their issuer: the command line has the database's keys,
 	// but need not know under which address the server is reached.
 	issuerOperator = "urn:carillon:operator"
@@ -83,7 +83,7 @@ func (i *Issuer) ForClient(ctx context.Context, client job.Client, scopes Scopes
 // ForOperator signs a token for the person at the machine's command line. It
 // lives until it expires.
 func (i *Issuer) ForOperator(ctx context.Context, scopes Scopes, ttl time.Duration) (Token, error) {
-	return i.issue(ctx, claims{Issuer: issuerOperator, Subject: subjectOperator}, scopes, ttl)
+	return i.issue(ctx, claims{Issuer: issuerOperator, Subject: SubjectOperator}, scopes, ttl)
 }
 
 func (i *Issuer) issue(ctx context.Context, c claims, scopes Scopes, ttl time.Duration) (Token, error) {

@@ -134,7 +134,7 @@ func CompactParts(token string) (decoded [3][]byte, ok bool) {
 
 // issuerOf is who issues tokens for a subject.
 func (v *Verifier) issuerOf(subject string) string {
-	if subject == subjectOperator {
+	if subject == SubjectOperator {
 		return issuerOperator
 	}
 	return v.identity.Issuer
@@ -165,7 +165,7 @@ func (v *Verifier) principal(ctx context.Context, c claims) (Principal, error) {
 		return Principal{}, unauthenticated("the bearer token is not valid")
 	}
 	p := Principal{Subject: c.Subject, TokenID: c.TokenID, Scopes: scopes}
-	if c.ClientID == "" && c.Subject == subjectOperator {
+	if c.ClientID == "" && c.Subject == SubjectOperator {
 		return p, nil
 	}
 	id, ok := job.KindClient.Parse(c.ClientID)

@@ -11,11 +11,16 @@ import (
 )
 
 // AuditEvents answers who did what, newest first: in the instance of the filter
-// to who may write it, everywhere to the operator.
+// to who may write it; without one in every instance that the caller may write,
+// and everywhere to the operator.
 func (s *Service) AuditEvents(ctx context.Context, f audit.Filter, page store.Page) ([]audit.Event, error) {
 	if f.InstanceID == 0 {
-		if err := s.auth.Operator(ctx); err != nil {
+		writable, err := s.auth.InstancesFor(ctx, auth.Write)
+		if err != nil {
 			return nil, err
+		}
+		if !writable.All {
+			f.InstanceIDs = writable.IDs
 		}
 	} else if _, err := s.load(ctx, f.InstanceID, auth.Write); err != nil {
 		return nil, err

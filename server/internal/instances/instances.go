@@ -76,7 +76,7 @@ func (s *Service) Get(ctx context.Context, id int64) (job.Instance, error) {
 
 // List answers the instances that the caller may read, newest first.
 func (s *Service) List(ctx context.Context, page store.Page) ([]job.Instance, error) {
-	readable, err := s.auth.ReadableInstances(ctx)
+	readable, err := s.auth.InstancesFor(ctx, auth.Read)
 	if err != nil {
 		return nil, err
 	}

@@ -859,7 +859,7 @@ extend type Query {
   getTaskTypes(page: Page): TaskTypePage!
   "What an instance may use at most and what it uses."
   getQuota(instanceId: ID!): Quota
-  "Who did what, newest first: in an instance for who may write it, everywhere with the scope operator."
+  "Who did what, newest first: in the instances that the token may write, everywhere with the scope operator."
   getAuditEvents(
     instanceId: ID
     from: Date

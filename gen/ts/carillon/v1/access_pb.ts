@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file carillon/v1/access.proto.
  */
 export const file_carillon_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("ChhjYXJpbGxvbi92MS9hY2Nlc3MucHJvdG8SC2NhcmlsbG9uLnYxIo8CCgpBY2Nlc3NSdWxlEiwKBWxldmVsGAEgASgOMh0uY2FyaWxsb24udjEuQWNjZXNzUnVsZS5MZXZlbBIqCgdvYmplY3RzGAIgAygLMhkuY2FyaWxsb24udjEuQWNjZXNzT2JqZWN0Eh8KF29wZXJhdG9yX3dpdGhvdXRfb2JqZWN0GAMgASgIEg8KB2F1ZGl0ZWQYBCABKAgidQoFTGV2ZWwSFQoRTEVWRUxfVU5TUEVDSUZJRUQQABIKCgZQVUJMSUMQARIRCg1BVVRIRU5USUNBVEVEEAISCAoEUkVBRBADEgkKBVdSSVRFEAQSEwoPSU5TVEFOQ0VfQ1JFQVRFEAUSDAoIT1BFUkFUT1IQBiKrAQoMQWNjZXNzT2JqZWN0EiwKBGtpbmQYASABKA4yHi5jYXJpbGxvbi52MS5BY2Nlc3NPYmplY3QuS2luZBINCgVmaWVsZBgCIAEoCSJeCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABIMCghJTlNUQU5DRRABEgwKCFJFU09VUkNFEAISBwoDSk9CEAMSDQoJRVhFQ1VUSU9OEAQSDAoIQkFDS0ZJTEwQBTpRCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi1hwMgASgLMhcuY2FyaWxsb24udjEuQWNjZXNzUnVsZVIGYWNjZXNzQjtaOWdpdGh1Yi5jb20vcG9pbnRzY2VuZS9jYXJpbGxvbi9nZW4vY2FyaWxsb24vdjE7Y2FyaWxsb252MWIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("ChhjYXJpbGxvbi92MS9hY2Nlc3MucHJvdG8SC2NhcmlsbG9uLnYxIq0CCgpBY2Nlc3NSdWxlEiwKBWxldmVsGAEgASgOMh0uY2FyaWxsb24udjEuQWNjZXNzUnVsZS5MZXZlbBIqCgdvYmplY3RzGAIgAygLMhkuY2FyaWxsb24udjEuQWNjZXNzT2JqZWN0EiMKF29wZXJhdG9yX3dpdGhvdXRfb2JqZWN0GAMgASgIQgIYARIPCgdhdWRpdGVkGAQgASgIEhgKEG9iamVjdHNfb3B0aW9uYWwYBSABKAgidQoFTGV2ZWwSFQoRTEVWRUxfVU5TUEVDSUZJRUQQABIKCgZQVUJMSUMQARIRCg1BVVRIRU5USUNBVEVEEAISCAoEUkVBRBADEgkKBVdSSVRFEAQSEwoPSU5TVEFOQ0VfQ1JFQVRFEAUSDAoIT1BFUkFUT1IQBiKrAQoMQWNjZXNzT2JqZWN0EiwKBGtpbmQYASABKA4yHi5jYXJpbGxvbi52MS5BY2Nlc3NPYmplY3QuS2luZBINCgVmaWVsZBgCIAEoCSJeCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABIMCghJTlNUQU5DRRABEgwKCFJFU09VUkNFEAISBwoDSk9CEAMSDQoJRVhFQ1VUSU9OEAQSDAoIQkFDS0ZJTEwQBTpRCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi1hwMgASgLMhcuY2FyaWxsb24udjEuQWNjZXNzUnVsZVIGYWNjZXNzQjtaOWdpdGh1Yi5jb20vcG9pbnRzY2VuZS9jYXJpbGxvbi9nZW4vY2FyaWxsb24vdjE7Y2FyaWxsb252MWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * The requirement that one method has on its caller.
@@ -44,9 +44,10 @@ export type AccessRule = Message<"carillon.v1.AccessRule"> & {
   objects: AccessObject[];
 
   /**
-   * The objects may all be missing; then the scope operator is needed.
+   * No method declares it any more.
    *
-   * @generated from field: bool operator_without_object = 3;
+   * @generated from field: bool operator_without_object = 3 [deprecated = true];
+   * @deprecated
    */
   operatorWithoutObject: boolean;
 
@@ -57,6 +58,14 @@ export type AccessRule = Message<"carillon.v1.AccessRule"> & {
    * @generated from field: bool audited = 4;
    */
   audited: boolean;
+
+  /**
+   * The objects may all be missing; then the method answers what the token has
+   * that access to.
+   *
+   * @generated from field: bool objects_optional = 5;
+   */
+  objectsOptional: boolean;
 };
 
 /**

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file carillon/v1/audit.proto.
  */
 export const file_carillon_v1_audit: GenFile = /*@__PURE__*/
-  fileDesc("ChdjYXJpbGxvbi92MS9hdWRpdC5wcm90bxILY2FyaWxsb24udjEi+wIKCkF1ZGl0RXZlbnQSDwoCaWQYASABKAlCA+BBAxItCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEhIKBWFjdG9yGAMgASgJQgPgQQMSFQoIdG9rZW5faWQYBCABKAlCA+BBAxITCgZzY29wZXMYBSABKAlCA+BBAxITCgZtZXRob2QYBiABKAlCA+BBAxITCgZvYmplY3QYByABKAlCA+BBAxIYCgtpbnN0YW5jZV9pZBgIIAEoCUID4EEDEhEKBHBlZXIYCSABKAlCA+BBAxIXCgpyZXF1ZXN0X2lkGAogASgJQgPgQQMSEQoEY29kZRgLIAEoCUID4EEDEjoKB2RldGFpbHMYDCADKAsyJC5jYXJpbGxvbi52MS5BdWRpdEV2ZW50LkRldGFpbHNFbnRyeUID4EEDGi4KDERldGFpbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIvkBChZMaXN0QXVkaXRFdmVudHNSZXF1ZXN0EhMKC2luc3RhbmNlX2lkGAEgASgJEigKBGZyb20YAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKAnRvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCgVhY3RvchgEIAEoCUIHukgEcgIYZBIXCgZtZXRob2QYBSABKAlCB7pIBHICGGQSFwoGb2JqZWN0GAYgASgJQge6SARyAhhkEhoKCXBhZ2Vfc2l6ZRgHIAEoBUIHukgEGgIoABISCgpwYWdlX3Rva2VuGAggASgJIlsKF0xpc3RBdWRpdEV2ZW50c1Jlc3BvbnNlEicKBmV2ZW50cxgBIAMoCzIXLmNhcmlsbG9uLnYxLkF1ZGl0RXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMqEBCgxBdWRpdFNlcnZpY2USkAEKD0xpc3RBdWRpdEV2ZW50cxIjLmNhcmlsbG9uLnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaJC5jYXJpbGxvbi52MS5MaXN0QXVkaXRFdmVudHNSZXNwb25zZSIyqrsYFwgEEg8IARILaW5zdGFuY2VfaWQYASABgtPkkwIREg8vdjEvYXVkaXRFdmVudHNCO1o5Z2l0aHViLmNvbS9wb2ludHNjZW5lL2NhcmlsbG9uL2dlbi9jYXJpbGxvbi92MTtjYXJpbGxvbnYxYgZwcm90bzM", [file_buf_validate_validate, file_carillon_v1_access, file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_timestamp]);
+  fileDesc("ChdjYXJpbGxvbi92MS9hdWRpdC5wcm90bxILY2FyaWxsb24udjEi+wIKCkF1ZGl0RXZlbnQSDwoCaWQYASABKAlCA+BBAxItCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEhIKBWFjdG9yGAMgASgJQgPgQQMSFQoIdG9rZW5faWQYBCABKAlCA+BBAxITCgZzY29wZXMYBSABKAlCA+BBAxITCgZtZXRob2QYBiABKAlCA+BBAxITCgZvYmplY3QYByABKAlCA+BBAxIYCgtpbnN0YW5jZV9pZBgIIAEoCUID4EEDEhEKBHBlZXIYCSABKAlCA+BBAxIXCgpyZXF1ZXN0X2lkGAogASgJQgPgQQMSEQoEY29kZRgLIAEoCUID4EEDEjoKB2RldGFpbHMYDCADKAsyJC5jYXJpbGxvbi52MS5BdWRpdEV2ZW50LkRldGFpbHNFbnRyeUID4EEDGi4KDERldGFpbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIvkBChZMaXN0QXVkaXRFdmVudHNSZXF1ZXN0EhMKC2luc3RhbmNlX2lkGAEgASgJEigKBGZyb20YAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKAnRvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCgVhY3RvchgEIAEoCUIHukgEcgIYZBIXCgZtZXRob2QYBSABKAlCB7pIBHICGGQSFwoGb2JqZWN0GAYgASgJQge6SARyAhhkEhoKCXBhZ2Vfc2l6ZRgHIAEoBUIHukgEGgIoABISCgpwYWdlX3Rva2VuGAggASgJIlsKF0xpc3RBdWRpdEV2ZW50c1Jlc3BvbnNlEicKBmV2ZW50cxgBIAMoCzIXLmNhcmlsbG9uLnYxLkF1ZGl0RXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMqEBCgxBdWRpdFNlcnZpY2USkAEKD0xpc3RBdWRpdEV2ZW50cxIjLmNhcmlsbG9uLnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaJC5jYXJpbGxvbi52MS5MaXN0QXVkaXRFdmVudHNSZXNwb25zZSIyqrsYFwgEEg8IARILaW5zdGFuY2VfaWQgASgBgtPkkwIREg8vdjEvYXVkaXRFdmVudHNCO1o5Z2l0aHViLmNvbS9wb2ludHNjZW5lL2NhcmlsbG9uL2dlbi9jYXJpbGxvbi92MTtjYXJpbGxvbnYxYgZwcm90bzM", [file_buf_validate_validate, file_carillon_v1_access, file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
  * One thing that somebody did or tried to do. It holds no value of a request.
@@ -47,7 +47,7 @@ export type AuditEvent = Message<"carillon.v1.AuditEvent"> & {
   actor: string;
 
   /**
-   * The token's jti.
+   * The token's jti; of SignToken the signed one's, as the scopes are.
    *
    * @generated from field: string token_id = 4;
    */
@@ -61,8 +61,8 @@ export type AuditEvent = Message<"carillon.v1.AuditEvent"> & {
   scopes: string;
 
   /**
-   * What: carillon.v1.JobService/CreateJob, or OpenConfig and SaveConfig, which
-   * executions do.
+   * What: carillon.v1.JobService/CreateJob; OpenConfig and SaveConfig, which
+   * executions do; SignToken and WrapKeyset, which commands of the program do.
    *
    * @generated from field: string method = 6;
    */
@@ -83,7 +83,7 @@ export type AuditEvent = Message<"carillon.v1.AuditEvent"> & {
   instanceId: string;
 
   /**
-   * The address that the call came from.
+   * The address that the call came from; empty for commands.
    *
    * @generated from field: string peer = 9;
    */
@@ -104,8 +104,8 @@ export type AuditEvent = Message<"carillon.v1.AuditEvent"> & {
   code: string;
 
   /**
-   * More facts: the remote and the version of a credential, the job of an
-   * execution.
+   * More facts: the remote and the version of a credential; the name, process
+   * and user of a command.
    *
    * @generated from field: map<string, string> details = 12;
    */
@@ -126,7 +126,7 @@ export const AuditEventSchema: GenMessage<AuditEvent> = /*@__PURE__*/
  */
 export type ListAuditEventsRequest = Message<"carillon.v1.ListAuditEventsRequest"> & {
   /**
-   * Only those of this instance; needed without the scope operator.
+   * Only those of this instance.
    *
    * @generated from field: string instance_id = 1;
    */
@@ -224,8 +224,8 @@ export const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse> 
  */
 export const AuditService: GenService<{
   /**
-   * Lists audit events, newest first: those of an instance for who may write
-   * it, all of them with the scope operator. The call is audited itself.
+   * Lists audit events, newest first: those of the instances that the token may
+   * write, all of them with the scope operator. The call is audited itself.
    *
    * @generated from rpc carillon.v1.AuditService.ListAuditEvents
    */

@@ -93,8 +93,8 @@ func (c *Chain) guard(ctx context.Context, call *call, request protoreflect.Mess
 		return nil
 	}
 	named, text, err := call.rule.named(request)
-	if err != nil && call.rule.operatorWithout && text == "" {
-		return c.Authorizer.Operator(ctx)
+	if err != nil && call.rule.optional && text == "" {
+		return nil
 	}
 	if err != nil {
 		return err

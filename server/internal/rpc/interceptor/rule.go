@@ -26,8 +26,8 @@ type rule struct {
 	// foreign is set for services that are not ours: their requests are not
 	// ours to judge.
 	foreign bool
-	// operatorWithout lets the operator leave the objects out.
-	operatorWithout bool
+	// optional says that the objects may be left out.
+	optional bool
 	// audited says that its calls are events.
 	audited bool
 }
@@ -111,7 +111,7 @@ func readRules(files *protoregistry.Files, pkg protoreflect.FullName) (map[strin
 
 func newRule(method protoreflect.MethodDescriptor) (*rule, error) {
 	declared, _ := proto.GetExtension(method.Options(), carillonv1.E_Access).(*carillonv1.AccessRule)
-	r := &rule{level: declared.GetLevel(), resource: resourceField(method), operatorWithout: declared.GetOperatorWithoutObject()}
+	r := &rule{level: declared.GetLevel(), resource: resourceField(method), optional: declared.GetObjectsOptional()}
 	r.audited = declared.GetAudited() || r.mayChange() && !isGet(method)
 	if r.level == carillonv1.AccessRule_LEVEL_UNSPECIFIED {
 		return nil, errors.New("has no option carillon.v1.access")

@@ -67,6 +67,14 @@ func statusOf(err error, requestID string) *status.Status {
 	}.status()
 }
 
+// CodeOf is the code of an error, nil included, as google.rpc.Code spells it.
+func CodeOf(err error) string {
+	if err == nil {
+		return codeName(codes.OK)
+	}
+	return codeName(statusOf(err, "").Code())
+}
+
 // ofGRPC completes what gRPC itself or its own services say.
 func ofGRPC(s *status.Status) *status.Status {
 	if s.Code() == codes.OK || len(s.Details()) > 0 {

@@ -53,6 +53,7 @@ func selected(f audit.Filter) (all []predicate.AuditEvent) {
 		}
 	}
 	add(f.InstanceID != 0, auditevent.InstanceID(f.InstanceID))
+	add(f.InstanceIDs != nil, auditevent.InstanceIDIn(f.InstanceIDs...))
 	add(!f.From.IsZero(), auditevent.AtGTE(micros(f.From)))
 	add(!f.To.IsZero(), auditevent.AtLT(micros(f.To)))
 	add(f.Actor != "", auditevent.Actor(f.Actor))

@@ -62,6 +62,8 @@ var auditTests = tests{
 			ok(t, s.AddAuditEvent(t.Context(), e))
 		}
 		same(t, "instance", eventsOf(t, s, audit.Filter{InstanceID: 5}), []string{"r1"})
+		same(t, "instances", eventsOf(t, s, audit.Filter{InstanceIDs: []int64{5, 6}}), []string{"r1"})
+		same(t, "no instances", eventsOf(t, s, audit.Filter{InstanceIDs: []int64{}}), []string(nil))
 		same(t, "actor", eventsOf(t, s, audit.Filter{Actor: "operator"}), []string{"r2"})
 		same(t, "short method", eventsOf(t, s, audit.Filter{Method: "CreateJob"}), []string{"r4", "r2", "r1", "r0"})
 		same(t, "whole method", eventsOf(t, s, audit.Filter{Method: "carillon.v1.JobService/CreateJob"}), []string{"r4", "r2", "r1", "r0"})
