@@ -327,7 +327,7 @@ func (e *engine) deleteBatch(files []fs.Object) error {
 		}
 	}
 	group := errgroup.Group{}
-	group.SetLimit(checkers)
+	group.SetLimit(fs.GetConfig(e.ctx).Checkers)
 	for _, file := range files {
 		if e.ctx.Err() != nil {
 			break

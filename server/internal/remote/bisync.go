@@ -159,7 +159,7 @@ func (t *twoWay) list(s *side) error {
 	s.files = map[string]fs.Object{}
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(t.ctx)
-	group.SetLimit(checkers)
+	group.SetLimit(fs.GetConfig(t.ctx).Checkers)
 	var folder func(dir string) error
 	folder = func(dir string) error {
 		var l *listing
@@ -240,7 +240,7 @@ func (t *twoWay) decideAll() {
 	}
 	t.found = int64(len(keys))
 	group := errgroup.Group{}
-	group.SetLimit(checkers)
+	group.SetLimit(fs.GetConfig(t.ctx).Checkers)
 	for _, key := range keys {
 		if t.ctx.Err() != nil {
 			break
@@ -357,7 +357,7 @@ func (t *twoWay) apply() error {
 		}
 		return nil
 	}
-	if err := t.each(deletes, checkers, t.remove); err != nil {
+	if err := t.each(deletes, fs.GetConfig(t.ctx).Checkers, t.remove); err != nil {
 		return err
 	}
 	for _, s := range []*side{t.a, t.b} {

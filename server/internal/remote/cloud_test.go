@@ -61,7 +61,7 @@ func (c *cloud) begin(t *testing.T) *Session {
 	ci.InsecureSkipVerify = true // nobody has the service's certificate
 	if raceDetector {
 		// The library's drive notes its last query for its own tests, without a
-		// lock; nobody reads it.
+		// lock; nobody reads it. One call at a time keeps that from the report.
 		ci.Transfers, ci.Checkers = 1, 1
 	}
 	t.Cleanup(s.Close)

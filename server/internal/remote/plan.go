@@ -136,8 +136,8 @@ func (p *planner) run(ctx context.Context) (*plan, error) {
 		ci.DryRun = true
 	}
 	p.walking, ctx = errgroup.WithContext(ctx)
-	p.walking.SetLimit(checkers)
-	p.comparing.SetLimit(checkers)
+	p.walking.SetLimit(fs.GetConfig(ctx).Checkers)
+	p.comparing.SetLimit(fs.GetConfig(ctx).Checkers)
 	top := ""
 	p.walking.Go(func() error { return p.folder(ctx, pair{src: &top, dst: &top}) })
 	err := p.walking.Wait()

@@ -21,7 +21,9 @@ const (
 	DefaultTransfers = 4
 	// MaxTransfers bounds what a session may ask for.
 	MaxTransfers = 32
-	checkers     = 8
+	// checkers is how many folders and files a session looks at, or deletes, at
+	// a time; it is read from the session's settings of the library.
+	checkers = 8
 	// idleTimeout ends a connection on which nothing moves.
 	idleTimeout = 2 * time.Minute
 	// closeTimeout is how long a session's remotes may take to say good-bye.

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"net"
+	"net/http"
 	"sync"
 
 	"github.com/rclone/rclone/fs"
@@ -43,6 +44,9 @@ var setup = sync.OnceFunc(func() {
 	global.BindAddr = loopback
 	global.AskPassword = false
 	fs.SetLogger(router{})
+	// The library copies the fields of the standard transport for each client,
+	// while the first use of that transport still sets some: so use it now.
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	// The part of accounting.Start that is wanted; the rest is a limit of the
 	// bandwidth for the whole process and a signal handler for it.
 	fs.CountError = func(ctx context.Context, err error) error { return accounting.Stats(ctx).Error(err) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,10 @@ import (
 
 	"github.com/pointscene/carillon/tests/apstest"
 )
+
+// As package remote's set-up does: the library reads fields of the standard
+// transport that its first use sets.
+func init() { http.DefaultTransport.(*http.Transport).CloseIdleConnections() }
 
 // options are a remote's options in memory, with the backend's defaults.
 type options struct {
