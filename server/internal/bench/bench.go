@@ -20,7 +20,7 @@ type Config struct {
 	Postgres string
 	// SQLite is whether to measure that.
 	SQLite bool
-	// Folder is where SQLite's files go; empty means the temporary folder.
+	// Folder is where SQLite's files and the folders to sync go; empty means the temporary folder.
 	Folder string
 	// Herds are numbers of jobs that are due at once.
 	Herds []int
@@ -42,6 +42,11 @@ type Config struct {
 	Faults int
 	// River is the program in the folder river; empty leaves River out.
 	River string
+	// Rclone is the program in the folder rclone; empty leaves it out.
+	Rclone string
+	// Files is how many small files the scenario sync has, Tree how many the
+	// scenario tree.
+	Files, Tree int
 	// Out takes the tables.
 	Out io.Writer
 }
@@ -64,6 +69,8 @@ func scenarios() []scenario {
 		{"kill", true, Config.kill},
 		{"faults", true, Config.faults},
 		{"river", true, Config.river},
+		{"sync", false, Config.sync},
+		{"tree", false, Config.tree},
 	}
 }
 

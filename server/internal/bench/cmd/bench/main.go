@@ -44,7 +44,10 @@ func run() (err error) {
 	flag.IntVar(&c.Faults, "faults", 2, "how often a replica is killed and the other one stopped, in the scenario faults")
 	flag.StringVar(&c.Server, "server", "", "the program carillon, for the scenarios program, neighbour and faults, and for the idle time")
 	flag.StringVar(&c.River, "river", "", "the program of ../../river, for the scenario river")
-	flag.StringVar(&c.Folder, "folder", "", "where SQLite's files go (default the temporary folder)")
+	flag.StringVar(&c.Rclone, "rclone", "", "the program of ../../rclone, for the scenario sync")
+	flag.IntVar(&c.Files, "files", 5000, "small files, in the scenario sync")
+	flag.IntVar(&c.Tree, "tree", 200_000, "files, in the scenario tree")
+	flag.StringVar(&c.Folder, "folder", "", "where SQLite's files and the folders to sync go (default the temporary folder)")
 	profile := flag.String("profile", "", "write a CPU profile of this process to a file")
 	replica := flag.Bool("replica", false, "be a replica of another bench; for its own use")
 	flag.Parse()
@@ -54,7 +57,7 @@ func run() (err error) {
 	if *replica {
 		return bench.Replica(ctx, c.Places, os.Stdin, os.Stdout)
 	}
-	if c.Rounds < 1 || c.Rate < 1 || c.Rate > 10_000 || c.For < time.Second || c.For > 5*time.Minute || c.Others < 1 || c.Places < 1 || c.Faults < 1 {
+	if c.Rounds < 1 || c.Rate < 1 || c.Rate > 10_000 || c.For < time.Second || c.For > 5*time.Minute || c.Others < 1 || c.Places < 1 || c.Faults < 1 || c.Files < 1 || c.Tree < 1 {
 		return fmt.Errorf("a number is out of range; see -help")
 	}
 	if err := choose(&c, *scenarios, *databases); err != nil {
