@@ -45,10 +45,11 @@ race: $(TOOLS)/withpg ## every test under the race detector; needs a C compiler
 	CGO_ENABLED=1 $(TOOLS)/withpg go test -race -timeout 30m ./...
 
 .PHONY: bench
-bench: build $(TOOLS)/withpg ## benchmarks, with a durable PostgreSQL; a quarter of an hour on a quiet machine
+bench: build $(TOOLS)/withpg ## benchmarks, with a durable PostgreSQL; half an hour on a quiet machine
 	go build -o $(TOOLS)/bench ./server/internal/bench/cmd/bench
 	cd server/internal/bench/river && go build -o $(abspath $(TOOLS))/river .
-	$(TOOLS)/withpg -durable $(TOOLS)/bench -server bin/carillon -river $(TOOLS)/river $(BENCH)
+	cd server/internal/bench/rclone && go build -o $(abspath $(TOOLS))/rclone .
+	$(TOOLS)/withpg -durable $(TOOLS)/bench -server bin/carillon -river $(TOOLS)/river -rclone $(TOOLS)/rclone $(BENCH)
 	$(TOOLS)/withpg -durable go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: lint

@@ -121,10 +121,14 @@ func (s *syncer) rcloneOnce(ctx context.Context, c Config, mode string, what syn
 	return f, nil
 }
 
-// clear empties the destination, unless it is to be equal.
+// clear puts the destination aside, unless it is to be equal. It does not
+// delete it: a file system that has just lost many files finds places for new
+// ones slowly.
 func (s *syncer) clear(what syncCase) error {
-	if what.equal {
+	dst := filepath.Join(s.root, "dst")
+	if _, err := os.Lstat(dst); what.equal || os.IsNotExist(err) {
 		return nil
 	}
-	return os.RemoveAll(filepath.Join(s.root, "dst"))
+	s.aside++
+	return os.Rename(dst, filepath.Join(s.root, fmt.Sprint("aside-", s.aside)))
 }

@@ -24,6 +24,8 @@ type syncer struct {
 	root  string
 	token string
 	jobs  map[string]string
+	// aside counts the destinations that were put aside.
+	aside int
 }
 
 // withSyncer starts the program for fn.

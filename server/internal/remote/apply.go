@@ -176,39 +176,29 @@ func (e *engine) drain(ctx context.Context, queue <-chan change) ([]change, erro
 // again. A fatal error, such as a full account, stops the rest.
 func (e *engine) drainOnce(ctx context.Context, queue <-chan change, try int) (left []change, err error) {
 	var mu sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(fs.GetConfig(ctx).Transfers)
-	var announced error
-	for batch := gather(queue); len(batch) > 0 && ctx.Err() == nil; batch = gather(queue) {
-		if announced = e.announce(ctx, batch); announced != nil {
-			break
+	keep := func(c change) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(left) == maxAgain {
+			return false
 		}
-		for _, c := range batch {
-			if ctx.Err() != nil {
-				break
-			}
-			group.Go(func() error {
-				err := e.changeOne(ctx, c)
-				if err == nil {
-					return nil
-				}
-				fatal := fserrors.IsFatalError(err)
-				mu.Lock()
-				again := !fatal && try < tries && len(left) < maxAgain && retryable(err) && e.ended() == nil
-				if again {
-					left = append(left, c)
-				}
-				mu.Unlock()
-				if !again {
-					e.failed(c.action(), c.src.Remote(), c.src.Size(), err)
-				}
-				if fatal {
+		left = append(left, c)
+		return true
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	work := make(chan change)
+	// Not a goroutine for each file: every one would have to grow its stack.
+	for range fs.GetConfig(ctx).Transfers {
+		group.Go(func() error {
+			for c := range work {
+				if err := e.tryOne(ctx, c, try, keep); err != nil {
 					return err
 				}
-				return nil
-			})
-		}
+			}
+			return nil
+		})
 	}
+	announced := e.feed(ctx, queue, work)
 	err = group.Wait()
 	if ended := e.ended(); ended != nil {
 		return nil, ended
@@ -220,6 +210,44 @@ func (e *engine) drainOnce(ctx context.Context, queue <-chan change, try int) (l
 		return nil, announced
 	}
 	return left, nil
+}
+
+// feed announces the changes of the queue and hands them on.
+func (e *engine) feed(ctx context.Context, queue <-chan change, work chan<- change) error {
+	defer close(work)
+	for batch := gather(queue); len(batch) > 0 && ctx.Err() == nil; batch = gather(queue) {
+		if err := e.announce(ctx, batch); err != nil {
+			return err
+		}
+		for _, c := range batch {
+			select {
+			case work <- c:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// tryOne makes a change. What can be tried again is given to keep, unless that
+// has no room. Only a fatal error is one.
+func (e *engine) tryOne(ctx context.Context, c change, try int, keep func(change) bool) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	err := e.changeOne(ctx, c)
+	if err == nil {
+		return nil
+	}
+	fatal := fserrors.IsFatalError(err)
+	if fatal || try == tries || !retryable(err) || e.ended() != nil || !keep(c) {
+		e.failed(c.action(), c.src.Remote(), c.src.Size(), err)
+	}
+	if fatal {
+		return err
+	}
+	return nil
 }
 
 // gather takes the next changes, none at the end of the queue.

@@ -5,6 +5,8 @@
 //     a name that another remote made up leads out of the root, not even when
 //     links are changed meanwhile. That is why rclone's own backend, which
 //     joins paths as text, is not used.
+//   - A folder is opened once for all that is done in it for a file or a listing:
+//     to walk its path each time costs more than the rest.
 //   - Only regular files and folders exist here. Links and devices are neither
 //     listed nor deleted.
 //   - A file appears under its name when it is complete: it is written beside
@@ -25,6 +27,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rclone/rclone/fs"
@@ -73,16 +76,15 @@ func (f *Fs) at(remote string) string {
 
 // List lists a folder.
 func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
-	at := f.at(dir)
-	opened, err := f.jail.Open(at)
+	folder, err := f.jail.OpenRoot(f.at(dir))
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, fs.ErrorIsFile
+	}
 	if err != nil {
 		return nil, notFound(err, fs.ErrorDirNotFound)
 	}
-	defer func() { _ = opened.Close() }()
-	if info, err := opened.Stat(); err != nil || !info.IsDir() {
-		return nil, errors.Join(err, fs.ErrorIsFile)
-	}
-	names, err := opened.Readdirnames(-1)
+	defer func() { _ = folder.Close() }()
+	names, err := namesIn(folder)
 	if err != nil {
 		return nil, fmt.Errorf("read folder: %w", err)
 	}
@@ -92,7 +94,7 @@ func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
 			continue
 		}
 		// Not what the folder itself says: that could follow a link.
-		info, err := f.jail.Lstat(path.Join(at, name))
+		info, err := folder.Lstat(name)
 		if errors.Is(err, iofs.ErrNotExist) {
 			continue
 		}
@@ -110,6 +112,16 @@ func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
 		}
 	}
 	return entries, nil
+}
+
+// namesIn lists all names in a folder.
+func namesIn(folder *os.Root) ([]string, error) {
+	opened, err := folder.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	names, err := opened.Readdirnames(-1)
+	return names, errors.Join(err, opened.Close())
 }
 
 // NewObject finds a file.

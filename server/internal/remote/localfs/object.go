@@ -141,53 +141,73 @@ func (o *Object) Update(ctx context.Context, in io.Reader, src fs.ObjectInfo, op
 	if err != nil {
 		return err
 	}
-	at := o.fs.at(o.remote)
-	if err := o.fs.jail.MkdirAll(path.Dir(at), 0o777); err != nil {
+	folder, name := path.Split(o.fs.at(o.remote))
+	dir, err := o.fs.makeFolder(path.Clean(folder))
+	if err != nil {
 		return err
 	}
+	defer func() { _ = dir.Close() }()
 	taken, err := o.fs.space.file()
 	if err != nil {
 		return err
 	}
-	o.fs.sweepOnce(path.Dir(at))
-	partial := path.Join(path.Dir(at), partialPrefix+rand.Text()+partialSuffix)
-	err = o.write(partial, taken.reader(io.TeeReader(in, hasher)), src.ModTime(ctx))
+	o.fs.sweepOnce(path.Clean(folder))
+	partial := partialPrefix + rand.Text() + partialSuffix
+	err = write(dir, partial, taken.reader(io.TeeReader(in, hasher)), src.ModTime(ctx))
 	if err == nil {
 		err = ctx.Err()
 	}
-	var replaced int64 = -1
+	var info os.FileInfo
 	if err == nil {
-		if old, err := o.fs.jail.Lstat(at); err == nil {
+		info, err = dir.Lstat(partial)
+	}
+	replaced := int64(-1)
+	if err == nil {
+		if old, err := dir.Lstat(name); err == nil {
 			replaced = old.Size()
 		}
-		err = o.fs.jail.Rename(partial, at)
+		err = dir.Rename(partial, name)
 	}
 	if err != nil {
 		taken.giveBack()
-		return errors.Join(err, ignoreMissing(o.fs.jail.Remove(partial)))
+		return errors.Join(err, ignoreMissing(dir.Remove(partial)))
 	}
 	if replaced >= 0 {
 		o.fs.space.give(replaced)
-	}
-	info, err := o.fs.jail.Lstat(at)
-	if err != nil {
-		return err
 	}
 	o.size, o.modTime = info.Size(), info.ModTime()
 	o.learn(hasher)
 	return nil
 }
 
-func (o *Object) write(at string, in io.Reader, modTime time.Time) error {
-	file, err := o.fs.jail.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+// makeFolder opens a folder, which is made if it is missing.
+func (f *Fs) makeFolder(at string) (*os.Root, error) {
+	dir, err := f.jail.OpenRoot(at)
+	if !errors.Is(err, os.ErrNotExist) {
+		return dir, err
+	}
+	if err := f.jail.MkdirAll(at, 0o777); err != nil {
+		return nil, err
+	}
+	return f.jail.OpenRoot(at)
+}
+
+// buffers are for copying: a new one for each file is work for the collector.
+var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
+func write(dir *os.Root, name string, in io.Reader, modTime time.Time) error {
+	file, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(file, in)
+	buffer := buffers.Get().(*[64 << 10]byte)
+	// Only Write is shown: with more, the library would not use the buffer.
+	_, err = io.CopyBuffer(struct{ io.Writer }{file}, in, buffer[:])
+	buffers.Put(buffer)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	return o.fs.jail.Chtimes(at, modTime, modTime)
+	return dir.Chtimes(name, modTime, modTime)
 }
 
 func hashesOf(options []fs.OpenOption) hash.Set {
