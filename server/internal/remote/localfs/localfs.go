@@ -27,7 +27,6 @@ import (
 	"path"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/rclone/rclone/fs"
@@ -77,10 +76,10 @@ func (f *Fs) at(remote string) string {
 // List lists a folder.
 func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
 	folder, err := f.jail.OpenRoot(f.at(dir))
-	if errors.Is(err, syscall.ENOTDIR) {
-		return nil, fs.ErrorIsFile
-	}
 	if err != nil {
+		if info, err := f.jail.Stat(f.at(dir)); err == nil && !info.IsDir() {
+			return nil, fs.ErrorIsFile
+		}
 		return nil, notFound(err, fs.ErrorDirNotFound)
 	}
 	defer func() { _ = folder.Close() }()
