@@ -5,16 +5,17 @@
 export CGO_ENABLED := 0
 export GOFLAGS := -trimpath
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 TOOLS := .build/bin
 GOLANGCI := $(TOOLS)/golangci-lint-v2.15.0
 GRPCURL := $(TOOLS)/grpcurl-v1.9.4
+SBOM := $(TOOLS)/cyclonedx-gomod-v1.10.0
 THIRD_PARTY := .build/third_party
 GENERATED := gen ent facade
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: build ## build and serve everything on loopback, with a demo, in ./data
@@ -105,9 +106,27 @@ clients-test: build tests/clients/node_modules/.package-lock.json $(GRPCURL) ## 
 tests/clients/node_modules/.package-lock.json: tests/clients/package.json tests/clients/package-lock.json
 	cd tests/clients && npm ci --no-audit --no-fund --ignore-scripts
 
+.PHONY: licences
+licences: ## THIRD_PARTY.md: every linked module and its licences, which must be allowed ones
+	@mkdir -p .build
+	go run ./server/internal/tools/licences list > .build/third_party.md
+	mv .build/third_party.md THIRD_PARTY.md
+
+.PHONY: sbom
+sbom: build $(SBOM) ## bin/carillon.cdx.json, the bill of materials of bin/carillon (CycloneDX)
+	GOPROXY=off $(SBOM) bin -json -std -licenses -noserial -notimestamp -version $(VERSION) -output bin/carillon.cdx.json bin/carillon
+
+.PHONY: release
+release: $(SBOM) ## dist/: reproducible programs for Linux on amd64 and arm64, with checksums
+	.ci/release dist $(VERSION) $(SBOM)
+
+.PHONY: release-check
+release-check: ## two releases of HEAD from two folders are the same bytes; two or three cold builds
+	.ci/release-check $(VERSION)
+
 .PHONY: clean
 clean: ## remove what was built; ./data stays
-	rm -rf bin .build
+	rm -rf bin dist .build
 
 # Tools outside go.mod: their requirements do not agree with ours.
 $(GOLANGCI):
@@ -117,6 +136,9 @@ $(GOLANGCI):
 $(GRPCURL):
 	GOBIN=$(abspath $(TOOLS)) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
 	ln -f $(TOOLS)/grpcurl $@
+
+$(SBOM): .ci/sbom/go.mod
+	cd .ci/sbom && go build -o $(abspath $@) github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 
 # The protos that ours import, from the modules in go.mod.
 $(THIRD_PARTY): go.mod server/internal/tools/protodeps/main.go
