@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -10,8 +11,12 @@ import (
 	"github.com/rclone/rclone/fs/filter"
 )
 
-// CheckFilter refuses a pattern that the library does not understand.
+// CheckFilter refuses a pattern that the library does not understand, or that
+// takes too much.
 func CheckFilter(pattern string) error {
+	if err := CheckFilters([]string{pattern}); err != nil {
+		return err
+	}
 	_, err := newFilter(nil, []string{pattern})
 	return err
 }
@@ -19,6 +24,9 @@ func CheckFilter(pattern string) error {
 // newFilter makes a filter of the library's patterns. What an exclude matches
 // is out; with includes, only what one of them matches is in.
 func newFilter(include, exclude []string) (*filter.Filter, error) {
+	if err := errors.Join(checkSteps(include, exclude), CheckFilters(include), CheckFilters(exclude)); err != nil {
+		return nil, err
+	}
 	f, err := filter.NewFilter(&filter.Options{
 		MinAge: fs.DurationOff, MaxAge: fs.DurationOff, MinSize: -1, MaxSize: -1,
 	})

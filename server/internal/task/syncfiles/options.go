@@ -152,6 +152,10 @@ func parsePlace(text string) (p place, why string) {
 
 func readPatterns(r *task.Reader, name string) []string {
 	patterns := r.Strings(name)
+	if err := remote.CheckFilters(patterns); err != nil {
+		r.Refuse(name, ReasonBadPattern, "%v", err)
+		return nil
+	}
 	for i, pattern := range patterns {
 		if len(pattern) > maxPattern {
 			r.Refuse(task.Index(name, i), ReasonBadPattern, "must have at most %d bytes", maxPattern)

@@ -1,0 +1,83 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// The library makes regular expressions of patterns, and of an include one more
+// for every folder above. A short text can say a long one: {{a{1000}a{1000}}}. A
+// step is about an instruction of theirs: 50 bytes, and half a microsecond to
+// make.
+const (
+	// maxRepeated bounds the steps that the patterns of one list take beyond
+	// their own length.
+	maxRepeated = 10_000
+	// maxSteps bounds all steps of a sync's filter.
+	maxSteps = 500_000
+	// classSteps is what a class of Unicode such as \pL takes.
+	classSteps = 100
+)
+
+// counted is a repetition with a count, or two alternatives that look like one.
+var counted = regexp.MustCompile(`\{([0-9]{1,4})(?:,([0-9]{0,4}))?\}`)
+
+// repeated is at least the number of steps that a pattern takes beyond its length:
+// whatever stands before a count may be what it repeats.
+func repeated(pattern string) int {
+	steps, at := 0, 0
+	for _, m := range counted.FindAllStringSubmatchIndex(pattern, -1) {
+		steps += m[0] - at
+		at = m[1]
+		count := atoi(pattern, m[2], m[3])
+		if m[4] >= 0 {
+			count = max(count, atoi(pattern, m[4], m[5]))
+		}
+		switch {
+		case count > 1000: // the library refuses it as a repetition
+		case m[0] > 0 && strings.ContainsRune(")}", rune(pattern[m[0]-1])):
+			steps *= max(count, 1)
+		default:
+			steps += count
+		}
+		steps = min(steps, maxSteps)
+	}
+	steps += len(pattern) - at
+	classes := strings.Count(pattern, `\p`) + strings.Count(pattern, `\P`)
+	return max(steps-len(pattern), 0) + classes*classSteps
+}
+
+func atoi(text string, from, to int) int {
+	n, _ := strconv.Atoi(text[from:to]) // four digits at most, or none
+	return n
+}
+
+// CheckFilters refuses a list of patterns, each of which CheckFilter allows, that
+// would take too much together.
+func CheckFilters(patterns []string) error {
+	sum := 0
+	for _, pattern := range patterns {
+		if sum += repeated(pattern); sum > maxRepeated {
+			return errors.New("repeat too much together: use smaller counts, and fewer classes such as \\pL")
+		}
+	}
+	return nil
+}
+
+// checkSteps bounds what a filter takes while a sync runs.
+func checkSteps(include, exclude []string) error {
+	sum := 0
+	for _, pattern := range exclude {
+		sum += len(pattern) + repeated(pattern)
+	}
+	for _, pattern := range include {
+		sum += (len(pattern) + repeated(pattern)) * (1 + strings.Count(pattern, "/") + strings.Count(pattern, "**"))
+	}
+	if sum > maxSteps {
+		return fmt.Errorf("the patterns are too many, too long or too deep: they take %d steps, and %d are allowed", sum, maxSteps)
+	}
+	return nil
+}
