@@ -20,6 +20,8 @@
 //     are told both pauses as one, and the time of either is PAUSED.
 //   - What callers want of single occurrences is no part of the definition. A
 //     change of the schedule keeps it for the slots that there still are.
+//   - What became of occurrences and what will is read in one snapshot: else one
+//     that the ticker comes by meanwhile is told twice or not at all.
 //   - What will become of occurrences is told as it is if nobody changes
 //     anything (outlook.go); only what is told so can be skipped or moved.
 //   - A schedule that runs more often than the instance's quota allows is
@@ -44,6 +46,7 @@ import (
 // Store is what this package needs of the database; package store has the
 // contracts.
 type Store interface {
+	store.Snapshots
 	store.Jobs
 	store.Occurrences
 	store.Backfills

@@ -40,7 +40,15 @@ type Event struct {
 // Explain tells what happened to a job in [from, to), which of its occurrences
 // are to come, and why. A zero from is 24 hours ago; a zero to is after the next
 // occurrences.
-func (s *Service) Explain(ctx context.Context, id int64, from, to time.Time) (Explanation, error) {
+func (s *Service) Explain(ctx context.Context, id int64, from, to time.Time) (e Explanation, err error) {
+	err = s.store.Snapshot(ctx, func(ctx context.Context) error {
+		e, err = s.explanation(ctx, id, from, to)
+		return err
+	})
+	return e, err
+}
+
+func (s *Service) explanation(ctx context.Context, id int64, from, to time.Time) (Explanation, error) {
 	j, err := s.load(ctx, id, auth.Read)
 	if err != nil {
 		return Explanation{}, err

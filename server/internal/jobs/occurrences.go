@@ -59,6 +59,14 @@ type Window struct {
 // Occurrences tells what became of a job's due instants and which come next,
 // oldest first, at most limit. more continues the list; nil when it has ended.
 func (s *Service) Occurrences(ctx context.Context, id int64, w Window, limit int) (list []Occurrence, more *Window, err error) {
+	err = s.store.Snapshot(ctx, func(ctx context.Context) error {
+		list, more, err = s.occurrences(ctx, id, w, limit)
+		return err
+	})
+	return list, more, err
+}
+
+func (s *Service) occurrences(ctx context.Context, id int64, w Window, limit int) (list []Occurrence, more *Window, err error) {
 	j, err := s.load(ctx, id, auth.Read)
 	if err != nil {
 		return nil, nil, err

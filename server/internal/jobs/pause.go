@@ -2,11 +2,13 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/occurrence"
+	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/task"
 )
 
@@ -80,11 +82,30 @@ func (s *Service) show(ctx context.Context, j job.Job, err error) (job.Job, erro
 		return job.Job{}, err
 	}
 	if j.NextLeftOut {
-		if j.Changes, err = s.store.OccurrenceChanges(ctx, j.ID); err != nil {
-			return job.Job{}, fmt.Errorf("read the changed occurrences of job %d: %w", j.ID, err)
+		if j, err = s.withChanges(ctx, j); err != nil {
+			return job.Job{}, err
 		}
 	}
 	return shown(j, s.now()), nil
+}
+
+// withChanges is a job that was read with its changed occurrences; its state is
+// as new as these.
+func (s *Service) withChanges(ctx context.Context, j job.Job) (job.Job, error) {
+	err := s.store.Snapshot(ctx, func(ctx context.Context) error {
+		current, err := s.store.Job(ctx, j.ID)
+		switch {
+		case err == nil && current.Version == j.Version:
+			j = current
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return fmt.Errorf("read job %d: %w", j.ID, err)
+		}
+		if j.Changes, err = s.store.OccurrenceChanges(ctx, j.ID); err != nil {
+			return fmt.Errorf("read the changed occurrences of job %d: %w", j.ID, err)
+		}
+		return nil
+	})
+	return j, err
 }
 
 // shown is a job as people see it: the pause of its instance is its own, and

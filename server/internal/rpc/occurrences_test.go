@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -12,6 +13,12 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+	"github.com/pointscene/carillon/server/internal/auth"
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/jobs"
+	"github.com/pointscene/carillon/server/internal/store/entstore"
+	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/task/util"
 )
 
 const (
@@ -34,6 +41,49 @@ func row(at string, outcome carillonv1.Occurrence_Outcome, rest ...any) *carillo
 		}
 	}
 	return o
+}
+
+// interrupted is a store in which something happens while a job is told.
+type interrupted struct {
+	*entstore.Store
+	happen func()
+}
+
+func (s interrupted) OccurrenceChanges(ctx context.Context, id int64) ([]job.OccurrenceChange, error) {
+	s.happen()
+	return s.Store.OccurrenceChanges(ctx, id)
+}
+
+// The ticker comes by while occurrences are told: each is told once.
+func TestOccurrencesAreOneState(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	j := b.create(b.instance().GetId(), hourly(t)) // at 12:00:30
+	b.clock.set(day("04 15:30:00").AsTime())
+	authorizer := auth.NewAuthorizer(b.store)
+	service := jobs.New(interrupted{b.store, b.tick}, authorizer, task.NewRegistry(util.Noop{}), b.clock.Now)
+	ctx := auth.With(t.Context(), auth.Principal{Subject: "o", Scopes: must(auth.ParseScopes("operator"))(t)})
+	id, _ := job.KindJob.Parse(j.GetId())
+	told, _, err := service.Occurrences(ctx, id, jobs.Window{To: day("04 17:30:00").AsTime()}, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range told {
+		if want := day("04 13:00:00").AsTime().Add(time.Duration(i) * time.Hour); o.Outcome != jobs.Pending || !o.ScheduledFor.Equal(want) {
+			t.Errorf("told %+v, want %s as pending", o, want)
+		}
+	}
+	if len(told) != 5 {
+		t.Errorf("told %d occurrences, want 5", len(told))
+	}
+	b.clock.set(day("04 18:30:00").AsTime())
+	e, err := service.Explain(ctx, id, day("04 15:45:00").AsTime(), day("04 18:15:00").AsTime())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Events) != 3 {
+		t.Errorf("explained as %v, want 3 occurrences", e.Events)
+	}
 }
 
 // A day in the life of an hourly job, told from the outside.

@@ -307,6 +307,7 @@ type Store interface {
 	SigningKeys
 	SealingKeys
 	Configs
+	Snapshots
 	Jobs
 	Occurrences
 	Backfills

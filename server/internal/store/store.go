@@ -146,6 +146,14 @@ type SigningKeys interface {
 	RotateSigningKey(ctx context.Context, key SigningKey, retire, now time.Time) error
 }
 
+// Snapshots let several reads see one state of the database.
+type Snapshots interface {
+	// Snapshot calls fn, whose reads see one state when they use the context that
+	// it is given. It must not write by that context, and may be called more than
+	// once. Its error is answered as it is.
+	Snapshot(ctx context.Context, fn func(ctx context.Context) error) error
+}
+
 // Jobs keeps jobs with their schedule state.
 type Jobs interface {
 	// CreateJob stores j with its NextRun, as version 1, and answers it with id

@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -50,10 +51,41 @@ func (s *Store) tx(ctx context.Context, name string, fn func(ctx context.Context
 	})
 }
 
-// query runs fn, which only reads. A statement sees one state of the database;
-// two of them may see two, so fn has one wherever that matters.
+// query runs fn, which only reads: in the snapshot of ctx, if there is one.
+// Otherwise a statement sees one state of the database; two of them may see two,
+// so fn has one wherever that matters.
 func (s *Store) query(ctx context.Context, name string, fn func(ctx context.Context, c *ent.Client) error) error {
-	return s.run(ctx, name, func(ctx context.Context) error { return fn(ctx, s.readClient) })
+	c, inside := ctx.Value(snapshotKey{s}).(*ent.Client)
+	if !inside {
+		c = s.readClient
+	}
+	return s.run(ctx, name, func(ctx context.Context) error { return fn(ctx, c) })
+}
+
+// snapshotKey finds the snapshot of a store in a context.
+type snapshotKey struct{ *Store }
+
+// Snapshot implements store.Snapshots.
+func (s *Store) Snapshot(ctx context.Context, fn func(context.Context) error) error {
+	o := &sql.TxOptions{ReadOnly: true} // SQLite's readers see the state of their first statement
+	if s.postgres() {
+		o.Isolation = sql.LevelRepeatableRead
+	}
+	var inner error
+	err := s.run(ctx, "read a snapshot", func(ctx context.Context) error {
+		inner = nil
+		tx, err := s.readClient.BeginTx(ctx, o)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // there is nothing to commit
+		inner = fn(context.WithValue(ctx, snapshotKey{s}, tx.Client()))
+		return inner
+	})
+	if inner != nil {
+		return inner
+	}
+	return err
 }
 
 // run gives fn the store's timeout, repeats it while the database rolls it

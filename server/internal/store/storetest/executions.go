@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -88,6 +90,37 @@ var executionTests = tests{
 		same(t, "a", idsOf(latest[a.ID]), []int64{ofA[5], ofA[4], ofA[3]})
 		same(t, "b", idsOf(latest[b.ID]), ofB)
 		same(t, "of none", must(s.LatestOfJobs(t.Context(), nil, 3))(t), map[int64][]job.Execution{})
+	},
+	"a snapshot sees one state": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		look := func(ctx context.Context) (time.Time, int) {
+			list := must(s.ScheduledBetween(ctx, j.ID, noon, noon.Add(time.Hour), 10))(t)
+			return must(s.Job(ctx, j.ID))(t).NextRun, len(list)
+		}
+		broken := errors.New("broken")
+		err := s.Snapshot(t.Context(), func(ctx context.Context) error {
+			if next := must(s.Job(ctx, j.ID))(t).NextRun; !next.Equal(noon) {
+				t.Errorf("next run at %s", next)
+			}
+			finish(t, s, claimOne(t, s, noon, 0), job.StateSucceeded, noon, noon)
+			if next, n := look(ctx); !next.Equal(noon) || n != 0 {
+				t.Errorf("inside, the next run is at %s after %d executions", next, n)
+			}
+			if next, n := look(t.Context()); !next.Equal(noon.Add(time.Hour)) || n != 1 {
+				t.Errorf("outside, the next run is at %s after %d executions", next, n)
+			}
+			return broken
+		})
+		if err != broken { //nolint:errorlint // it is not wrapped
+			t.Errorf("answers %v", err)
+		}
+		_, err = s.Job(t.Context(), j.ID+1)
+		inside := s.Snapshot(t.Context(), func(ctx context.Context) error {
+			_, err := s.Job(ctx, j.ID+1)
+			return err
+		})
+		missing(t, "a job", err)
+		missing(t, "a job in a snapshot", inside)
 	},
 	"ScheduledBetween answers what the schedule made": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
