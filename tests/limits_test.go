@@ -135,7 +135,9 @@ func TestPlacesAreShared(t *testing.T) {
 			t.Fatalf("it ended as %v", ended)
 		}
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	took := time.Since(began)
+	t.Logf("five executions beside a greedy tenant took %s", took)
+	if took > 2*time.Minute { // the others hold their places for an hour
 		t.Errorf("five executions beside a greedy tenant took %s", took)
 	}
 }

@@ -15,3 +15,15 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // long tells whether faults may take minutes.
 func long() bool { return os.Getenv("CARILLON_TEST_LONG") == "1" }
+
+// roundsOf is how often a story about faults tries its luck. Under the race
+// detector the program is several times slower, and a race needs no luck.
+func roundsOf(usual, many int) int {
+	switch {
+	case long():
+		return many
+	case harness.RaceDetector:
+		return max(1, usual/4)
+	}
+	return usual
+}

@@ -104,11 +104,22 @@ func (c *copying) step(ctx context.Context, door harness.Door, name string, n in
 	if _, err := door.Call(ctx, "AddConfig", object{"resourceId": c.tenant.Resource, "config": config}); err != nil {
 		return fmt.Errorf("AddConfig by %s: %w", door.Name(), err)
 	}
-	if _, err := door.Call(ctx, "RunJob", object{"jobId": c.job}); err != nil {
+	run, err := door.Call(ctx, "RunJob", object{"jobId": c.job})
+	if err != nil {
 		return fmt.Errorf("RunJob by %s: %w", door.Name(), err)
 	}
-	_, err := door.Call(ctx, "GetConfig", object{"resourceId": c.tenant.Resource})
-	return err
+	if _, err := door.Call(ctx, "GetConfig", object{"resourceId": c.tenant.Resource}); err != nil {
+		return fmt.Errorf("GetConfig by %s: %w", door.Name(), err)
+	}
+	// Whoever asks waits for the end, or the load would be as large as the
+	// machine is slow at it.
+	var failed error
+	harness.Within(time.Minute, func() bool {
+		var e object
+		e, failed = door.Call(ctx, "GetExecution", object{"executionId": run["id"]})
+		return failed != nil || e["finishedAt"] != nil
+	})
+	return failed
 }
 
 // check wants every execution to have opened its config.
@@ -193,10 +204,7 @@ func TestRotationUnderLoad(t *testing.T) {
 // nothing: the steps are repeated, and every config still opens.
 func TestKillInsideRotation(t *testing.T) {
 	t.Parallel()
-	rounds := 1
-	if long() {
-		rounds = 30
-	}
+	rounds := roundsOf(1, 30)
 	root := t.TempDir()
 	replicas := harness.StartReplicas(t, 2, pgtest.Open(t), harness.Options{Flags: []string{"--local-remote-root", root}})
 	c := newCopying(t, replicas[0], root)

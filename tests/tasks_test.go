@@ -179,7 +179,7 @@ func TestCancelEndsEveryType(t *testing.T) {
 		harness.Must(t, door, "CancelExecution", object{"executionId": execution})
 		ended := tenant.End(t, execution)
 		at, err := time.Parse(time.RFC3339Nano, harness.Text(ended, "finishedAt"))
-		if took := at.Sub(start); err != nil || took > 2*time.Second {
+		if took := at.Sub(start); err != nil || took > time.Minute { // uncancelled, they take an hour
 			t.Errorf("%s: ended %s after the cancel", name, took)
 		}
 		if ended["state"] != "CANCELLED" || harness.List(ended, "tasks")[0]["state"] != "CANCELLED" {

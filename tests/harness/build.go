@@ -66,7 +66,7 @@ func build(folder string) (string, error) {
 	}
 	binary := filepath.Join(folder, "carillon")
 	args := []string{"build", "-o", binary}
-	if raceDetector {
+	if RaceDetector {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "./server/cmd/carillon")...)

@@ -57,7 +57,7 @@ type Server struct {
 // Limits of a start and of a stop; a busy machine needs some patience.
 const (
 	startLimit = 30 * time.Second
-	stopLimit  = 45 * time.Second
+	stopLimit  = 3 * time.Minute
 )
 
 // Start starts a server and returns when it serves. It is stopped, and its end

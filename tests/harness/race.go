@@ -2,4 +2,5 @@
 
 package harness
 
-const raceDetector = true
+// RaceDetector tells whether the tests and the program are built with it.
+const RaceDetector = true

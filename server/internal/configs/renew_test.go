@@ -55,7 +55,7 @@ func setup(t *testing.T, url string, replicas int) *broker {
 	b := &broker{next: 1}
 	ring := sealtest.Keyring(t)
 	for range replicas {
-		s, err := entstore.Open(t.Context(), entstore.Options{URL: url})
+		s, err := entstore.Open(t.Context(), entstore.Options{URL: url, Timeout: time.Minute})
 		ok(t, err)
 		t.Cleanup(func() { _ = s.Close() })
 		if len(b.stores) == 0 {

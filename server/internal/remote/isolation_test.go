@@ -198,7 +198,7 @@ func TestCancelWhileTheServerIsSilent(t *testing.T) {
 	if !errors.Is(err, why) {
 		t.Fatalf("ended with %v, want the cause", err)
 	}
-	if took := time.Since(<-cancelled); took > 2*time.Second {
+	if took := time.Since(<-cancelled); took > 30*time.Second {
 		t.Errorf("took %v to return", took)
 	}
 	server.read(t, "bkt").equal(t, files{})

@@ -386,7 +386,7 @@ func TestEgressIsGuarded(t *testing.T) {
 				_, _, err = b.sync(t, s, mustOpen(t, s, local("a"), "/src"), to, nil)
 			}
 			wantReason(t, err, egress.ReasonDenied)
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("took %v: a refused connection is not tried again", took)
 			}
 		})

@@ -167,7 +167,7 @@ func setup(t testing.TB, edit ...func(*entstore.Options)) *bundle {
 		}
 	}
 	var err error
-	o := entstore.Options{URL: "file:" + filepath.Join(b.folder, "test.db")}
+	o := entstore.Options{URL: "file:" + filepath.Join(b.folder, "test.db"), Timeout: time.Minute} // the machine is shared
 	for _, f := range edit {
 		f(&o)
 	}
