@@ -123,7 +123,7 @@ func TestHistoriesAreReadTogether(t *testing.T) {
 		}
 		return out, nil
 	})
-	_, got := b.post(t, `{ getScheduledJobs(instanceId: 1) { id history { id jobId } again: history { id } } }`, "")
+	_, got := b.post(t, `{ getScheduledJobs(instanceId: 1) { id history(first: 2) { id jobId } again: history(first: 2) { id } } }`, "")
 	jobs, _ := got.Data.(map[string]any)["getScheduledJobs"].([]any)
 	if len(jobs) != 2000 || len(got.Errors) > 0 {
 		t.Fatalf("%d jobs, errors %+v", len(jobs), got.Errors)
@@ -139,8 +139,33 @@ func TestHistoriesAreReadTogether(t *testing.T) {
 			t.Errorf("job %v has %v", job["id"], history)
 		}
 	}
-	if calls := b.Calls("ListLatestExecutions"); len(calls) != 2 {
-		t.Errorf("%d calls for 2000 jobs", len(calls))
+	calls := b.Calls("ListLatestExecutions")
+	if len(calls) != 2 {
+		t.Fatalf("%d calls for 2000 jobs", len(calls))
+	}
+	if count := calls[0].Request.(*carillonv1.ListLatestExecutionsRequest).GetCount(); count != 2 {
+		t.Errorf("asked for %d executions of each", count)
+	}
+}
+
+func TestLengthOfHistories(t *testing.T) {
+	t.Parallel()
+	for argument, want := range map[string]int32{``: 10, `(first: null)`: 10, `(first: 0)`: 10, `(first: 1)`: 1, `(first: 11)`: 10} {
+		b := newBench(t)
+		b.Answer("GetJob", &carillonv1.Job{Id: "job_19", InstanceId: "inst_1"})
+		b.Answer("ListLatestExecutions", &carillonv1.ListLatestExecutionsResponse{})
+		_, got := b.post(t, `{ getScheduledJob(jobId: 19) { history`+argument+` { id } } }`, "")
+		if len(got.Errors) > 0 {
+			t.Fatalf("history%s: %+v", argument, got.Errors)
+		}
+		if count := b.Calls("ListLatestExecutions")[0].Request.(*carillonv1.ListLatestExecutionsRequest).GetCount(); count != want {
+			t.Errorf("history%s asks for %d executions, want %d", argument, count, want)
+		}
+	}
+	b := newBench(t)
+	b.Answer("GetJob", &carillonv1.Job{Id: "job_19", InstanceId: "inst_1"})
+	if _, got := b.post(t, `{ getScheduledJob(jobId: 19) { history(first: -1) { id } } }`, ""); len(got.Errors) != 1 || got.Errors[0].Extensions.Code != "INVALID_ARGUMENT" {
+		t.Errorf("a negative length: %+v", got.Errors)
 	}
 }
 

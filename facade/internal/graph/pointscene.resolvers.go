@@ -150,9 +150,13 @@ func (r *queryResolver) GetScheduledJobHistory(ctx context.Context, jobHistoryID
 	return execution(r.executions.GetExecution(ctx, &carillonv1.GetExecutionRequest{ExecutionId: jobHistoryID}))
 }
 
-func (r *scheduledJobResolver) History(ctx context.Context, obj *model.ScheduledJob) ([]*model.ScheduledJobHistory, error) {
-	latest, err := obj.Latest.Of(obj.GetId(), func(jobs []*carillonv1.Job) (map[string][]*model.ScheduledJobHistory, error) {
-		return r.latest(ctx, jobs)
+func (r *scheduledJobResolver) History(ctx context.Context, obj *model.ScheduledJob, first *int32) ([]*model.ScheduledJobHistory, error) {
+	count, err := historyCount(first)
+	if err != nil {
+		return nil, err
+	}
+	latest, err := obj.Latest.Of(obj.GetId(), count, func(jobs []*carillonv1.Job, count int32) (map[string][]*model.ScheduledJobHistory, error) {
+		return r.latest(ctx, jobs, count)
 	})
 	if latest == nil && err == nil {
 		latest = []*model.ScheduledJobHistory{}

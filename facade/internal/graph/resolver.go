@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/pointscene/carillon/facade/internal/door"
 	"github.com/pointscene/carillon/facade/internal/graph/model"
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
@@ -66,19 +67,33 @@ func wrapJobs(jobs []*carillonv1.Job) []*model.ScheduledJob {
 	return wrapped
 }
 
-// historyLength is how many executions the field history holds.
+// historyLength is how many executions the field history holds at most.
 const historyLength = 10
+
+// historyCount is how many executions of a job are asked for; as with pages, 0
+// is the default and too many are lowered.
+func historyCount(first *int32) (int32, error) {
+	count := deref(first)
+	if count < 0 {
+		return 0, door.Invalid(door.Violation{Field: "first", Reason: "OUT_OF_RANGE", Description: "must not be negative"})
+	}
+	if count == 0 || count > historyLength {
+		count = historyLength
+	}
+	return count, nil
+}
 
 // maxIDs is how many jobs one call takes.
 const maxIDs = 1000
 
-// latest reads the histories of jobs of one instance.
-func (r *resolver) latest(ctx context.Context, jobs []*carillonv1.Job) (map[string][]*model.ScheduledJobHistory, error) {
+// latest reads the histories of jobs of one instance, count executions of each
+// at most.
+func (r *resolver) latest(ctx context.Context, jobs []*carillonv1.Job, count int32) (map[string][]*model.ScheduledJobHistory, error) {
 	histories := map[string][]*model.ScheduledJobHistory{}
 	for len(jobs) > 0 {
 		part := jobs[:min(maxIDs, len(jobs))]
 		jobs = jobs[len(part):]
-		ask := &carillonv1.ListLatestExecutionsRequest{InstanceId: part[0].GetInstanceId(), Count: historyLength}
+		ask := &carillonv1.ListLatestExecutionsRequest{InstanceId: part[0].GetInstanceId(), Count: count}
 		for _, job := range part {
 			ask.JobIds = append(ask.JobIds, job.GetId())
 		}

@@ -206,7 +206,7 @@ func TestAnswersHoldEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"id": "exec_1", "jobId": "", "instanceId": "", "trigger": "TRIGGER_UNSPECIFIED", "waitingFor": nil, "scheduledFor": "1970-01-01T00:00:00.000001Z",
+		"id": "exec_1", "jobId": "", "instanceId": "", "trigger": "TRIGGER_UNSPECIFIED", "triggerId": "", "waitingFor": nil, "scheduledFor": "1970-01-01T00:00:00.000001Z",
 		"startedAt": nil, "finishedAt": nil, "state": "RUNNING", "success": nil, "error": nil, "attempt": 0.0, "logPath": "",
 		"signedLogUrl": "", "tasks": []any{}, "createdAt": nil, "approval": nil, "plans": []any{},
 	}

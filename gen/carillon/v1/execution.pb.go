@@ -469,7 +469,10 @@ type Execution struct {
 	Plans []*Plan `protobuf:"bytes,17,rep,name=plans,proto3" json:"plans,omitempty"`
 	// What it waits for while it is QUEUED, beyond its time, a free place or
 	// executions of its own job; null otherwise.
-	WaitingFor    *Execution_WaitingFor `protobuf:"bytes,18,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
+	WaitingFor *Execution_WaitingFor `protobuf:"bytes,18,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
+	// What asked for it: the id of its backfill, such as backfill_4; empty for
+	// the other triggers.
+	TriggerId     string `protobuf:"bytes,19,opt,name=trigger_id,json=triggerId,proto3" json:"trigger_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -628,6 +631,13 @@ func (x *Execution) GetWaitingFor() *Execution_WaitingFor {
 		return x.WaitingFor
 	}
 	return nil
+}
+
+func (x *Execution) GetTriggerId() string {
+	if x != nil {
+		return x.TriggerId
+	}
+	return ""
 }
 
 // A plan that needs somebody's approval.
@@ -2584,7 +2594,7 @@ var File_carillon_v1_execution_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\n" +
-	"\x1bcarillon/v1/execution.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x96\x14\n" +
+	"\x1bcarillon/v1/execution.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xb5\x14\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x1f\n" +
@@ -2609,7 +2619,9 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\bapproval\x18\x10 \x01(\v2\x15.carillon.v1.ApprovalR\bapproval\x12'\n" +
 	"\x05plans\x18\x11 \x03(\v2\x11.carillon.v1.PlanR\x05plans\x12B\n" +
 	"\vwaiting_for\x18\x12 \x01(\v2!.carillon.v1.Execution.WaitingForR\n" +
-	"waitingFor\x1aM\n" +
+	"waitingFor\x12\x1d\n" +
+	"\n" +
+	"trigger_id\x18\x13 \x01(\tR\ttriggerId\x1aM\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +

@@ -59,8 +59,8 @@ func TestBackfill(t *testing.T) {
 		b.advance()
 		b.advance() // one at a time
 		e := must(b.executions.ListExecutions(b.operator, &carillonv1.ListExecutionsRequest{JobId: j.GetId(), PageSize: 1}))(t).GetExecutions()[0]
-		if e.GetTrigger() != carillonv1.Execution_BACKFILL {
-			t.Errorf("trigger is %s", e.GetTrigger())
+		if e.GetTrigger() != carillonv1.Execution_BACKFILL || e.GetTriggerId() != made.GetId() {
+			t.Errorf("trigger is %s %s", e.GetTrigger(), e.GetTriggerId())
 		}
 		slots = append(slots, e.GetScheduledFor().AsTime().Format("15:04"))
 		b.finish(b.claim(), job.StateSucceeded, nil, nil)

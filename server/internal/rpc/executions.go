@@ -201,6 +201,9 @@ func executionMessage(ctx context.Context, links *executions.Service, e job.Exec
 	if e.State == job.StateQueued && e.WaitingFor != 0 {
 		out.WaitingFor = &carillonv1.Execution_WaitingFor{Reason: job.SkipRemoteBusy, ExecutionId: textOf(job.KindExecution, max(e.WaitingFor, 0))}
 	}
+	if e.Trigger == job.TriggerBackfill {
+		out.TriggerId = e.TriggerID
+	}
 	if e.State.Ended() {
 		out.Success = wrapperspb.Bool(e.State == job.StateSucceeded)
 	}

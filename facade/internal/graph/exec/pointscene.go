@@ -82,7 +82,7 @@ type QueryResolver interface {
 	GetSigningKeys(ctx context.Context) (*model.SigningKeyList, error)
 }
 type ScheduledJobResolver interface {
-	History(ctx context.Context, obj *model.ScheduledJob) ([]*model.ScheduledJobHistory, error)
+	History(ctx context.Context, obj *model.ScheduledJob, first *int32) ([]*model.ScheduledJobHistory, error)
 }
 
 // endregion ************************** generated!.gotpl **************************
@@ -1822,6 +1822,20 @@ func (ec *executionContext) field_Query_previewSchedule_args(ctx context.Context
 		return nil, err
 	}
 	args["assumedDuration"] = arg13
+	return args, nil
+}
+
+func (ec *executionContext) field_ScheduledJob_history_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
 	return args, nil
 }
 
@@ -4640,7 +4654,8 @@ func (ec *executionContext) _ScheduledJob_history(ctx context.Context, field gra
 			return ec.fieldContext_ScheduledJob_history(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.ScheduledJob().History(ctx, obj)
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.ScheduledJob().History(ctx, obj, fc.Args["first"].(*int32))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []*model.ScheduledJobHistory) graphql.Marshaler {
@@ -4650,7 +4665,7 @@ func (ec *executionContext) _ScheduledJob_history(ctx context.Context, field gra
 		true,
 	)
 }
-func (ec *executionContext) fieldContext_ScheduledJob_history(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+func (ec *executionContext) fieldContext_ScheduledJob_history(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	fc = &graphql.FieldContext{
 		Object:     "ScheduledJob",
 		Field:      field,
@@ -4659,6 +4674,17 @@ func (ec *executionContext) fieldContext_ScheduledJob_history(_ context.Context,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_ScheduledJobHistory(ctx, field)
 		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_ScheduledJob_history_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
 	}
 	return fc, nil
 }
@@ -5378,6 +5404,29 @@ func (ec *executionContext) _ScheduledJobHistory_trigger(ctx context.Context, fi
 }
 func (ec *executionContext) fieldContext_ScheduledJobHistory_trigger(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("ScheduledJobHistory", field, false, false, errors.New("field of type Trigger does not have child fields"))
+}
+
+func (ec *executionContext) _ScheduledJobHistory_triggerId(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJobHistory) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ScheduledJobHistory_triggerId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.TriggerID(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOID2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ScheduledJobHistory_triggerId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ScheduledJobHistory", field, true, false, errors.New("field of type ID does not have child fields"))
 }
 
 func (ec *executionContext) _ScheduledJobHistory_scheduledFor(ctx context.Context, field graphql.CollectedField, obj *model.ScheduledJobHistory) (ret graphql.Marshaler) {
@@ -6892,6 +6941,11 @@ func (ec *executionContext) _ScheduledJobHistory(ctx context.Context, sel ast.Se
 		case "trigger":
 			out.Values[i] = ec._ScheduledJobHistory_trigger(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "triggerId":
+			out.Values[i] = ec._ScheduledJobHistory_triggerId(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		case "scheduledFor":

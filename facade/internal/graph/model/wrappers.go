@@ -75,6 +75,9 @@ func (h *ScheduledJobHistory) SignedLogURL() *string {
 	return unlessEmpty(h.Execution.GetSignedLogUrl())
 }
 
+// TriggerID is null unless a backfill made it.
+func (h *ScheduledJobHistory) TriggerID() *string { return unlessEmpty(h.Execution.GetTriggerId()) }
+
 // JobPlan is what a job would do; see Backfill for why it is wrapped.
 type JobPlan struct{ *carillonv1.PlanJobResponse }
 
@@ -102,15 +105,15 @@ type Histories struct {
 	// Jobs are those of the answer.
 	Jobs []*carillonv1.Job
 
-	once sync.Once
-	byID map[string][]*ScheduledJobHistory
-	err  error
+	byCount sync.Map // of func() (map[string][]*ScheduledJobHistory, error)
 }
 
-// Of returns the history of one job; read is called once for all.
-func (h *Histories) Of(id string, read func([]*carillonv1.Job) (map[string][]*ScheduledJobHistory, error)) ([]*ScheduledJobHistory, error) {
-	h.once.Do(func() { h.byID, h.err = read(h.Jobs) })
-	return h.byID[id], h.err
+// Of returns the latest executions of one job, count at most; read is called
+// once for all jobs.
+func (h *Histories) Of(id string, count int32, read func(jobs []*carillonv1.Job, count int32) (map[string][]*ScheduledJobHistory, error)) ([]*ScheduledJobHistory, error) {
+	once, _ := h.byCount.LoadOrStore(count, sync.OnceValues(func() (map[string][]*ScheduledJobHistory, error) { return read(h.Jobs, count) }))
+	byID, err := once.(func() (map[string][]*ScheduledJobHistory, error))()
+	return byID[id], err
 }
 
 // Occurrence is an instant at which a job was or will be due.
