@@ -20,9 +20,9 @@ await copyFile('src/index.html', 'dist/index.html');
 
 // The packages that console.js holds, with their licences.
 let licences = 'console.js holds these packages.\n';
-for (const name of ['preact', 'graphql-ws']) {
+for (const name of ['preact', 'graphql-ws', 'cronstrue']) {
   const { version } = JSON.parse(await readFile(`node_modules/${name}/package.json`, 'utf8'));
-  const file = name === 'preact' ? 'LICENSE' : 'LICENSE.md';
+  const file = name === 'graphql-ws' ? 'LICENSE.md' : 'LICENSE';
   licences += `\n== ${name}@${version} ==\n\n${await readFile(`node_modules/${name}/${file}`, 'utf8')}`;
 }
 await writeFile('dist/LICENSES.txt', licences);

@@ -1,7 +1,7 @@
 // What a form says of a job, and how it is asked for.
 
 import { ask, type Violation } from './graphql';
-import type { Job, Workflow } from './types';
+import type { Job, RetryPolicy, Workflow } from './types';
 
 export interface Draft {
   name: string;
@@ -13,7 +13,19 @@ export interface Draft {
   timeZone: string;
   overlapPolicy: string;
   catchUpPolicy: string;
-  retries: number;
+  catchUpWindow: string | null;
+  retryPolicy: RetryPolicy | null;
+  dstGapPolicy: string;
+  dstOverlapPolicy: string;
+  startTime: string | null;
+  endTime: string | null;
+  jitter: string | null;
+  excludedDates: string[];
+  maxExecutions: number;
+  executionTimeLimit: string | null;
+  pauseAfterFailures: number;
+  priority: number;
+  labels: Record<string, string>;
   workflow: Workflow;
 }
 
@@ -27,31 +39,61 @@ export const blank: Draft = {
   timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC',
   overlapPolicy: 'SKIP',
   catchUpPolicy: 'LATEST',
-  retries: 0,
+  catchUpWindow: null,
+  retryPolicy: null,
+  dstGapPolicy: 'SHIFT_FORWARD',
+  dstOverlapPolicy: 'FIRST',
+  startTime: null,
+  endTime: null,
+  jitter: null,
+  excludedDates: [],
+  maxExecutions: 0,
+  executionTimeLimit: null,
+  pauseAfterFailures: 0,
+  priority: 0,
+  labels: {},
   workflow: { tasks: [{ name: 'wait', type: 'util.sleep', args: { duration: '5s' } }] },
 };
 
+// draftOf is what of a job can be edited.
 export function draftOf(job: Job): Draft {
-  return {
-    name: job.name ?? '',
-    description: job.description ?? '',
-    active: job.active,
-    frequencyType: job.frequencyType,
-    cronExpression: job.cronExpression ?? blank.cronExpression,
-    intervalMinutes: job.intervalMinutes ?? blank.intervalMinutes,
-    timeZone: job.timeZone,
-    overlapPolicy: job.overlapPolicy,
-    catchUpPolicy: job.catchUpPolicy,
-    retries: job.retryPolicy?.retryCount ?? 0,
-    workflow: job.workflow,
-  };
+  const draft: Draft = { ...blank };
+  for (const key of Object.keys(blank) as (keyof Draft)[]) {
+    const value = job[key];
+    if (value !== null && value !== undefined) Object.assign(draft, { [key]: value });
+  }
+  return draft;
 }
 
-const shared = `$workflow: JSON!, $frequencyType: FrequencyType!, $cronExpression: String, $intervalMinutes: Int, $name: String, $description: String,
-  $active: Boolean, $timeZone: String, $overlapPolicy: OverlapPolicy, $catchUpPolicy: CatchUpPolicy, $retryPolicy: RetryPolicyInput, $validateOnly: Boolean`;
-const passed = `workflow: $workflow, frequencyType: $frequencyType, cronExpression: $cronExpression, intervalMinutes: $intervalMinutes, name: $name,
-  description: $description, active: $active, timeZone: $timeZone, overlapPolicy: $overlapPolicy, catchUpPolicy: $catchUpPolicy,
-  retryPolicy: $retryPolicy, validateOnly: $validateOnly`;
+const kinds: Record<keyof Draft, string> = {
+  workflow: 'JSON',
+  frequencyType: 'FrequencyType',
+  cronExpression: 'String',
+  intervalMinutes: 'Int',
+  name: 'String',
+  description: 'String',
+  active: 'Boolean',
+  timeZone: 'String',
+  overlapPolicy: 'OverlapPolicy',
+  catchUpPolicy: 'CatchUpPolicy',
+  catchUpWindow: 'Duration',
+  retryPolicy: 'RetryPolicyInput',
+  dstGapPolicy: 'DstGapPolicy',
+  dstOverlapPolicy: 'DstOverlapPolicy',
+  startTime: 'Date',
+  endTime: 'Date',
+  jitter: 'Duration',
+  excludedDates: '[String!]',
+  maxExecutions: 'Int',
+  executionTimeLimit: 'Duration',
+  pauseAfterFailures: 'Int',
+  priority: 'Int',
+  labels: 'Labels',
+};
+const fields = Object.keys(kinds) as (keyof Draft)[];
+const needed = ['workflow', 'frequencyType'];
+const shared = `${fields.map((f) => `$${f}: ${kinds[f]}${needed.includes(f) ? '!' : ''}`).join(', ')}, $validateOnly: Boolean`;
+const passed = `${fields.map((f) => `${f}: $${f}`).join(', ')}, validateOnly: $validateOnly`;
 const answer = 'id nextRun warnings { message }';
 
 export interface Saved {
@@ -60,14 +102,15 @@ export interface Saved {
   warnings: { message: string }[];
 }
 
+// foreign are the fields that the draft's kind of schedule does not have.
+function foreign(d: Draft): string[] {
+  const cron = ['cronExpression', 'dstGapPolicy', 'dstOverlapPolicy'];
+  if (d.frequencyType === 'CRON_BASED') return ['intervalMinutes'];
+  return d.frequencyType === 'INTERVAL_BASED' ? cron : ['intervalMinutes', ...cron];
+}
+
 function variables(d: Draft) {
-  const cron = d.frequencyType === 'CRON_BASED';
-  return {
-    ...d,
-    cronExpression: cron ? d.cronExpression : null,
-    intervalMinutes: d.frequencyType === 'INTERVAL_BASED' ? d.intervalMinutes : null,
-    retryPolicy: d.retries > 0 ? { retryCount: d.retries } : null,
-  };
+  return { ...d, ...Object.fromEntries(foreign(d).map((f) => [f, null])) };
 }
 
 // create makes a job, or with validateOnly checks whether it could be made.
@@ -83,10 +126,7 @@ export async function create(instance: string, d: Draft, validateOnly: boolean, 
 // update changes a job as it was read; somebody else's change in between is
 // refused.
 export async function update(job: Job, d: Draft, validateOnly: boolean, signal?: AbortSignal): Promise<Saved> {
-  const mask = ['name', 'description', 'active', 'workflow', 'frequencyType', 'timeZone', 'overlapPolicy', 'catchUpPolicy'];
-  if (d.frequencyType === 'CRON_BASED') mask.push('cronExpression');
-  if (d.frequencyType === 'INTERVAL_BASED') mask.push('intervalMinutes');
-  if (d.retries !== (job.retryPolicy?.retryCount ?? 0)) mask.push(d.retries ? 'retryPolicy.retryCount' : 'retryPolicy');
+  const mask = fields.filter((f) => !foreign(d).includes(f));
   const { updateScheduledJob } = await ask<{ updateScheduledJob: Saved }>(
     `mutation ($id: ID!, $instance: ID!, $etag: String, $mask: [String!], ${shared}) {
       updateScheduledJob(jobId: $id, instanceId: $instance, etag: $etag, updateMask: $mask, ${passed}) { ${answer} } }`,

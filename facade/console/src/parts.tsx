@@ -4,7 +4,7 @@ import { cloneElement, type ComponentChildren, type VNode } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { Refusal } from './graphql';
 
-const marks: Record<string, string> = {
+export const marks: Record<string, string> = {
   SUCCEEDED: '✓',
   STARTED: '✓',
   FAILED: '✕',
@@ -32,12 +32,12 @@ export function Badge({ state }: { state: string }) {
 }
 
 // Strip is the last outcomes of a job, oldest first.
-export function Strip({ states }: { states: string[] }) {
-  const text = states.length ? states.map((s) => s.toLowerCase().replaceAll('_', ' ')).join(', ') : 'no execution yet';
+export function Strip({ outcomes }: { outcomes: { id: string; state: string }[] }) {
+  const said = outcomes.map((o) => o.state.toLowerCase().replaceAll('_', ' '));
   return (
-    <span class="strip" role="img" aria-label={`last outcomes: ${text}`}>
-      {states.map((s, i) => (
-        <span key={i} class={s.toLowerCase()} title={s.toLowerCase()} />
+    <span class="strip" role="img" aria-label={`last outcomes: ${said.join(', ') || 'no execution yet'}`}>
+      {outcomes.map((o, i) => (
+        <span key={o.id} class={o.state.toLowerCase()} title={`${o.id} ${said[i]}`} />
       ))}
     </span>
   );

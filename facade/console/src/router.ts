@@ -24,3 +24,10 @@ export function to(...path: string[]): string {
 export function go(...path: string[]): void {
   location.hash = to(...path);
 }
+
+// useTitle names the tab, so that several can be told apart.
+export function useTitle(text: string | undefined): void {
+  useEffect(() => {
+    document.title = text ? `${text} · Carillon` : 'Carillon';
+  }, [text]);
+}

@@ -5,7 +5,17 @@ export interface Pause {
   actor: string;
   since: string;
   until: string | null;
+  instanceId: string | null;
 }
+
+export interface Instance {
+  id: string;
+  title: string;
+  description: string;
+  pause: Pause | null;
+}
+
+export const instanceFields = 'id title description pause { reason actor since until instanceId }';
 
 export interface Warning {
   code: string;
@@ -23,6 +33,7 @@ export interface Execution {
   jobId: string;
   state: string;
   trigger: string;
+  triggerId: string | null;
   scheduledFor: string | null;
   startedAt: string | null;
   finishedAt: string | null;
@@ -82,6 +93,8 @@ export interface Task {
   state: string;
   startedAt: string | null;
   finishedAt: string | null;
+  attempt: number;
+  nextAttemptAt: string | null;
   error: JobError | null;
   counters: Counters | null;
   remotes: { remote: string; state: string; error: JobError | null }[];
@@ -115,6 +128,14 @@ export interface Workflow {
   [other: string]: unknown;
 }
 
+export interface RetryPolicy {
+  retryCount: number;
+  minBackoff: string | null;
+  maxBackoff: string | null;
+  maxDoublings: number | null;
+  maxRetryDuration: string | null;
+}
+
 export interface Job extends JobRow {
   instanceId: string;
   description: string | null;
@@ -122,11 +143,23 @@ export interface Job extends JobRow {
   workflow: Workflow;
   overlapPolicy: string;
   catchUpPolicy: string;
-  retryPolicy: { retryCount: number } | null;
+  catchUpWindow: string | null;
+  retryPolicy: RetryPolicy | null;
+  dstGapPolicy: string;
+  dstOverlapPolicy: string;
+  startTime: string | null;
+  endTime: string | null;
+  jitter: string | null;
+  excludedDates: string[];
+  maxExecutions: number;
+  executionTimeLimit: string | null;
+  pauseAfterFailures: number;
+  priority: number;
   managedBy: string;
   etag: string;
   warnings: Warning[];
   updatedAt: string;
+  createdAt: string;
 }
 
 export interface Occurrence {
@@ -148,25 +181,19 @@ export interface LogLine {
   cursor: string;
 }
 
-export const jobRow = 'id name state frequencyType cronExpression intervalMinutes timeZone labels nextRun lastRun pause { reason actor since until }';
-export const jobFields = `${jobRow} instanceId description active workflow overlapPolicy catchUpPolicy retryPolicy { retryCount } managedBy etag warnings { code message } updatedAt`;
+export const jobRow = 'id name state frequencyType cronExpression intervalMinutes timeZone labels nextRun lastRun pause { reason actor since until instanceId }';
+export const jobFields = `${jobRow} instanceId description active workflow overlapPolicy catchUpPolicy catchUpWindow retryPolicy { retryCount minBackoff maxBackoff maxDoublings maxRetryDuration } dstGapPolicy dstOverlapPolicy startTime endTime jitter excludedDates maxExecutions executionTimeLimit pauseAfterFailures priority managedBy etag warnings { code message } updatedAt createdAt`;
 const errorFields = 'error { code reason message }';
 const partFields = '{ files bytes samples }';
 export const planFields = `task remote found unchanged incomplete copy ${partFields} update ${partFields} delete ${partFields} conflicts ${partFields} guard { code reason message } ${errorFields}`;
-const taskFields = `name type state startedAt finishedAt ${errorFields} counters { found copied updated deleted skipped failed conflicts bytes totalFiles totalBytes } remotes { remote state ${errorFields} } fileErrors { reason count message samples }`;
-export const executionFields = `id jobId state trigger scheduledFor startedAt finishedAt createdAt attempt ${errorFields} tasks { ${taskFields} } waitingFor { reason executionId } approval { state digest requestedAt expiresAt decidedBy plans { ${planFields} } }`;
+const taskFields = `name type state startedAt finishedAt attempt nextAttemptAt ${errorFields} counters { found copied updated deleted skipped failed conflicts bytes totalFiles totalBytes } remotes { remote state ${errorFields} } fileErrors { reason count message samples }`;
+export const executionFields = `id jobId state trigger triggerId scheduledFor startedAt finishedAt createdAt attempt ${errorFields} tasks { ${taskFields} } waitingFor { reason executionId } approval { state digest requestedAt expiresAt decidedBy plans { ${planFields} } }`;
 
 export const endStates = ['SUCCEEDED', 'PARTIALLY_SUCCEEDED', 'FAILED', 'CANCELLED', 'WORKER_LOST'];
 export const badStates = ['FAILED', 'WORKER_LOST', 'PARTIALLY_SUCCEEDED'];
 
 export function title(job: { id: string; name: string | null }): string {
   return job.name || job.id;
-}
-
-export function words(j: Pick<JobRow, 'frequencyType' | 'cronExpression' | 'intervalMinutes' | 'timeZone'>): string {
-  if (j.frequencyType === 'CRON_BASED') return `${j.cronExpression} (${j.timeZone})`;
-  if (j.frequencyType === 'INTERVAL_BASED') return `every ${j.intervalMinutes} min`;
-  return 'by hand';
 }
 
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];

@@ -119,7 +119,7 @@ test('a job by the form: refused at the field, made, run, broken, seen', async (
   await page.getByLabel('Cron expression').fill('61 * * * *');
   await page.getByText(/minute field: "61" is out of range/).first().waitFor();
   await accessible(page, 'form-refused');
-  await page.getByLabel('Cron expression').fill('*/5 * * * *');
+  await page.getByLabel('Cron expression').fill('0 0 1 1 *');
   await page.getByText('The service would take it').waitFor();
   await page.getByLabel('Type', { exact: true }).selectOption('util.noop');
   await page.getByText('The service would take it').waitFor();
@@ -170,6 +170,76 @@ test('pause with a reason, skip and restore an occurrence, backfill with a count
   await dialog.getByLabel('From').fill('2026-11-01T00:00');
   await dialog.getByLabel('To').fill('2026-11-01T01:00');
   await dialog.getByText('60 occurrences would run').waitFor();
+});
+
+test('a failure among thousands of other executions; a backfill is followed, counted and ended', async (t) => {
+  const make = (job) => JSON.parse(carillon(['job', 'create', '--instance', 'inst_1', '-f', '-', '-o', 'json'], JSON.stringify(job))).id;
+  const noop = { tasks: [{ name: 'a', type: 'util.noop' }] };
+  const broken = make({ name: 'Broken once', frequencyType: 'MANUAL', labels: { team: 'survey' }, workflow: { tasks: [{ name: 'call', type: 'http.request', args: { url: 'http://127.0.0.1:1/' } }] } });
+  const busy = make({ name: 'Busy', frequencyType: 'CRON_BASED', cronExpression: '*/2 * * * *', active: false, workflow: noop });
+  const slow = make({ name: 'Slow', frequencyType: 'CRON_BASED', cronExpression: '0 12 * * *', active: false, workflow: { tasks: [{ name: 'a', type: 'util.sleep', args: { duration: '1h' } }] } });
+  const run = JSON.parse(carillon(['job', 'run', broken, '-o', 'json'])).id;
+  try {
+    carillon(['execution', 'wait', run]);
+  } catch (e) {
+    assert.equal(e.status, 1, 'it failed, as it should');
+  }
+  const backfill = JSON.parse(carillon(['job', 'backfill', busy, '--from', '2026-10-01T00:00:00Z', '--to', '2026-10-03T00:00:00Z', '--concurrency', '50', '-o', 'json']));
+  assert.equal(backfill.total, 1440);
+  const page = await signedIn(t);
+  await page.goto(`${base}#/job/${busy}`);
+  await page.getByText('Every 2 minutes ·').waitFor();
+  await page.getByText('1440 succeeded, 0 did not').waitFor();
+  await page.getByRole('button', { name: 'Older' }).click();
+  await page.waitForFunction(() => document.querySelectorAll('.timeline li').length === 250);
+
+  await page.goto(`${base}#/instance/inst_1`);
+  await page.getByRole('link', { name: /failed: .*connection refused/ }).first().waitFor();
+  await page.getByRole('button', { name: 'team=survey' }).click();
+  await page.getByText('1 job needs attention').waitFor();
+  assert.deepEqual(await page.locator('.job .name > a').allInnerTexts(), ['Broken once']);
+  await accessible(page, 'instance-labels');
+  await page.getByRole('link', { name: /failed: .*connection refused/ }).click();
+  await page.getByRole('heading', { name: run }).waitFor();
+
+  await page.goto(`${base}#/job/${slow}`);
+  await page.getByRole('button', { name: 'Backfill' }).click();
+  await page.getByLabel('From').fill('2026-01-01T00:00');
+  await page.getByLabel('To').fill('2026-01-11T00:00');
+  await page.getByText('10 occurrences would run').waitFor();
+  await page.getByRole('button', { name: 'Run them' }).click();
+  await page.getByText(/1 of 10 begun/).waitFor();
+  // Whoever opens the page later sees it, too.
+  await page.reload();
+  await page.getByText(/1 of 10 begun/).waitFor();
+  await accessible(page, 'backfill');
+  await page.getByRole('button', { name: 'Cancel the backfill' }).click();
+  await page.getByRole('status').getByText('cancelled').waitFor();
+});
+
+test('a job keeps everything that an edit does not touch', async (t) => {
+  const before = {
+    name: 'Rich', description: 'all of it', frequencyType: 'CRON_BASED', cronExpression: '30 2 * * *', timeZone: 'Europe/Berlin', labels: { team: 'survey', env: 'prod' },
+    overlapPolicy: 'BUFFER_ALL', catchUpPolicy: 'ALL', catchUpWindow: '3600s', retryPolicy: { retryCount: 2, minBackoff: '5s', maxBackoff: '60s', maxDoublings: 3 }, dstGapPolicy: 'SKIP', dstOverlapPolicy: 'BOTH',
+    endTime: '2036-01-01T00:00:00Z', jitter: '30s', excludedDates: ['2026-12-25'], maxExecutions: 1000, executionTimeLimit: '600s', pauseAfterFailures: 3, priority: 5, workflow: { tasks: [{ name: 'a', type: 'util.noop' }] },
+  };
+  const read = (id) => {
+    const { etag, updatedAt, nextRun, ...rest } = JSON.parse(carillon(['job', 'get', id, '-o', 'json']));
+    return rest;
+  };
+  const { id } = JSON.parse(carillon(['job', 'create', '--instance', 'inst_1', '-f', '-', '-o', 'json'], JSON.stringify(before)));
+  const made = read(id);
+  const page = await signedIn(t);
+  await page.goto(`${base}#/job/${id}/edit`);
+  await page.getByText('At 02:30', { exact: true }).waitFor();
+  await page.getByText('Labels, limits and exceptions').click();
+  await accessible(page, 'form-all');
+  await page.getByLabel('Priority').fill('6');
+  await page.getByText('The service would take it').waitFor();
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('heading', { name: 'Rich' }).waitFor();
+  assert.deepEqual(read(id), { ...made, priority: 6 });
+  await page.getByText('comes twice in Europe/Berlin').first().waitFor();
 });
 
 test('a guard stops a mirror, its plan is shown and approved, each file is told', async (t) => {
@@ -226,7 +296,7 @@ test('ten thousand jobs: quick to open, to search and to scroll', async (t) => {
   await page.getByText('10000 jobs').waitFor();
   t.diagnostic(`10,000 jobs shown after ${Math.round(performance.now() - started)} ms`);
   assert.ok((await page.locator('.job').count()) < 100, 'every row is drawn');
-  await page.getByRole('searchbox').fill('job 9999');
+  await page.getByLabel(/^Search jobs/).fill('job 9999');
   await page.getByRole('link', { name: 'job 9999' }).waitFor();
   await accessible(page, 'big');
 });

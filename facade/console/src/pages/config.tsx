@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks';
 import { ask } from '../graphql';
 import { Act, Dialog, Field, Problem, useLoad } from '../parts';
-import { to } from '../router';
+import { to, useTitle } from '../router';
 import { moment } from '../time';
 
 interface Remote {
@@ -38,11 +38,12 @@ export function ConfigPage({ instance }: { instance: string }) {
     (signal) => ask<{ getResources: { items: Resource[] } }>('query ($id: ID!) { getResources(instanceId: $id, page: {first: 1000}) { items { id title description } } }', { id: instance }, signal),
     [instance],
   );
+  useTitle(`Credentials of ${instance}`);
   const [adding, setAdding] = useState(false);
   return (
     <>
       <p class="crumbs">
-        <a href={to('instance', instance)}>{instance}</a>
+        <a href={to()}>Instances</a> / <a href={to('instance', instance)}>{instance}</a>
       </p>
       <h1>Credentials</h1>
       <p>A resource owns credentials, tasks name it. Values go in, are sealed, and never come out.</p>

@@ -3,7 +3,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { ask, follow } from '../graphql';
 import { Act, Badge, Problem, useLoad } from '../parts';
-import { to } from '../router';
+import { to, useTitle } from '../router';
 import { moment, span, took, useNow } from '../time';
 import { endStates, executionFields, size, type Counters, type Execution, type Job } from '../types';
 import { Files } from './files';
@@ -20,6 +20,7 @@ export function ExecutionPage({ id }: { id: string }) {
     [id],
   );
   const loaded = data?.getScheduledJobHistory;
+  useTitle(`${id}${loaded ? ` ${loaded.state.toLowerCase().replaceAll('_', ' ')}` : ''}`);
   const [live, setLive] = useState<Execution>();
   const job = useLoad(
     async (signal) => (loaded ? (await ask<{ getScheduledJob: Job | null }>('query ($id: ID!) { getScheduledJob(jobId: $id) { id name workflow } }', { id: loaded.jobId }, signal)).getScheduledJob : null),
@@ -27,13 +28,19 @@ export function ExecutionPage({ id }: { id: string }) {
   );
   useEffect(() => {
     if (!loaded || endStates.includes(loaded.state)) return;
-    return follow<{ execution: Execution; cursor: string }>({
+    const stop = follow<{ execution: Execution; cursor: string }>({
       query: `subscription ($instance: ID!, $job: ID!, $cursor: Cursor) { executionChanged(instanceId: $instance, jobId: $job, cursor: $cursor) { cursor execution { ${executionFields} } } }`,
       field: 'executionChanged',
       variables: { instance: loaded.instanceId, job: loaded.jobId },
       next: ({ execution }) => execution.id === loaded.id && setLive(execution),
     });
-  }, [loaded]);
+    // What changed between the load and the subscription.
+    const again = setTimeout(reload, 1000);
+    return () => {
+      clearTimeout(again);
+      stop();
+    };
+  }, [loaded?.id]);
   if (!loaded) return <Problem error={error} />;
   // What was loaded last knows the end, whatever the subscription missed.
   const e = endStates.includes(loaded.state) ? loaded : (live ?? loaded);
@@ -41,12 +48,14 @@ export function ExecutionPage({ id }: { id: string }) {
   return (
     <>
       <p class="crumbs">
-        <a href={to('instance', loaded.instanceId)}>{loaded.instanceId}</a> / <a href={to('job', e.jobId)}>{job.data?.name || e.jobId}</a>
+        <a href={to()}>Instances</a> / <a href={to('instance', loaded.instanceId)}>{loaded.instanceId}</a> / <a href={to('job', e.jobId)}>{job.data?.name || e.jobId}</a>
       </p>
       <h1>{e.id}</h1>
       <p class="sub" role="status">
-        <Badge state={e.state} /> · {e.trigger.toLowerCase()} · attempt {e.attempt} · due {moment(e.scheduledFor)} · started {moment(e.startedAt)} ·{' '}
-        {ended ? took(e.startedAt, e.finishedAt) : e.startedAt ? span(now - Date.parse(e.startedAt)) : 'waits'}
+        <Badge state={e.state} /> · {e.trigger.toLowerCase()}
+        {e.triggerId && ` (${e.triggerId})`}
+        {e.attempt > 1 && ` · attempt ${e.attempt}`} · due {moment(e.scheduledFor)}
+        {e.startedAt ? ` · started ${moment(e.startedAt)} · ${ended ? took(e.startedAt, e.finishedAt) : span(Math.max(0, now - Date.parse(e.startedAt)))}` : ended ? '' : ' · waits'}
       </p>
       {e.error && (
         <div class="problem">
@@ -68,11 +77,11 @@ export function ExecutionPage({ id }: { id: string }) {
       {e.approval && <ApprovalCard execution={id} approval={e.approval} reload={reload} />}
       <section>
         <h2>Tasks</h2>
-        <Graph tasks={e.tasks} workflow={job.data?.workflow ?? {}} />
+        <Graph tasks={e.tasks} workflow={job.data?.workflow ?? {}} now={now} />
         <ul class="tasks">
           {e.tasks.map((t) => (
             <li key={t.name}>
-              <Badge state={t.state} /> <strong>{t.name}</strong> <code>{t.type}</code> {took(t.startedAt, t.finishedAt)}
+              <Badge state={t.state} /> <strong>{t.name}</strong> <code>{t.type}</code> {t.finishedAt && took(t.startedAt, t.finishedAt)} {t.attempt > 1 && `attempt ${t.attempt}`} {t.nextAttemptAt && !ended && `tries again at ${moment(t.nextAttemptAt)}`}
               {t.counters && <TaskCounters counters={t.counters} />}
               {t.remotes
                 .filter((r) => r.error)

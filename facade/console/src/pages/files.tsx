@@ -53,7 +53,7 @@ export function Files({ execution }: { execution: string }) {
     return () => control.abort();
   }, [execution, action, state, prefix]);
   return (
-    <section>
+    <section class="files">
       <h2>Files</h2>
       <div class="bar">
         <input type="search" aria-label="Path begins with" placeholder="Path begins with" value={prefix} onChange={(e) => setPrefix(e.currentTarget.value)} />

@@ -1,9 +1,11 @@
 // A workflow as a picture: tasks in columns, each right of what it needs.
 
+import { marks } from '../parts';
+import { span, took } from '../time';
 import type { Task, Workflow } from '../types';
 
-const width = 168;
-const height = 44;
+const width = 190;
+const height = 60;
 const gapX = 48;
 const gapY = 16;
 
@@ -36,7 +38,13 @@ function place(tasks: Task[], workflow: Workflow): Place[] {
   });
 }
 
-export function Graph({ tasks, workflow }: { tasks: Task[]; workflow: Workflow }) {
+// time is how long a task took, or takes so far.
+function time(t: Task, now: number): string {
+  if (t.state === 'RUNNING' && t.startedAt) return span(Math.max(0, now - Date.parse(t.startedAt)));
+  return t.startedAt ? took(t.startedAt, t.finishedAt) : '';
+}
+
+export function Graph({ tasks, workflow, now }: { tasks: Task[]; workflow: Workflow; now: number }) {
   const places = place(tasks, workflow);
   const at = new Map(places.map((p) => [p.task.name, p]));
   const right = Math.max(0, ...places.map((p) => p.x)) + width;
@@ -57,10 +65,13 @@ export function Graph({ tasks, workflow }: { tasks: Task[]; workflow: Workflow }
             <title>{`${p.task.name} (${p.task.type}): ${p.task.state.toLowerCase()}`}</title>
             <rect width={width} height={height} rx="6" />
             <text x="10" y="18">
-              {p.task.name.length > 20 ? `${p.task.name.slice(0, 19)}…` : p.task.name}
+              {p.task.name.length > 22 ? `${p.task.name.slice(0, 21)}…` : p.task.name}
             </text>
             <text x="10" y="35" class="type">
               {p.task.type}
+            </text>
+            <text x="10" y="52" class="type">
+              {`${marks[p.task.state] ?? ''} ${p.task.state.toLowerCase().replaceAll('_', ' ')} ${time(p.task, now)}`}
             </text>
           </g>
         ))}

@@ -1,48 +1,131 @@
-// A calendar of the last weeks: each day by its worst outcome.
+// A calendar of the last weeks: each day by its outcomes.
 
-import { badStates, type Execution } from '../types';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { ask } from '../graphql';
+import { Problem } from '../parts';
+import { badStates, endStates, type Execution } from '../types';
 
 const weeks = 17;
 const day = 86_400_000;
+// Pages of 1000 executions that are read without being asked for.
+const pages = 5;
 
-interface Day {
-  good: number;
-  bad: number;
+export type Ended = Pick<Execution, 'id' | 'state' | 'scheduledFor' | 'createdAt'>;
+
+interface Read {
+  cursor: string | null;
+  // The day from which on all executions are known; empty for all days.
+  since: string;
 }
+
+const query = `query ($id: ID!, $page: Page) {
+  getJobHistory(jobId: $id, page: $page) { cursor hasNextPage items { id state scheduledFor createdAt } }
+}`;
 
 function key(t: Date): string {
   return `${t.getFullYear()}-${String(t.getMonth() + 1).padStart(2, '0')}-${String(t.getDate()).padStart(2, '0')}`;
 }
 
-export function HeatMap({ executions, partial, now }: { executions: Execution[]; partial: boolean; now: number }) {
-  const days = new Map<string, Day>();
-  for (const e of executions) {
-    const k = key(new Date(e.scheduledFor ?? e.createdAt));
-    const d = days.get(k) ?? { good: 0, bad: 0 };
-    if (e.state === 'SUCCEEDED') d.good++;
-    if (badStates.includes(e.state)) d.bad++;
-    days.set(k, d);
+// useDays reads a job's executions back to the first day that is shown, and
+// keeps of each how it ended. latest are those that were seen elsewhere.
+function useDays(job: string, first: number, latest: Ended[]) {
+  const known = useRef(new Map<string, { day: string; good: boolean }>());
+  const [read, setRead] = useState<Read>();
+  const [error, setError] = useState<unknown>();
+  const [reading, setReading] = useState(false);
+  const control = useRef(new AbortController());
+  const keep = (items: Ended[]) => {
+    for (const e of items) {
+      if (endStates.includes(e.state) && (e.state === 'SUCCEEDED' || badStates.includes(e.state))) known.current.set(e.id, { day: key(new Date(e.scheduledFor ?? e.createdAt)), good: e.state === 'SUCCEEDED' });
+    }
+  };
+  const go = async (from: string | null) => {
+    setReading(true);
+    let cursor = from;
+    try {
+      for (let n = 0; n < pages; n++) {
+        const { getJobHistory: page } = await ask<{ getJobHistory: { items: Ended[]; cursor: string | null; hasNextPage: boolean } }>(
+          query,
+          { id: job, page: { first: 1000, ...(cursor && { after: cursor }) } },
+          control.current.signal,
+        );
+        keep(page.items);
+        const last = page.items.at(-1);
+        const enough = !page.hasNextPage || !last || Date.parse(last.createdAt) < first;
+        cursor = page.cursor;
+        setRead({ cursor: enough ? null : cursor, since: enough ? '' : key(new Date(last.createdAt)) });
+        if (enough) break;
+      }
+    } catch (e) {
+      if (!control.current.signal.aborted) setError(e);
+    }
+    setReading(false);
+  };
+  useEffect(() => {
+    // A moment after the page's subscription, so that nothing falls between.
+    const timer = setTimeout(() => void go(null), 300);
+    return () => {
+      clearTimeout(timer);
+      control.current.abort();
+    };
+  }, [job]);
+  keep(latest);
+  const days = new Map<string, { good: number; bad: number }>();
+  for (const { day, good } of known.current.values()) {
+    const d = days.get(day) ?? { good: 0, bad: 0 };
+    if (good) d.good++;
+    else d.bad++;
+    days.set(day, d);
   }
-  const today = new Date(now);
+  return { days, read, error, reading, more: () => read?.cursor && void go(read.cursor) };
+}
+
+function look(d: { good: number; bad: number } | undefined): string {
+  if (!d) return 'none';
+  if (d.bad === 0) return 'succeeded';
+  return d.good === 0 ? 'failed' : 'partially_succeeded';
+}
+
+export function HeatMap({ job, latest }: { job: string; latest: Ended[] }) {
+  const today = new Date();
   const last = new Date(today.getFullYear(), today.getMonth(), today.getDate(), 12);
   const first = new Date(last.getTime() - ((last.getDay() + 6) % 7) * day - (weeks - 1) * 7 * day);
+  const { days, read, error, reading, more } = useDays(job, first.getTime(), latest);
+  const since = read?.since ?? '';
   const cells = [];
   for (let t = first; t <= last; t = new Date(t.getTime() + day)) {
     const k = key(t);
     const d = days.get(k);
-    const look = !d || d.good + d.bad === 0 ? 'none' : d.bad === 0 ? 'succeeded' : d.good === 0 ? 'failed' : 'partially_succeeded';
-    cells.push(<span key={k} class={`day ${look}`} title={`${k}: ${d?.good ?? 0} succeeded, ${d?.bad ?? 0} did not`} />);
+    const unknown = !read || k < since;
+    cells.push(<span key={k} class={`day ${unknown && !d ? 'unknown' : look(d)}`} title={unknown && !d ? `${k}: not read` : `${k}: ${d?.good ?? 0} succeeded, ${d?.bad ?? 0} did not${k === since ? ', as far as read' : ''}`} />);
   }
-  const good = [...days.values()].reduce((n, d) => n + d.good, 0);
-  const bad = [...days.values()].reduce((n, d) => n + d.bad, 0);
+  let good = 0;
+  let bad = 0;
+  for (const d of days.values()) {
+    good += d.good;
+    bad += d.bad;
+  }
   return (
-    <>
-      <div class="heatmap" role="img" aria-label={`the last ${weeks} weeks: ${good} succeeded, ${bad} did not`}>
+    <section>
+      <h2>Days</h2>
+      <div class="heatmap" role="img" aria-label={`the last ${weeks} weeks: ${good} succeeded, ${bad} did not${since && `; days before ${since} are not read`}`}>
         {cells}
       </div>
-      <p class="muted">
-        {good} succeeded, {bad} did not{partial && ', of the latest 1000 executions'}.
+      <p class="muted legend">
+        {good} succeeded, {bad} did not. <span class="day succeeded" /> all succeeded <span class="day partially_succeeded" /> some did not <span class="day failed" /> none did
+        {since && (
+          <>
+            {' '}
+            <span class="day unknown" /> not read: days before {since}
+          </>
+        )}
       </p>
-    </>
+      {since && (
+        <button type="button" disabled={reading} onClick={more}>
+          {reading ? 'Reading' : 'Read further'}
+        </button>
+      )}
+      <Problem error={error} />
+    </section>
   );
 }

@@ -1,48 +1,89 @@
-// One job: when it runs, what became of each due instant, and what to do about
-// it.
+// One job: when it runs, what became of it, and what to do about it.
 
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { ask, follow } from '../graphql';
 import { Act, Badge, Dialog, Field, Problem, useLoad } from '../parts';
-import { go, to } from '../router';
-import { fromInput, moment, took, toInput, until, useNow } from '../time';
-import { jobFields, title, words, type Execution, type Job, type Occurrence } from '../types';
-import { HeatMap } from './heatmap';
+import { go, to, useTitle } from '../router';
+import { fromInput, moment } from '../time';
+import { endStates, jobFields, title, type Execution, type Job, type Occurrence } from '../types';
+import { words } from '../words';
+import { BackfillCard, BackfillDialog } from './backfills';
+import { Coming } from './coming';
+import { HeatMap, type Ended } from './heatmap';
 import { JobPlan } from './plans';
+import { Timeline } from './timeline';
 
 interface Loaded {
-  getScheduledJob: Job;
-  getJobHistory: { items: Execution[]; hasNextPage: boolean };
-  getJobOccurrences: { items: Occurrence[] };
-  explainJob: { summary: string };
+  job: Job;
+  summary: string;
+  coming: Occurrence[];
+  executions: Execution[];
+  more: boolean;
+  skips: Occurrence[];
 }
 
-const query = `query ($id: ID!, $from: Date!) {
+const occurrence = 'scheduledFor outcome reason executionId until count movedTo';
+const query = `query ($id: ID!, $now: Date!, $count: Int!) {
   getScheduledJob(jobId: $id) { ${jobFields} }
-  getJobHistory(jobId: $id, page: {first: 1000}) { hasNextPage items { id jobId state trigger scheduledFor startedAt finishedAt createdAt attempt error { code reason message } } }
-  getJobOccurrences(jobId: $id, from: $from, page: {first: 200}) { items { scheduledFor outcome reason executionId until count movedTo } }
-  explainJob(jobId: $id) { summary }
+  explainJob(jobId: $id, from: $now) { summary }
+  getJobOccurrences(jobId: $id, from: $now) { items { ${occurrence} } }
+  getJobHistory(jobId: $id, page: {first: $count}) { hasNextPage items { id jobId state trigger triggerId scheduledFor startedAt finishedAt createdAt attempt error { code reason message } } }
+}`;
+const told = `query ($id: ID!, $from: Date!, $to: Date!, $after: Cursor) {
+  getJobOccurrences(jobId: $id, from: $from, to: $to, page: {first: 1000, after: $after}) { cursor items { ${occurrence} } }
 }`;
 
-type Asking = 'plan' | 'pause' | 'backfill' | 'delete' | { move: Occurrence } | undefined;
+// load reads a job, its newest executions, count of them, and what was skipped
+// since the oldest of these.
+async function load(id: string, count: number, signal: AbortSignal): Promise<Loaded> {
+  const now = new Date().toISOString();
+  const head = await ask<{
+    getScheduledJob: Job;
+    explainJob: { summary: string };
+    getJobOccurrences: { items: Occurrence[] };
+    getJobHistory: { items: Execution[]; hasNextPage: boolean };
+  }>(query, { id, now, count }, signal);
+  const { items: executions, hasNextPage: more } = head.getJobHistory;
+  const from = more ? executions.at(-1)?.createdAt : head.getScheduledJob.createdAt;
+  const skips: Occurrence[] = [];
+  let after: string | null = null;
+  do {
+    const { getJobOccurrences: page }: { getJobOccurrences: { items: Occurrence[]; cursor: string | null } } = await ask(told, { id, from, to: now, after }, signal);
+    skips.push(...page.items.filter((o) => o.outcome === 'SKIPPED'));
+    after = page.cursor;
+  } while (after);
+  return { job: head.getScheduledJob, summary: head.explainJob.summary, coming: head.getJobOccurrences.items, executions, more, skips };
+}
+
+type Asking = 'plan' | 'pause' | 'backfill' | 'delete' | undefined;
+
+// A page of the timeline, and how long it gets.
+const step = 50;
+const most = 1000;
 
 export function JobPage({ id }: { id: string }) {
-  const now = useNow();
-  const { data, error, reload } = useLoad((signal) => ask<Loaded>(query, { id, from: new Date(Date.now() - 6 * 3_600_000).toISOString() }, signal), [id]);
+  const [count, setCount] = useState(step);
+  const [turn, setTurn] = useState(0);
+  const { data, error, reload } = useLoad((signal) => load(id, count, signal), [id, count]);
   const [asking, setAsking] = useState<Asking>();
-  const job = data?.getScheduledJob;
+  const [backfills, setBackfills] = useState<string[]>([]);
+  const job = data?.job;
+  const changes = useRef<Ended[]>([]);
+  useTitle(job && title(job));
   useEffect(() => {
     if (!job) return;
     let timer = 0;
     const stop = follow<{ execution: Execution; cursor: string }>({
-      query: 'subscription ($instance: ID!, $id: ID!, $cursor: Cursor) { executionChanged(instanceId: $instance, jobId: $id, cursor: $cursor) { cursor execution { id state } } }',
+      query: 'subscription ($instance: ID!, $id: ID!, $cursor: Cursor) { executionChanged(instanceId: $instance, jobId: $id, cursor: $cursor) { cursor execution { id state scheduledFor createdAt } } }',
       field: 'executionChanged',
       variables: { instance: job.instanceId, id },
-      next: () => {
+      next: ({ execution }) => {
+        changes.current.push(execution);
         timer ||= window.setTimeout(() => {
           timer = 0;
+          setTurn((n) => n + 1);
           reload();
-        }, 500);
+        }, 1000);
       },
     });
     // What changed between the load and the subscription.
@@ -54,185 +95,116 @@ export function JobPage({ id }: { id: string }) {
     };
   }, [job?.instanceId]);
   if (!data || !job) return <Problem error={error} />;
-  const change = (mutation: string) => async () => {
-    await ask(`mutation ($id: ID!) { ${mutation}(jobId: $id) { id } }`, { id });
-    reload();
-  };
+  // Those that one has just asked for, and those that others have.
+  const open = data.executions.filter((e) => e.triggerId && !endStates.includes(e.state)).map((e) => e.triggerId ?? '');
   return (
     <>
       <p class="crumbs">
-        <a href={to('instance', job.instanceId)}>{job.instanceId}</a>
+        <a href={to()}>Instances</a> / <a href={to('instance', job.instanceId)}>{job.instanceId}</a>
       </p>
       <h1>{title(job)}</h1>
       <p class="sub">
         <code>{id}</code> · <Badge state={job.state} /> · {words(job)} {job.managedBy && <>· managed by {job.managedBy}</>}
+        {Object.entries(job.labels).map(([k, v]) => (
+          <span key={k} class="label">
+            {k}={v}
+          </span>
+        ))}
       </p>
       {job.description && <p>{job.description}</p>}
-      <p>{data.explainJob.summary}</p>
+      <p>{data.summary}</p>
       {job.pause && (
         <p class="notice">
-          Paused since {moment(job.pause.since)} by {job.pause.actor}: {job.pause.reason || 'no reason given'}
+          {job.pause.instanceId ? 'All jobs of the instance are paused' : 'Paused'} since {moment(job.pause.since)} by {job.pause.actor}: {job.pause.reason || 'no reason given'}
           {job.pause.until && `, until ${moment(job.pause.until)}`}
         </p>
       )}
-      {job.warnings.map((w) => (
-        <p class="notice" key={w.code + w.message}>
-          {w.message}
-        </p>
-      ))}
       <Problem error={error} />
-      <div class="bar">
-        <Act
-          class="primary"
-          run={async () => {
-            const { runScheduledJob: e } = await ask<{ runScheduledJob: Execution }>('mutation ($id: ID!) { runScheduledJob(jobId: $id) { id } }', { id });
-            go('execution', e.id);
-          }}
-        >
-          Run now
-        </Act>
-        {job.active ? (
-          <button type="button" onClick={() => setAsking('pause')}>
-            Pause
-          </button>
-        ) : (
-          <Act run={change('resumeScheduledJob')}>Resume</Act>
-        )}
-        {job.workflow.tasks?.some((t) => t.type === 'sync.files' || t.type === 'rclone.sync') && (
-          <button type="button" onClick={() => setAsking('plan')}>
-            Plan
-          </button>
-        )}
-        <a class="button" href={to('job', id, 'edit')}>
-          Edit
-        </a>
-        <button type="button" onClick={() => setAsking('backfill')}>
-          Backfill
-        </button>
-        <button type="button" onClick={() => setAsking('delete')}>
-          Delete
-        </button>
-      </div>
+      <Actions job={job} setAsking={setAsking} reload={reload} />
       {asking === 'plan' && <JobPlan job={id} close={() => setAsking(undefined)} />}
+      {[...new Set([...backfills, ...open])].map((b) => (
+        <BackfillCard key={b} id={b} turn={turn} />
+      ))}
+      <Coming job={id} items={data.coming} warnings={job.warnings} reload={reload} />
       <section>
-        <h2>Due instants</h2>
-        <Ledger job={id} items={data.getJobOccurrences.items} now={now} reload={reload} move={(o) => setAsking({ move: o })} />
+        <h2>Timeline</h2>
+        <Timeline executions={data.executions} skips={data.skips} />
+        {data.more && count < most && (
+          <button type="button" onClick={() => setCount((n) => Math.min(most, n + 4 * step))}>
+            Older
+          </button>
+        )}
+        {data.more && count >= most && (
+          <p class="muted">
+            These are the {most} newest; the command line reads on: <code>carillon execution list --job {id} --all</code>
+          </p>
+        )}
       </section>
-      <section>
-        <h2>Days</h2>
-        <HeatMap executions={data.getJobHistory.items} partial={data.getJobHistory.hasNextPage} now={now} />
-      </section>
-      <section>
-        <h2>Executions</h2>
-        <Executions items={data.getJobHistory.items.slice(0, 50)} />
-      </section>
-      <Questions id={id} asking={asking} instance={job.instanceId} close={() => setAsking(undefined)} reload={reload} />
+      <HeatMap job={id} latest={changes.current.splice(0)} />
+      <Questions
+        id={id}
+        asking={asking}
+        instance={job.instanceId}
+        close={() => setAsking(undefined)}
+        reload={reload}
+        made={(b) => {
+          setBackfills((have) => [...have, b]);
+          reload();
+        }}
+      />
     </>
   );
 }
 
-// Ledger is what became of each due instant and which come next.
-function Ledger({ job, items, now, reload, move }: { job: string; items: Occurrence[]; now: number; reload: () => void; move: (o: Occurrence) => void }) {
-  const change = (mutation: string, o: Occurrence) => async () => {
-    await ask(`mutation ($job: ID!, $at: Date!) { ${mutation}(jobId: $job, scheduledFor: $at) { outcome } }`, { job, at: o.scheduledFor });
-    reload();
-  };
-  if (items.length === 0) return <p>None in the last six hours, and none to come.</p>;
+function Actions({ job, setAsking, reload }: { job: Job; setAsking: (what: Asking) => void; reload: () => void }) {
+  const id = job.id;
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Due instants">
-      <table>
-        <thead>
-          <tr>
-            <th>Due</th>
-            <th>Outcome</th>
-            <th>Why</th>
-            <th>
-              <span class="hidden">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {items.toReversed().map((o) => {
-            const coming = Date.parse(o.scheduledFor) > now;
-            const changed = o.movedTo !== null || o.reason === 'SKIPPED_BY_CALLER';
-            return (
-              <tr key={o.scheduledFor + o.outcome + (o.reason ?? '')}>
-                <td>
-                  <time dateTime={o.scheduledFor}>{moment(o.scheduledFor)}</time>
-                  {o.count > 1 && (
-                    <>
-                      {' '}
-                      to {moment(o.until)}, {o.count} instants
-                    </>
-                  )}{' '}
-                  {coming && <small>{until(o.scheduledFor, now)}</small>}
-                </td>
-                <td>
-                  <Badge state={o.outcome} />
-                </td>
-                <td>
-                  {o.reason?.toLowerCase().replaceAll('_', ' ')}
-                  {o.movedTo && ` moved to ${moment(o.movedTo)}`} {o.executionId && <a href={to('execution', o.executionId)}>{o.executionId}</a>}
-                </td>
-                <td class="actions">
-                  {coming && !changed && (
-                    <>
-                      <Act run={change('skipOccurrence', o)}>Skip</Act>
-                      <button type="button" onClick={() => move(o)}>
-                        Move
-                      </button>
-                    </>
-                  )}
-                  {coming && changed && <Act run={change('restoreOccurrence', o)}>Restore</Act>}
-                </td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
-    </div>
-  );
-}
-
-export function Executions({ items }: { items: Execution[] }) {
-  if (items.length === 0) return <p>None yet.</p>;
-  return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Executions">
-      <table>
-        <thead>
-          <tr>
-            <th>Execution</th>
-            <th>State</th>
-            <th>By</th>
-            <th>Started</th>
-            <th>Took</th>
-            <th>Why</th>
-          </tr>
-        </thead>
-        <tbody>
-          {items.map((e) => (
-            <tr key={e.id}>
-              <td>
-                <a href={to('execution', e.id)}>{e.id}</a>
-              </td>
-              <td>
-                <Badge state={e.state} />
-              </td>
-              <td>{e.trigger.toLowerCase()}</td>
-              <td>{moment(e.startedAt)}</td>
-              <td>{took(e.startedAt, e.finishedAt)}</td>
-              <td>{e.error && `${e.error.reason}: ${e.error.message}`}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+    <div class="bar">
+      <Act
+        class="primary"
+        run={async () => {
+          const { runScheduledJob: e } = await ask<{ runScheduledJob: Execution }>('mutation ($id: ID!) { runScheduledJob(jobId: $id) { id } }', { id });
+          go('execution', e.id);
+        }}
+      >
+        Run now
+      </Act>
+      {job.active ? (
+        <button type="button" onClick={() => setAsking('pause')}>
+          Pause
+        </button>
+      ) : (
+        <Act
+          run={async () => {
+            await ask('mutation ($id: ID!) { resumeScheduledJob(jobId: $id) { id } }', { id });
+            reload();
+          }}
+        >
+          Resume
+        </Act>
+      )}
+      {job.workflow.tasks?.some((t) => t.type === 'sync.files' || t.type === 'rclone.sync') && (
+        <button type="button" onClick={() => setAsking('plan')}>
+          Plan
+        </button>
+      )}
+      <a class="button" href={to('job', id, 'edit')}>
+        Edit
+      </a>
+      {job.frequencyType !== 'MANUAL' && (
+        <button type="button" onClick={() => setAsking('backfill')}>
+          Backfill
+        </button>
+      )}
+      <button type="button" onClick={() => setAsking('delete')}>
+        Delete
+      </button>
     </div>
   );
 }
 
 // Questions are the dialogs of the page.
-function Questions({ id, asking, instance, close, reload }: { id: string; asking: Asking; instance: string; close: () => void; reload: () => void }) {
-  if (asking === 'plan') return null;
+function Questions({ id, asking, instance, close, reload, made }: { id: string; asking: Asking; instance: string; close: () => void; reload: () => void; made: (backfill: string) => void }) {
   if (asking === 'pause') {
     return (
       <Dialog
@@ -257,7 +229,7 @@ function Questions({ id, asking, instance, close, reload }: { id: string; asking
       </Dialog>
     );
   }
-  if (asking === 'backfill') return <BackfillDialog id={id} close={close} reload={reload} />;
+  if (asking === 'backfill') return <BackfillDialog id={id} close={close} made={made} />;
   if (asking === 'delete') {
     return (
       <Dialog
@@ -273,75 +245,5 @@ function Questions({ id, asking, instance, close, reload }: { id: string; asking
       </Dialog>
     );
   }
-  if (asking) {
-    return (
-      <Dialog
-        title="Move one occurrence"
-        submit="Move"
-        close={close}
-        run={async (form) => {
-          await ask('mutation ($id: ID!, $at: Date!, $to: Date!) { moveOccurrence(jobId: $id, scheduledFor: $at, moveTo: $to) { outcome } }', {
-            id,
-            at: asking.move.scheduledFor,
-            to: fromInput(String(form.get('to'))),
-          });
-          reload();
-        }}
-      >
-        <p>Due {moment(asking.move.scheduledFor)}.</p>
-        <Field label="Start at">
-          <input name="to" type="datetime-local" step="1" required defaultValue={toInput(asking.move.scheduledFor)} />
-        </Field>
-      </Dialog>
-    );
-  }
   return null;
-}
-
-const backfill = `mutation ($id: ID!, $from: Date!, $to: Date!, $concurrency: Int, $check: Boolean) {
-  backfillJob(jobId: $id, from: $from, to: $to, concurrency: $concurrency, validateOnly: $check) { id total }
-}`;
-
-// BackfillDialog says how many executions it would make before it makes them.
-function BackfillDialog({ id, close, reload }: { id: string; close: () => void; reload: () => void }) {
-  const [total, setTotal] = useState<string>('');
-  const given = (form: FormData) => ({
-    id,
-    from: fromInput(String(form.get('from'))),
-    to: fromInput(String(form.get('to'))),
-    concurrency: Number(form.get('concurrency')),
-  });
-  const preview = (event: Event) => {
-    const form = (event.currentTarget as HTMLElement).closest('form');
-    const vars = form && given(new FormData(form));
-    if (!vars?.from || !vars.to) return;
-    ask<{ backfillJob: { total: number } }>(backfill, { ...vars, check: true }).then(
-      ({ backfillJob: b }) => setTotal(`${b.total} occurrences would run.`),
-      (e: Error) => setTotal(e.message),
-    );
-  };
-  return (
-    <Dialog
-      title="Backfill a range of the past"
-      submit="Run them"
-      close={close}
-      run={async (form) => {
-        await ask(backfill, { ...given(form), check: false });
-        reload();
-      }}
-    >
-      <div onInput={preview}>
-        <Field label="From">
-          <input name="from" type="datetime-local" required />
-        </Field>
-        <Field label="To" hint="Exclusive.">
-          <input name="to" type="datetime-local" required />
-        </Field>
-        <Field label="At a time">
-          <input name="concurrency" type="number" min={1} max={100} defaultValue="1" />
-        </Field>
-      </div>
-      <p role="status">{total}</p>
-    </Dialog>
-  );
 }

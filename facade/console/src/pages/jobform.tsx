@@ -2,13 +2,15 @@
 // by the service while one types.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { blank, create, draftOf, update, wrongAt, type Draft, type Saved } from '../draft';
+import { blank, create, draftOf, update, type Draft, type Saved } from '../draft';
 import { ask, Refusal, type Violation } from '../graphql';
 import { Field, Problem, useLoad } from '../parts';
-import { go, to } from '../router';
+import { go, to, useTitle } from '../router';
 import { moment } from '../time';
 import { jobFields, type Job } from '../types';
-import { Tasks, type TaskType } from './tasks';
+import { words } from '../words';
+import { Form } from './fields';
+import type { TaskType } from './tasks';
 
 type Props = { instance: string; job?: undefined } | { job: string; instance?: undefined };
 
@@ -25,6 +27,7 @@ export function JobForm({ instance, job: id }: Props) {
 }
 
 function Editor({ instance, job, types }: { instance: string; job: Job | undefined; types: TaskType[] }) {
+  useTitle(job ? `Edit ${job.name || job.id}` : 'New job');
   const [draft, setDraft] = useState<Draft>(() => (job ? draftOf(job) : blank));
   const [asText, setAsText] = useState(false);
   const [broken, setBroken] = useState('');
@@ -47,7 +50,7 @@ function Editor({ instance, job, types }: { instance: string; job: Job | undefin
   return (
     <form onSubmit={save} class="editor">
       <p class="crumbs">
-        <a href={to('instance', instance)}>{instance}</a>
+        <a href={to()}>Instances</a> / <a href={to('instance', instance)}>{instance}</a>
         {job && (
           <>
             {' '}
@@ -106,25 +109,29 @@ function useCheck(instance: string, job: Job | undefined, draft: Draft): Check {
   return check;
 }
 
+const preview = `query ($type: FrequencyType!, $cron: String, $minutes: Int, $zone: String, $gap: DstGapPolicy, $twice: DstOverlapPolicy, $start: Date, $end: Date, $jitter: Duration, $excluded: [String!]) {
+  previewSchedule(frequencyType: $type, cronExpression: $cron, intervalMinutes: $minutes, timeZone: $zone, dstGapPolicy: $gap, dstOverlapPolicy: $twice,
+    startTime: $start, endTime: $end, jitter: $jitter, excludedDates: $excluded, count: 5) { times }
+}`;
+
 // Preview is when the draft would run, or what is wrong with it.
 function Preview({ draft, check }: { draft: Draft; check: Check }) {
-  const schedule = [draft.frequencyType, draft.cronExpression, draft.intervalMinutes, draft.timeZone];
+  const cron = draft.frequencyType === 'CRON_BASED';
+  const schedule = {
+    type: draft.frequencyType,
+    cron: cron ? draft.cronExpression : null,
+    minutes: draft.frequencyType === 'INTERVAL_BASED' ? draft.intervalMinutes : null,
+    zone: draft.timeZone,
+    gap: cron ? draft.dstGapPolicy : null,
+    twice: cron ? draft.dstOverlapPolicy : null,
+    start: draft.startTime,
+    end: draft.endTime,
+    jitter: draft.jitter,
+    excluded: draft.excludedDates,
+  };
   const { data } = useLoad(
-    async (signal) => {
-      if (draft.frequencyType === 'MANUAL') return [];
-      const answer = await ask<{ previewSchedule: { times: string[] } }>(
-        'query ($type: FrequencyType!, $cron: String, $minutes: Int, $zone: String) { previewSchedule(frequencyType: $type, cronExpression: $cron, intervalMinutes: $minutes, timeZone: $zone, count: 5) { times } }',
-        {
-          type: draft.frequencyType,
-          cron: draft.frequencyType === 'CRON_BASED' ? draft.cronExpression : null,
-          minutes: draft.frequencyType === 'INTERVAL_BASED' ? draft.intervalMinutes : null,
-          zone: draft.timeZone,
-        },
-        signal,
-      );
-      return answer.previewSchedule.times;
-    },
-    schedule,
+    async (signal) => (draft.frequencyType === 'MANUAL' ? [] : (await ask<{ previewSchedule: { times: string[] } }>(preview, schedule, signal)).previewSchedule.times),
+    [JSON.stringify(schedule)],
   );
   const wrong = check.violations.length > 0;
   return (
@@ -147,7 +154,21 @@ function Preview({ draft, check }: { draft: Draft; check: Check }) {
       {draft.frequencyType === 'MANUAL' ? (
         <p>It runs by hand only.</p>
       ) : (
-        check.saved && data && data.length > 0 && <p>Next: {data.map((t) => moment(t)).join(' · ')}</p>
+        check.saved &&
+        data && (
+          <>
+            <p>{words(draft)}. Next times, in your zone:</p>
+            {data.length > 0 ? (
+              <ol>
+                {data.map((t) => (
+                  <li key={t}>{moment(t)}</li>
+                ))}
+              </ol>
+            ) : (
+              <p>none</p>
+            )}
+          </>
+        )
       )}
     </section>
   );
@@ -167,81 +188,6 @@ function JSONText({ draft, set, broken, setBroken }: { draft: Draft; set: (d: Dr
   return (
     <Field label="The job as JSON" wrong={broken || undefined}>
       <textarea class="code" rows={24} spellcheck={false} value={text} onInput={(e) => change(e.currentTarget.value)} />
-    </Field>
-  );
-}
-
-const overlaps: [string, string][] = [
-  ['SKIP', 'skip the later one'],
-  ['BUFFER_ONE', 'one waits'],
-  ['BUFFER_ALL', 'all wait'],
-  ['CANCEL_OTHER', 'cancel the running one'],
-  ['ALLOW', 'run side by side'],
-];
-const catchUps: [string, string][] = [
-  ['LATEST', 'run the newest'],
-  ['ALL', 'run all'],
-  ['NONE', 'run none'],
-];
-
-function Form({ draft, set, types, violations }: { draft: Draft; set: (change: Partial<Draft>) => void; types: TaskType[]; violations: Violation[] }) {
-  const wrong = (field: string) => wrongAt(violations, field);
-  return (
-    <>
-      <Field label="Name" wrong={wrong('name')}>
-        <input value={draft.name} onInput={(e) => set({ name: e.currentTarget.value })} />
-      </Field>
-      <Field label="Description" wrong={wrong('description')}>
-        <input value={draft.description} onInput={(e) => set({ description: e.currentTarget.value })} />
-      </Field>
-      <fieldset>
-        <legend>When it runs</legend>
-        <Field label="Schedule" wrong={wrong('frequencyType')}>
-          <select value={draft.frequencyType} onChange={(e) => set({ frequencyType: e.currentTarget.value })}>
-            <option value="INTERVAL_BASED">every so often</option>
-            <option value="CRON_BASED">by cron</option>
-            <option value="MANUAL">by hand</option>
-          </select>
-        </Field>
-        {draft.frequencyType === 'INTERVAL_BASED' && (
-          <Field label="Minutes" wrong={wrong('intervalMinutes')}>
-            <input type="number" min={1} max={525600} value={draft.intervalMinutes} onInput={(e) => set({ intervalMinutes: e.currentTarget.valueAsNumber || 0 })} />
-          </Field>
-        )}
-        {draft.frequencyType === 'CRON_BASED' && (
-          <>
-            <Field label="Cron expression" hint="Minute, hour, day of month, month, day of week." wrong={wrong('cronExpression')}>
-              <input class="code" value={draft.cronExpression} onInput={(e) => set({ cronExpression: e.currentTarget.value })} />
-            </Field>
-            <Field label="Time zone" wrong={wrong('timeZone')}>
-              <input value={draft.timeZone} onInput={(e) => set({ timeZone: e.currentTarget.value })} />
-            </Field>
-          </>
-        )}
-        <Choice label="When it is due while it runs" value={draft.overlapPolicy} of={overlaps} set={(overlapPolicy) => set({ overlapPolicy })} />
-        <Choice label="When times were missed" value={draft.catchUpPolicy} of={catchUps} set={(catchUpPolicy) => set({ catchUpPolicy })} />
-        <Field label="Attempts after a failed one" wrong={wrong('retryPolicy')}>
-          <input type="number" min={0} max={20} value={draft.retries} onInput={(e) => set({ retries: e.currentTarget.valueAsNumber || 0 })} />
-        </Field>
-        <label>
-          <input type="checkbox" checked={draft.active} onChange={(e) => set({ active: e.currentTarget.checked })} /> active
-        </label>
-      </fieldset>
-      <Tasks workflow={draft.workflow} types={types} violations={violations} set={(workflow) => set({ workflow })} />
-    </>
-  );
-}
-
-function Choice({ label, value, of, set }: { label: string; value: string; of: [string, string][]; set: (value: string) => void }) {
-  return (
-    <Field label={label}>
-      <select value={value} onChange={(e) => set(e.currentTarget.value)}>
-        {of.map(([name, text]) => (
-          <option key={name} value={name}>
-            {text}
-          </option>
-        ))}
-      </select>
     </Field>
   );
 }

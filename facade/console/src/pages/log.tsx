@@ -52,7 +52,7 @@ export function Log({ execution, download, onEnd }: { execution: string; downloa
       (l) => (!bad || l.level === 'ERROR' || l.level === 'WARN') && (!words || `${l.message} ${l.task ?? ''} ${l.attributes ? JSON.stringify(l.attributes) : ''}`.toLowerCase().includes(words)),
     );
   }, [count, search, bad]);
-  const firstError = shown.findIndex((l) => l.level === 'ERROR');
+  const firstError = useMemo(() => shown.findIndex((l) => l.level === 'ERROR'), [shown, count]);
   const jump = () => {
     setTail(false);
     document.querySelector('.log .windowed')?.scrollTo({ top: firstError * 20 });
