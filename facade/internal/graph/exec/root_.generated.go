@@ -508,6 +508,8 @@ extend type ScheduledJob {
 extend type ScheduledJobHistory {
   instanceId: ID!
   trigger: Trigger!
+  "The backfill that made it; null for the other triggers."
+  triggerId: ID
   "The instant that it stands for."
   scheduledFor: Date
   "When its last attempt started."
@@ -1143,8 +1145,8 @@ type ScheduledJob {
   "The start of the last execution, by any trigger."
   lastRun: Date
   createdAt: Date!
-  "The latest 10 executions, newest first."
-  history: [ScheduledJobHistory!]!
+  "The latest executions, newest first: 10 unless fewer are asked for."
+  history(first: Int): [ScheduledJobHistory!]!
 }
 
 "One execution of a job."
@@ -1992,6 +1994,8 @@ func (ec *executionContext) childFields_ScheduledJobHistory(ctx context.Context,
 		return ec.fieldContext_ScheduledJobHistory_instanceId(ctx, field)
 	case "trigger":
 		return ec.fieldContext_ScheduledJobHistory_trigger(ctx, field)
+	case "triggerId":
+		return ec.fieldContext_ScheduledJobHistory_triggerId(ctx, field)
 	case "scheduledFor":
 		return ec.fieldContext_ScheduledJobHistory_scheduledFor(ctx, field)
 	case "startedAt":
