@@ -20,15 +20,20 @@ import (
 	"github.com/pointscene/carillon/ent/auditevent"
 	"github.com/pointscene/carillon/ent/backfill"
 	"github.com/pointscene/carillon/ent/clientinstance"
+	"github.com/pointscene/carillon/ent/delivery"
 	"github.com/pointscene/carillon/ent/execution"
 	"github.com/pointscene/carillon/ent/executionfile"
 	"github.com/pointscene/carillon/ent/fileannouncement"
 	"github.com/pointscene/carillon/ent/instance"
 	"github.com/pointscene/carillon/ent/instancehour"
 	"github.com/pointscene/carillon/ent/job"
+	"github.com/pointscene/carillon/ent/jobfreshness"
 	"github.com/pointscene/carillon/ent/jobmemory"
 	"github.com/pointscene/carillon/ent/jobresource"
+	"github.com/pointscene/carillon/ent/jobstreak"
 	"github.com/pointscene/carillon/ent/keyholder"
+	"github.com/pointscene/carillon/ent/notice"
+	"github.com/pointscene/carillon/ent/noticefeed"
 	"github.com/pointscene/carillon/ent/occurrencechange"
 	"github.com/pointscene/carillon/ent/replica"
 	"github.com/pointscene/carillon/ent/requestkey"
@@ -39,6 +44,7 @@ import (
 	"github.com/pointscene/carillon/ent/serviceclient"
 	"github.com/pointscene/carillon/ent/signingkey"
 	"github.com/pointscene/carillon/ent/skip"
+	"github.com/pointscene/carillon/ent/webhook"
 
 	stdsql "database/sql"
 )
@@ -58,6 +64,8 @@ type Client struct {
 	Backfill *BackfillClient
 	// ClientInstance is the client for interacting with the ClientInstance builders.
 	ClientInstance *ClientInstanceClient
+	// Delivery is the client for interacting with the Delivery builders.
+	Delivery *DeliveryClient
 	// Execution is the client for interacting with the Execution builders.
 	Execution *ExecutionClient
 	// ExecutionFile is the client for interacting with the ExecutionFile builders.
@@ -70,12 +78,20 @@ type Client struct {
 	InstanceHour *InstanceHourClient
 	// Job is the client for interacting with the Job builders.
 	Job *JobClient
+	// JobFreshness is the client for interacting with the JobFreshness builders.
+	JobFreshness *JobFreshnessClient
 	// JobMemory is the client for interacting with the JobMemory builders.
 	JobMemory *JobMemoryClient
 	// JobResource is the client for interacting with the JobResource builders.
 	JobResource *JobResourceClient
+	// JobStreak is the client for interacting with the JobStreak builders.
+	JobStreak *JobStreakClient
 	// KeyHolder is the client for interacting with the KeyHolder builders.
 	KeyHolder *KeyHolderClient
+	// Notice is the client for interacting with the Notice builders.
+	Notice *NoticeClient
+	// NoticeFeed is the client for interacting with the NoticeFeed builders.
+	NoticeFeed *NoticeFeedClient
 	// OccurrenceChange is the client for interacting with the OccurrenceChange builders.
 	OccurrenceChange *OccurrenceChangeClient
 	// Replica is the client for interacting with the Replica builders.
@@ -96,6 +112,8 @@ type Client struct {
 	SigningKey *SigningKeyClient
 	// Skip is the client for interacting with the Skip builders.
 	Skip *SkipClient
+	// Webhook is the client for interacting with the Webhook builders.
+	Webhook *WebhookClient
 }
 
 // NewClient creates a new client configured with the given options.
@@ -112,15 +130,20 @@ func (c *Client) init() {
 	c.AuditEvent = NewAuditEventClient(c.config)
 	c.Backfill = NewBackfillClient(c.config)
 	c.ClientInstance = NewClientInstanceClient(c.config)
+	c.Delivery = NewDeliveryClient(c.config)
 	c.Execution = NewExecutionClient(c.config)
 	c.ExecutionFile = NewExecutionFileClient(c.config)
 	c.FileAnnouncement = NewFileAnnouncementClient(c.config)
 	c.Instance = NewInstanceClient(c.config)
 	c.InstanceHour = NewInstanceHourClient(c.config)
 	c.Job = NewJobClient(c.config)
+	c.JobFreshness = NewJobFreshnessClient(c.config)
 	c.JobMemory = NewJobMemoryClient(c.config)
 	c.JobResource = NewJobResourceClient(c.config)
+	c.JobStreak = NewJobStreakClient(c.config)
 	c.KeyHolder = NewKeyHolderClient(c.config)
+	c.Notice = NewNoticeClient(c.config)
+	c.NoticeFeed = NewNoticeFeedClient(c.config)
 	c.OccurrenceChange = NewOccurrenceChangeClient(c.config)
 	c.Replica = NewReplicaClient(c.config)
 	c.RequestKey = NewRequestKeyClient(c.config)
@@ -131,6 +154,7 @@ func (c *Client) init() {
 	c.ServiceClient = NewServiceClientClient(c.config)
 	c.SigningKey = NewSigningKeyClient(c.config)
 	c.Skip = NewSkipClient(c.config)
+	c.Webhook = NewWebhookClient(c.config)
 }
 
 type (
@@ -228,15 +252,20 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		AuditEvent:       NewAuditEventClient(cfg),
 		Backfill:         NewBackfillClient(cfg),
 		ClientInstance:   NewClientInstanceClient(cfg),
+		Delivery:         NewDeliveryClient(cfg),
 		Execution:        NewExecutionClient(cfg),
 		ExecutionFile:    NewExecutionFileClient(cfg),
 		FileAnnouncement: NewFileAnnouncementClient(cfg),
 		Instance:         NewInstanceClient(cfg),
 		InstanceHour:     NewInstanceHourClient(cfg),
 		Job:              NewJobClient(cfg),
+		JobFreshness:     NewJobFreshnessClient(cfg),
 		JobMemory:        NewJobMemoryClient(cfg),
 		JobResource:      NewJobResourceClient(cfg),
+		JobStreak:        NewJobStreakClient(cfg),
 		KeyHolder:        NewKeyHolderClient(cfg),
+		Notice:           NewNoticeClient(cfg),
+		NoticeFeed:       NewNoticeFeedClient(cfg),
 		OccurrenceChange: NewOccurrenceChangeClient(cfg),
 		Replica:          NewReplicaClient(cfg),
 		RequestKey:       NewRequestKeyClient(cfg),
@@ -247,6 +276,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		ServiceClient:    NewServiceClientClient(cfg),
 		SigningKey:       NewSigningKeyClient(cfg),
 		Skip:             NewSkipClient(cfg),
+		Webhook:          NewWebhookClient(cfg),
 	}, nil
 }
 
@@ -271,15 +301,20 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		AuditEvent:       NewAuditEventClient(cfg),
 		Backfill:         NewBackfillClient(cfg),
 		ClientInstance:   NewClientInstanceClient(cfg),
+		Delivery:         NewDeliveryClient(cfg),
 		Execution:        NewExecutionClient(cfg),
 		ExecutionFile:    NewExecutionFileClient(cfg),
 		FileAnnouncement: NewFileAnnouncementClient(cfg),
 		Instance:         NewInstanceClient(cfg),
 		InstanceHour:     NewInstanceHourClient(cfg),
 		Job:              NewJobClient(cfg),
+		JobFreshness:     NewJobFreshnessClient(cfg),
 		JobMemory:        NewJobMemoryClient(cfg),
 		JobResource:      NewJobResourceClient(cfg),
+		JobStreak:        NewJobStreakClient(cfg),
 		KeyHolder:        NewKeyHolderClient(cfg),
+		Notice:           NewNoticeClient(cfg),
+		NoticeFeed:       NewNoticeFeedClient(cfg),
 		OccurrenceChange: NewOccurrenceChangeClient(cfg),
 		Replica:          NewReplicaClient(cfg),
 		RequestKey:       NewRequestKeyClient(cfg),
@@ -290,6 +325,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		ServiceClient:    NewServiceClientClient(cfg),
 		SigningKey:       NewSigningKeyClient(cfg),
 		Skip:             NewSkipClient(cfg),
+		Webhook:          NewWebhookClient(cfg),
 	}, nil
 }
 
@@ -320,10 +356,11 @@ func (c *Client) Close() error {
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
 		c.ActiveExecution, c.Approval, c.AuditEvent, c.Backfill, c.ClientInstance,
-		c.Execution, c.ExecutionFile, c.FileAnnouncement, c.Instance, c.InstanceHour,
-		c.Job, c.JobMemory, c.JobResource, c.KeyHolder, c.OccurrenceChange, c.Replica,
+		c.Delivery, c.Execution, c.ExecutionFile, c.FileAnnouncement, c.Instance,
+		c.InstanceHour, c.Job, c.JobFreshness, c.JobMemory, c.JobResource, c.JobStreak,
+		c.KeyHolder, c.Notice, c.NoticeFeed, c.OccurrenceChange, c.Replica,
 		c.RequestKey, c.Resource, c.ResourceConfig, c.Schedule, c.SealingKey,
-		c.ServiceClient, c.SigningKey, c.Skip,
+		c.ServiceClient, c.SigningKey, c.Skip, c.Webhook,
 	} {
 		n.Use(hooks...)
 	}
@@ -334,10 +371,11 @@ func (c *Client) Use(hooks ...Hook) {
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
 		c.ActiveExecution, c.Approval, c.AuditEvent, c.Backfill, c.ClientInstance,
-		c.Execution, c.ExecutionFile, c.FileAnnouncement, c.Instance, c.InstanceHour,
-		c.Job, c.JobMemory, c.JobResource, c.KeyHolder, c.OccurrenceChange, c.Replica,
+		c.Delivery, c.Execution, c.ExecutionFile, c.FileAnnouncement, c.Instance,
+		c.InstanceHour, c.Job, c.JobFreshness, c.JobMemory, c.JobResource, c.JobStreak,
+		c.KeyHolder, c.Notice, c.NoticeFeed, c.OccurrenceChange, c.Replica,
 		c.RequestKey, c.Resource, c.ResourceConfig, c.Schedule, c.SealingKey,
-		c.ServiceClient, c.SigningKey, c.Skip,
+		c.ServiceClient, c.SigningKey, c.Skip, c.Webhook,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -356,6 +394,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Backfill.mutate(ctx, m)
 	case *ClientInstanceMutation:
 		return c.ClientInstance.mutate(ctx, m)
+	case *DeliveryMutation:
+		return c.Delivery.mutate(ctx, m)
 	case *ExecutionMutation:
 		return c.Execution.mutate(ctx, m)
 	case *ExecutionFileMutation:
@@ -368,12 +408,20 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.InstanceHour.mutate(ctx, m)
 	case *JobMutation:
 		return c.Job.mutate(ctx, m)
+	case *JobFreshnessMutation:
+		return c.JobFreshness.mutate(ctx, m)
 	case *JobMemoryMutation:
 		return c.JobMemory.mutate(ctx, m)
 	case *JobResourceMutation:
 		return c.JobResource.mutate(ctx, m)
+	case *JobStreakMutation:
+		return c.JobStreak.mutate(ctx, m)
 	case *KeyHolderMutation:
 		return c.KeyHolder.mutate(ctx, m)
+	case *NoticeMutation:
+		return c.Notice.mutate(ctx, m)
+	case *NoticeFeedMutation:
+		return c.NoticeFeed.mutate(ctx, m)
 	case *OccurrenceChangeMutation:
 		return c.OccurrenceChange.mutate(ctx, m)
 	case *ReplicaMutation:
@@ -394,6 +442,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.SigningKey.mutate(ctx, m)
 	case *SkipMutation:
 		return c.Skip.mutate(ctx, m)
+	case *WebhookMutation:
+		return c.Webhook.mutate(ctx, m)
 	default:
 		return nil, fmt.Errorf("ent: unknown mutation type %T", m)
 	}
@@ -1093,6 +1143,139 @@ func (c *ClientInstanceClient) mutate(ctx context.Context, m *ClientInstanceMuta
 		return (&ClientInstanceDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown ClientInstance mutation op: %q", m.Op())
+	}
+}
+
+// DeliveryClient is a client for the Delivery schema.
+type DeliveryClient struct {
+	config
+}
+
+// NewDeliveryClient returns a client for the Delivery from the given config.
+func NewDeliveryClient(c config) *DeliveryClient {
+	return &DeliveryClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `delivery.Hooks(f(g(h())))`.
+func (c *DeliveryClient) Use(hooks ...Hook) {
+	c.hooks.Delivery = append(c.hooks.Delivery, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `delivery.Intercept(f(g(h())))`.
+func (c *DeliveryClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Delivery = append(c.inters.Delivery, interceptors...)
+}
+
+// Create returns a builder for creating a Delivery entity.
+func (c *DeliveryClient) Create() *DeliveryCreate {
+	mutation := newDeliveryMutation(c.config, OpCreate)
+	return &DeliveryCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Delivery entities.
+func (c *DeliveryClient) CreateBulk(builders ...*DeliveryCreate) *DeliveryCreateBulk {
+	return &DeliveryCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *DeliveryClient) MapCreateBulk(slice any, setFunc func(*DeliveryCreate, int)) *DeliveryCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &DeliveryCreateBulk{err: fmt.Errorf("calling to DeliveryClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*DeliveryCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &DeliveryCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Delivery.
+func (c *DeliveryClient) Update() *DeliveryUpdate {
+	mutation := newDeliveryMutation(c.config, OpUpdate)
+	return &DeliveryUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *DeliveryClient) UpdateOne(_m *Delivery) *DeliveryUpdateOne {
+	mutation := newDeliveryMutation(c.config, OpUpdateOne, withDelivery(_m))
+	return &DeliveryUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *DeliveryClient) UpdateOneID(id int64) *DeliveryUpdateOne {
+	mutation := newDeliveryMutation(c.config, OpUpdateOne, withDeliveryID(id))
+	return &DeliveryUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Delivery.
+func (c *DeliveryClient) Delete() *DeliveryDelete {
+	mutation := newDeliveryMutation(c.config, OpDelete)
+	return &DeliveryDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *DeliveryClient) DeleteOne(_m *Delivery) *DeliveryDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *DeliveryClient) DeleteOneID(id int64) *DeliveryDeleteOne {
+	builder := c.Delete().Where(delivery.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &DeliveryDeleteOne{builder}
+}
+
+// Query returns a query builder for Delivery.
+func (c *DeliveryClient) Query() *DeliveryQuery {
+	return &DeliveryQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeDelivery},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Delivery entity by its id.
+func (c *DeliveryClient) Get(ctx context.Context, id int64) (*Delivery, error) {
+	return c.Query().Where(delivery.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *DeliveryClient) GetX(ctx context.Context, id int64) *Delivery {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *DeliveryClient) Hooks() []Hook {
+	return c.hooks.Delivery
+}
+
+// Interceptors returns the client interceptors.
+func (c *DeliveryClient) Interceptors() []Interceptor {
+	return c.inters.Delivery
+}
+
+func (c *DeliveryClient) mutate(ctx context.Context, m *DeliveryMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&DeliveryCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&DeliveryUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&DeliveryUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&DeliveryDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Delivery mutation op: %q", m.Op())
 	}
 }
 
@@ -1974,6 +2157,139 @@ func (c *JobClient) mutate(ctx context.Context, m *JobMutation) (Value, error) {
 	}
 }
 
+// JobFreshnessClient is a client for the JobFreshness schema.
+type JobFreshnessClient struct {
+	config
+}
+
+// NewJobFreshnessClient returns a client for the JobFreshness from the given config.
+func NewJobFreshnessClient(c config) *JobFreshnessClient {
+	return &JobFreshnessClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `jobfreshness.Hooks(f(g(h())))`.
+func (c *JobFreshnessClient) Use(hooks ...Hook) {
+	c.hooks.JobFreshness = append(c.hooks.JobFreshness, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `jobfreshness.Intercept(f(g(h())))`.
+func (c *JobFreshnessClient) Intercept(interceptors ...Interceptor) {
+	c.inters.JobFreshness = append(c.inters.JobFreshness, interceptors...)
+}
+
+// Create returns a builder for creating a JobFreshness entity.
+func (c *JobFreshnessClient) Create() *JobFreshnessCreate {
+	mutation := newJobFreshnessMutation(c.config, OpCreate)
+	return &JobFreshnessCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of JobFreshness entities.
+func (c *JobFreshnessClient) CreateBulk(builders ...*JobFreshnessCreate) *JobFreshnessCreateBulk {
+	return &JobFreshnessCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *JobFreshnessClient) MapCreateBulk(slice any, setFunc func(*JobFreshnessCreate, int)) *JobFreshnessCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &JobFreshnessCreateBulk{err: fmt.Errorf("calling to JobFreshnessClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*JobFreshnessCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &JobFreshnessCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for JobFreshness.
+func (c *JobFreshnessClient) Update() *JobFreshnessUpdate {
+	mutation := newJobFreshnessMutation(c.config, OpUpdate)
+	return &JobFreshnessUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *JobFreshnessClient) UpdateOne(_m *JobFreshness) *JobFreshnessUpdateOne {
+	mutation := newJobFreshnessMutation(c.config, OpUpdateOne, withJobFreshness(_m))
+	return &JobFreshnessUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *JobFreshnessClient) UpdateOneID(id int64) *JobFreshnessUpdateOne {
+	mutation := newJobFreshnessMutation(c.config, OpUpdateOne, withJobFreshnessID(id))
+	return &JobFreshnessUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for JobFreshness.
+func (c *JobFreshnessClient) Delete() *JobFreshnessDelete {
+	mutation := newJobFreshnessMutation(c.config, OpDelete)
+	return &JobFreshnessDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *JobFreshnessClient) DeleteOne(_m *JobFreshness) *JobFreshnessDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *JobFreshnessClient) DeleteOneID(id int64) *JobFreshnessDeleteOne {
+	builder := c.Delete().Where(jobfreshness.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &JobFreshnessDeleteOne{builder}
+}
+
+// Query returns a query builder for JobFreshness.
+func (c *JobFreshnessClient) Query() *JobFreshnessQuery {
+	return &JobFreshnessQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeJobFreshness},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a JobFreshness entity by its id.
+func (c *JobFreshnessClient) Get(ctx context.Context, id int64) (*JobFreshness, error) {
+	return c.Query().Where(jobfreshness.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *JobFreshnessClient) GetX(ctx context.Context, id int64) *JobFreshness {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *JobFreshnessClient) Hooks() []Hook {
+	return c.hooks.JobFreshness
+}
+
+// Interceptors returns the client interceptors.
+func (c *JobFreshnessClient) Interceptors() []Interceptor {
+	return c.inters.JobFreshness
+}
+
+func (c *JobFreshnessClient) mutate(ctx context.Context, m *JobFreshnessMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&JobFreshnessCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&JobFreshnessUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&JobFreshnessUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&JobFreshnessDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown JobFreshness mutation op: %q", m.Op())
+	}
+}
+
 // JobMemoryClient is a client for the JobMemory schema.
 type JobMemoryClient struct {
 	config
@@ -2272,6 +2588,139 @@ func (c *JobResourceClient) mutate(ctx context.Context, m *JobResourceMutation) 
 	}
 }
 
+// JobStreakClient is a client for the JobStreak schema.
+type JobStreakClient struct {
+	config
+}
+
+// NewJobStreakClient returns a client for the JobStreak from the given config.
+func NewJobStreakClient(c config) *JobStreakClient {
+	return &JobStreakClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `jobstreak.Hooks(f(g(h())))`.
+func (c *JobStreakClient) Use(hooks ...Hook) {
+	c.hooks.JobStreak = append(c.hooks.JobStreak, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `jobstreak.Intercept(f(g(h())))`.
+func (c *JobStreakClient) Intercept(interceptors ...Interceptor) {
+	c.inters.JobStreak = append(c.inters.JobStreak, interceptors...)
+}
+
+// Create returns a builder for creating a JobStreak entity.
+func (c *JobStreakClient) Create() *JobStreakCreate {
+	mutation := newJobStreakMutation(c.config, OpCreate)
+	return &JobStreakCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of JobStreak entities.
+func (c *JobStreakClient) CreateBulk(builders ...*JobStreakCreate) *JobStreakCreateBulk {
+	return &JobStreakCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *JobStreakClient) MapCreateBulk(slice any, setFunc func(*JobStreakCreate, int)) *JobStreakCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &JobStreakCreateBulk{err: fmt.Errorf("calling to JobStreakClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*JobStreakCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &JobStreakCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for JobStreak.
+func (c *JobStreakClient) Update() *JobStreakUpdate {
+	mutation := newJobStreakMutation(c.config, OpUpdate)
+	return &JobStreakUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *JobStreakClient) UpdateOne(_m *JobStreak) *JobStreakUpdateOne {
+	mutation := newJobStreakMutation(c.config, OpUpdateOne, withJobStreak(_m))
+	return &JobStreakUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *JobStreakClient) UpdateOneID(id int64) *JobStreakUpdateOne {
+	mutation := newJobStreakMutation(c.config, OpUpdateOne, withJobStreakID(id))
+	return &JobStreakUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for JobStreak.
+func (c *JobStreakClient) Delete() *JobStreakDelete {
+	mutation := newJobStreakMutation(c.config, OpDelete)
+	return &JobStreakDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *JobStreakClient) DeleteOne(_m *JobStreak) *JobStreakDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *JobStreakClient) DeleteOneID(id int64) *JobStreakDeleteOne {
+	builder := c.Delete().Where(jobstreak.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &JobStreakDeleteOne{builder}
+}
+
+// Query returns a query builder for JobStreak.
+func (c *JobStreakClient) Query() *JobStreakQuery {
+	return &JobStreakQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeJobStreak},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a JobStreak entity by its id.
+func (c *JobStreakClient) Get(ctx context.Context, id int64) (*JobStreak, error) {
+	return c.Query().Where(jobstreak.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *JobStreakClient) GetX(ctx context.Context, id int64) *JobStreak {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *JobStreakClient) Hooks() []Hook {
+	return c.hooks.JobStreak
+}
+
+// Interceptors returns the client interceptors.
+func (c *JobStreakClient) Interceptors() []Interceptor {
+	return c.inters.JobStreak
+}
+
+func (c *JobStreakClient) mutate(ctx context.Context, m *JobStreakMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&JobStreakCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&JobStreakUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&JobStreakUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&JobStreakDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown JobStreak mutation op: %q", m.Op())
+	}
+}
+
 // KeyHolderClient is a client for the KeyHolder schema.
 type KeyHolderClient struct {
 	config
@@ -2402,6 +2851,272 @@ func (c *KeyHolderClient) mutate(ctx context.Context, m *KeyHolderMutation) (Val
 		return (&KeyHolderDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown KeyHolder mutation op: %q", m.Op())
+	}
+}
+
+// NoticeClient is a client for the Notice schema.
+type NoticeClient struct {
+	config
+}
+
+// NewNoticeClient returns a client for the Notice from the given config.
+func NewNoticeClient(c config) *NoticeClient {
+	return &NoticeClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `notice.Hooks(f(g(h())))`.
+func (c *NoticeClient) Use(hooks ...Hook) {
+	c.hooks.Notice = append(c.hooks.Notice, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `notice.Intercept(f(g(h())))`.
+func (c *NoticeClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Notice = append(c.inters.Notice, interceptors...)
+}
+
+// Create returns a builder for creating a Notice entity.
+func (c *NoticeClient) Create() *NoticeCreate {
+	mutation := newNoticeMutation(c.config, OpCreate)
+	return &NoticeCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Notice entities.
+func (c *NoticeClient) CreateBulk(builders ...*NoticeCreate) *NoticeCreateBulk {
+	return &NoticeCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *NoticeClient) MapCreateBulk(slice any, setFunc func(*NoticeCreate, int)) *NoticeCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &NoticeCreateBulk{err: fmt.Errorf("calling to NoticeClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*NoticeCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &NoticeCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Notice.
+func (c *NoticeClient) Update() *NoticeUpdate {
+	mutation := newNoticeMutation(c.config, OpUpdate)
+	return &NoticeUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *NoticeClient) UpdateOne(_m *Notice) *NoticeUpdateOne {
+	mutation := newNoticeMutation(c.config, OpUpdateOne, withNotice(_m))
+	return &NoticeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *NoticeClient) UpdateOneID(id int64) *NoticeUpdateOne {
+	mutation := newNoticeMutation(c.config, OpUpdateOne, withNoticeID(id))
+	return &NoticeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Notice.
+func (c *NoticeClient) Delete() *NoticeDelete {
+	mutation := newNoticeMutation(c.config, OpDelete)
+	return &NoticeDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *NoticeClient) DeleteOne(_m *Notice) *NoticeDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *NoticeClient) DeleteOneID(id int64) *NoticeDeleteOne {
+	builder := c.Delete().Where(notice.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &NoticeDeleteOne{builder}
+}
+
+// Query returns a query builder for Notice.
+func (c *NoticeClient) Query() *NoticeQuery {
+	return &NoticeQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeNotice},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Notice entity by its id.
+func (c *NoticeClient) Get(ctx context.Context, id int64) (*Notice, error) {
+	return c.Query().Where(notice.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *NoticeClient) GetX(ctx context.Context, id int64) *Notice {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *NoticeClient) Hooks() []Hook {
+	return c.hooks.Notice
+}
+
+// Interceptors returns the client interceptors.
+func (c *NoticeClient) Interceptors() []Interceptor {
+	return c.inters.Notice
+}
+
+func (c *NoticeClient) mutate(ctx context.Context, m *NoticeMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&NoticeCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&NoticeUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&NoticeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&NoticeDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Notice mutation op: %q", m.Op())
+	}
+}
+
+// NoticeFeedClient is a client for the NoticeFeed schema.
+type NoticeFeedClient struct {
+	config
+}
+
+// NewNoticeFeedClient returns a client for the NoticeFeed from the given config.
+func NewNoticeFeedClient(c config) *NoticeFeedClient {
+	return &NoticeFeedClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `noticefeed.Hooks(f(g(h())))`.
+func (c *NoticeFeedClient) Use(hooks ...Hook) {
+	c.hooks.NoticeFeed = append(c.hooks.NoticeFeed, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `noticefeed.Intercept(f(g(h())))`.
+func (c *NoticeFeedClient) Intercept(interceptors ...Interceptor) {
+	c.inters.NoticeFeed = append(c.inters.NoticeFeed, interceptors...)
+}
+
+// Create returns a builder for creating a NoticeFeed entity.
+func (c *NoticeFeedClient) Create() *NoticeFeedCreate {
+	mutation := newNoticeFeedMutation(c.config, OpCreate)
+	return &NoticeFeedCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of NoticeFeed entities.
+func (c *NoticeFeedClient) CreateBulk(builders ...*NoticeFeedCreate) *NoticeFeedCreateBulk {
+	return &NoticeFeedCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *NoticeFeedClient) MapCreateBulk(slice any, setFunc func(*NoticeFeedCreate, int)) *NoticeFeedCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &NoticeFeedCreateBulk{err: fmt.Errorf("calling to NoticeFeedClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*NoticeFeedCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &NoticeFeedCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for NoticeFeed.
+func (c *NoticeFeedClient) Update() *NoticeFeedUpdate {
+	mutation := newNoticeFeedMutation(c.config, OpUpdate)
+	return &NoticeFeedUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *NoticeFeedClient) UpdateOne(_m *NoticeFeed) *NoticeFeedUpdateOne {
+	mutation := newNoticeFeedMutation(c.config, OpUpdateOne, withNoticeFeed(_m))
+	return &NoticeFeedUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *NoticeFeedClient) UpdateOneID(id int64) *NoticeFeedUpdateOne {
+	mutation := newNoticeFeedMutation(c.config, OpUpdateOne, withNoticeFeedID(id))
+	return &NoticeFeedUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for NoticeFeed.
+func (c *NoticeFeedClient) Delete() *NoticeFeedDelete {
+	mutation := newNoticeFeedMutation(c.config, OpDelete)
+	return &NoticeFeedDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *NoticeFeedClient) DeleteOne(_m *NoticeFeed) *NoticeFeedDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *NoticeFeedClient) DeleteOneID(id int64) *NoticeFeedDeleteOne {
+	builder := c.Delete().Where(noticefeed.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &NoticeFeedDeleteOne{builder}
+}
+
+// Query returns a query builder for NoticeFeed.
+func (c *NoticeFeedClient) Query() *NoticeFeedQuery {
+	return &NoticeFeedQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeNoticeFeed},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a NoticeFeed entity by its id.
+func (c *NoticeFeedClient) Get(ctx context.Context, id int64) (*NoticeFeed, error) {
+	return c.Query().Where(noticefeed.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *NoticeFeedClient) GetX(ctx context.Context, id int64) *NoticeFeed {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *NoticeFeedClient) Hooks() []Hook {
+	return c.hooks.NoticeFeed
+}
+
+// Interceptors returns the client interceptors.
+func (c *NoticeFeedClient) Interceptors() []Interceptor {
+	return c.inters.NoticeFeed
+}
+
+func (c *NoticeFeedClient) mutate(ctx context.Context, m *NoticeFeedMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&NoticeFeedCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&NoticeFeedUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&NoticeFeedUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&NoticeFeedDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown NoticeFeed mutation op: %q", m.Op())
 	}
 }
 
@@ -3815,21 +4530,154 @@ func (c *SkipClient) mutate(ctx context.Context, m *SkipMutation) (Value, error)
 	}
 }
 
+// WebhookClient is a client for the Webhook schema.
+type WebhookClient struct {
+	config
+}
+
+// NewWebhookClient returns a client for the Webhook from the given config.
+func NewWebhookClient(c config) *WebhookClient {
+	return &WebhookClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `webhook.Hooks(f(g(h())))`.
+func (c *WebhookClient) Use(hooks ...Hook) {
+	c.hooks.Webhook = append(c.hooks.Webhook, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `webhook.Intercept(f(g(h())))`.
+func (c *WebhookClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Webhook = append(c.inters.Webhook, interceptors...)
+}
+
+// Create returns a builder for creating a Webhook entity.
+func (c *WebhookClient) Create() *WebhookCreate {
+	mutation := newWebhookMutation(c.config, OpCreate)
+	return &WebhookCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Webhook entities.
+func (c *WebhookClient) CreateBulk(builders ...*WebhookCreate) *WebhookCreateBulk {
+	return &WebhookCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *WebhookClient) MapCreateBulk(slice any, setFunc func(*WebhookCreate, int)) *WebhookCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &WebhookCreateBulk{err: fmt.Errorf("calling to WebhookClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*WebhookCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &WebhookCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Webhook.
+func (c *WebhookClient) Update() *WebhookUpdate {
+	mutation := newWebhookMutation(c.config, OpUpdate)
+	return &WebhookUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *WebhookClient) UpdateOne(_m *Webhook) *WebhookUpdateOne {
+	mutation := newWebhookMutation(c.config, OpUpdateOne, withWebhook(_m))
+	return &WebhookUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *WebhookClient) UpdateOneID(id int64) *WebhookUpdateOne {
+	mutation := newWebhookMutation(c.config, OpUpdateOne, withWebhookID(id))
+	return &WebhookUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Webhook.
+func (c *WebhookClient) Delete() *WebhookDelete {
+	mutation := newWebhookMutation(c.config, OpDelete)
+	return &WebhookDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *WebhookClient) DeleteOne(_m *Webhook) *WebhookDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *WebhookClient) DeleteOneID(id int64) *WebhookDeleteOne {
+	builder := c.Delete().Where(webhook.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &WebhookDeleteOne{builder}
+}
+
+// Query returns a query builder for Webhook.
+func (c *WebhookClient) Query() *WebhookQuery {
+	return &WebhookQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeWebhook},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Webhook entity by its id.
+func (c *WebhookClient) Get(ctx context.Context, id int64) (*Webhook, error) {
+	return c.Query().Where(webhook.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *WebhookClient) GetX(ctx context.Context, id int64) *Webhook {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *WebhookClient) Hooks() []Hook {
+	return c.hooks.Webhook
+}
+
+// Interceptors returns the client interceptors.
+func (c *WebhookClient) Interceptors() []Interceptor {
+	return c.inters.Webhook
+}
+
+func (c *WebhookClient) mutate(ctx context.Context, m *WebhookMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&WebhookCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&WebhookUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&WebhookUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&WebhookDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Webhook mutation op: %q", m.Op())
+	}
+}
+
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		ActiveExecution, Approval, AuditEvent, Backfill, ClientInstance, Execution,
-		ExecutionFile, FileAnnouncement, Instance, InstanceHour, Job, JobMemory,
-		JobResource, KeyHolder, OccurrenceChange, Replica, RequestKey, Resource,
-		ResourceConfig, Schedule, SealingKey, ServiceClient, SigningKey,
-		Skip []ent.Hook
+		ActiveExecution, Approval, AuditEvent, Backfill, ClientInstance, Delivery,
+		Execution, ExecutionFile, FileAnnouncement, Instance, InstanceHour, Job,
+		JobFreshness, JobMemory, JobResource, JobStreak, KeyHolder, Notice, NoticeFeed,
+		OccurrenceChange, Replica, RequestKey, Resource, ResourceConfig, Schedule,
+		SealingKey, ServiceClient, SigningKey, Skip, Webhook []ent.Hook
 	}
 	inters struct {
-		ActiveExecution, Approval, AuditEvent, Backfill, ClientInstance, Execution,
-		ExecutionFile, FileAnnouncement, Instance, InstanceHour, Job, JobMemory,
-		JobResource, KeyHolder, OccurrenceChange, Replica, RequestKey, Resource,
-		ResourceConfig, Schedule, SealingKey, ServiceClient, SigningKey,
-		Skip []ent.Interceptor
+		ActiveExecution, Approval, AuditEvent, Backfill, ClientInstance, Delivery,
+		Execution, ExecutionFile, FileAnnouncement, Instance, InstanceHour, Job,
+		JobFreshness, JobMemory, JobResource, JobStreak, KeyHolder, Notice, NoticeFeed,
+		OccurrenceChange, Replica, RequestKey, Resource, ResourceConfig, Schedule,
+		SealingKey, ServiceClient, SigningKey, Skip, Webhook []ent.Interceptor
 	}
 )
 

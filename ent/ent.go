@@ -17,15 +17,20 @@ import (
 	"github.com/pointscene/carillon/ent/auditevent"
 	"github.com/pointscene/carillon/ent/backfill"
 	"github.com/pointscene/carillon/ent/clientinstance"
+	"github.com/pointscene/carillon/ent/delivery"
 	"github.com/pointscene/carillon/ent/execution"
 	"github.com/pointscene/carillon/ent/executionfile"
 	"github.com/pointscene/carillon/ent/fileannouncement"
 	"github.com/pointscene/carillon/ent/instance"
 	"github.com/pointscene/carillon/ent/instancehour"
 	"github.com/pointscene/carillon/ent/job"
+	"github.com/pointscene/carillon/ent/jobfreshness"
 	"github.com/pointscene/carillon/ent/jobmemory"
 	"github.com/pointscene/carillon/ent/jobresource"
+	"github.com/pointscene/carillon/ent/jobstreak"
 	"github.com/pointscene/carillon/ent/keyholder"
+	"github.com/pointscene/carillon/ent/notice"
+	"github.com/pointscene/carillon/ent/noticefeed"
 	"github.com/pointscene/carillon/ent/occurrencechange"
 	"github.com/pointscene/carillon/ent/replica"
 	"github.com/pointscene/carillon/ent/requestkey"
@@ -36,6 +41,7 @@ import (
 	"github.com/pointscene/carillon/ent/serviceclient"
 	"github.com/pointscene/carillon/ent/signingkey"
 	"github.com/pointscene/carillon/ent/skip"
+	"github.com/pointscene/carillon/ent/webhook"
 )
 
 // ent aliases to avoid import conflicts in user's code.
@@ -101,15 +107,20 @@ func checkColumn(t, c string) error {
 			auditevent.Table:       auditevent.ValidColumn,
 			backfill.Table:         backfill.ValidColumn,
 			clientinstance.Table:   clientinstance.ValidColumn,
+			delivery.Table:         delivery.ValidColumn,
 			execution.Table:        execution.ValidColumn,
 			executionfile.Table:    executionfile.ValidColumn,
 			fileannouncement.Table: fileannouncement.ValidColumn,
 			instance.Table:         instance.ValidColumn,
 			instancehour.Table:     instancehour.ValidColumn,
 			job.Table:              job.ValidColumn,
+			jobfreshness.Table:     jobfreshness.ValidColumn,
 			jobmemory.Table:        jobmemory.ValidColumn,
 			jobresource.Table:      jobresource.ValidColumn,
+			jobstreak.Table:        jobstreak.ValidColumn,
 			keyholder.Table:        keyholder.ValidColumn,
+			notice.Table:           notice.ValidColumn,
+			noticefeed.Table:       noticefeed.ValidColumn,
 			occurrencechange.Table: occurrencechange.ValidColumn,
 			replica.Table:          replica.ValidColumn,
 			requestkey.Table:       requestkey.ValidColumn,
@@ -120,6 +131,7 @@ func checkColumn(t, c string) error {
 			serviceclient.Table:    serviceclient.ValidColumn,
 			signingkey.Table:       signingkey.ValidColumn,
 			skip.Table:             skip.ValidColumn,
+			webhook.Table:          webhook.ValidColumn,
 		})
 	})
 	return columnCheck(t, c)

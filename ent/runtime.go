@@ -10,6 +10,7 @@ import (
 	"github.com/pointscene/carillon/ent/schedule"
 	"github.com/pointscene/carillon/ent/schema"
 	"github.com/pointscene/carillon/ent/signingkey"
+	"github.com/pointscene/carillon/ent/webhook"
 )
 
 // The init function reads all schema descriptors with runtime code
@@ -144,4 +145,14 @@ func init() {
 	signingkeyDescRetiresAt := signingkeyFields[8].Descriptor()
 	// signingkey.DefaultRetiresAt holds the default value on creation for the retires_at field.
 	signingkey.DefaultRetiresAt = signingkeyDescRetiresAt.Default.(int64)
+	webhookFields := schema.Webhook{}.Fields()
+	_ = webhookFields
+	// webhookDescDisabledReason is the schema descriptor for disabled_reason field.
+	webhookDescDisabledReason := webhookFields[6].Descriptor()
+	// webhook.DefaultDisabledReason holds the default value on creation for the disabled_reason field.
+	webhook.DefaultDisabledReason = webhookDescDisabledReason.Default.(string)
+	// webhookDescPreviousUntil is the schema descriptor for previous_until field.
+	webhookDescPreviousUntil := webhookFields[12].Descriptor()
+	// webhook.DefaultPreviousUntil holds the default value on creation for the previous_until field.
+	webhook.DefaultPreviousUntil = webhookDescPreviousUntil.Default.(int64)
 }

@@ -24,6 +24,8 @@ type Tx struct {
 	Backfill *BackfillClient
 	// ClientInstance is the client for interacting with the ClientInstance builders.
 	ClientInstance *ClientInstanceClient
+	// Delivery is the client for interacting with the Delivery builders.
+	Delivery *DeliveryClient
 	// Execution is the client for interacting with the Execution builders.
 	Execution *ExecutionClient
 	// ExecutionFile is the client for interacting with the ExecutionFile builders.
@@ -36,12 +38,20 @@ type Tx struct {
 	InstanceHour *InstanceHourClient
 	// Job is the client for interacting with the Job builders.
 	Job *JobClient
+	// JobFreshness is the client for interacting with the JobFreshness builders.
+	JobFreshness *JobFreshnessClient
 	// JobMemory is the client for interacting with the JobMemory builders.
 	JobMemory *JobMemoryClient
 	// JobResource is the client for interacting with the JobResource builders.
 	JobResource *JobResourceClient
+	// JobStreak is the client for interacting with the JobStreak builders.
+	JobStreak *JobStreakClient
 	// KeyHolder is the client for interacting with the KeyHolder builders.
 	KeyHolder *KeyHolderClient
+	// Notice is the client for interacting with the Notice builders.
+	Notice *NoticeClient
+	// NoticeFeed is the client for interacting with the NoticeFeed builders.
+	NoticeFeed *NoticeFeedClient
 	// OccurrenceChange is the client for interacting with the OccurrenceChange builders.
 	OccurrenceChange *OccurrenceChangeClient
 	// Replica is the client for interacting with the Replica builders.
@@ -62,6 +72,8 @@ type Tx struct {
 	SigningKey *SigningKeyClient
 	// Skip is the client for interacting with the Skip builders.
 	Skip *SkipClient
+	// Webhook is the client for interacting with the Webhook builders.
+	Webhook *WebhookClient
 
 	// lazily loaded.
 	client     *Client
@@ -198,15 +210,20 @@ func (tx *Tx) init() {
 	tx.AuditEvent = NewAuditEventClient(tx.config)
 	tx.Backfill = NewBackfillClient(tx.config)
 	tx.ClientInstance = NewClientInstanceClient(tx.config)
+	tx.Delivery = NewDeliveryClient(tx.config)
 	tx.Execution = NewExecutionClient(tx.config)
 	tx.ExecutionFile = NewExecutionFileClient(tx.config)
 	tx.FileAnnouncement = NewFileAnnouncementClient(tx.config)
 	tx.Instance = NewInstanceClient(tx.config)
 	tx.InstanceHour = NewInstanceHourClient(tx.config)
 	tx.Job = NewJobClient(tx.config)
+	tx.JobFreshness = NewJobFreshnessClient(tx.config)
 	tx.JobMemory = NewJobMemoryClient(tx.config)
 	tx.JobResource = NewJobResourceClient(tx.config)
+	tx.JobStreak = NewJobStreakClient(tx.config)
 	tx.KeyHolder = NewKeyHolderClient(tx.config)
+	tx.Notice = NewNoticeClient(tx.config)
+	tx.NoticeFeed = NewNoticeFeedClient(tx.config)
 	tx.OccurrenceChange = NewOccurrenceChangeClient(tx.config)
 	tx.Replica = NewReplicaClient(tx.config)
 	tx.RequestKey = NewRequestKeyClient(tx.config)
@@ -217,6 +234,7 @@ func (tx *Tx) init() {
 	tx.ServiceClient = NewServiceClientClient(tx.config)
 	tx.SigningKey = NewSigningKeyClient(tx.config)
 	tx.Skip = NewSkipClient(tx.config)
+	tx.Webhook = NewWebhookClient(tx.config)
 }
 
 // txDriver wraps the given dialect.Tx with a nop dialect.Driver implementation.

@@ -12,6 +12,8 @@ import (
 	"github.com/pointscene/carillon/server/internal/executor"
 	"github.com/pointscene/carillon/server/internal/lease"
 	"github.com/pointscene/carillon/server/internal/logquota"
+	"github.com/pointscene/carillon/server/internal/notice"
+	"github.com/pointscene/carillon/server/internal/notifier"
 	"github.com/pointscene/carillon/server/internal/remote"
 	"github.com/pointscene/carillon/server/internal/retention"
 	"github.com/pointscene/carillon/server/internal/store"
@@ -23,6 +25,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/task/webdownload"
 	"github.com/pointscene/carillon/server/internal/telemetry"
 	"github.com/pointscene/carillon/server/internal/ticker"
+	"github.com/pointscene/carillon/server/internal/webhooks"
 	"github.com/pointscene/carillon/server/internal/workdir"
 )
 
@@ -37,6 +40,8 @@ const (
 	reportAfter = 100 * time.Millisecond
 	// pruneEvery is the time between two rounds of retention.
 	pruneEvery = 10 * time.Minute
+	// noticesEvery is the longest time between looks for notices.
+	noticesEvery = time.Second
 	// storeEndsFor is how long a stop waits for the database to take the ends.
 	storeEndsFor = 5 * time.Second
 )
@@ -44,7 +49,11 @@ const (
 // openEngine makes the task types and whatever runs executions; nothing runs
 // before start.
 func (s *Server) openEngine(ctx context.Context) error {
-	if err := s.openTypes(ctx); err != nil {
+	guard, err := s.openGuard()
+	if err != nil {
+		return err
+	}
+	if err := s.openTypes(guard); err != nil {
 		return err
 	}
 	s.configs = configs.New(s.store, s.authorizer, s.keyring, remote.ParseConfig, remote.Facts, now)
@@ -82,6 +91,7 @@ func (s *Server) openEngine(ctx context.Context) error {
 		tick.Places = s.executor
 	}
 	s.ticker = ticker.New(tick)
+	s.openNotices(guard)
 	s.pruner = &retention.Pruner{Store: s.store, Logs: s.logs, Keep: s.c.HistoryRetention, KeepAudit: s.c.AuditRetention, Every: pruneEvery, Now: s.lease.Now, Log: s.log}
 	return nil
 }
@@ -101,14 +111,30 @@ func (s *Server) openWork() (*workdir.Store, error) {
 	return work, nil
 }
 
-// openTypes makes the registry of task types, whose outgoing calls all go
-// through one guard.
-func (s *Server) openTypes(context.Context) error {
+// openGuard makes the one way out for what is done on behalf of users.
+func (s *Server) openGuard() (*egress.Guard, error) {
 	allow, err := egress.ParsePrefixes(s.c.EgressAllow)
 	if err != nil {
-		return fmt.Errorf("--egress-allow: %w", err)
+		return nil, fmt.Errorf("--egress-allow: %w", err)
 	}
-	guard := egress.New(egress.Options{Allow: allow})
+	return egress.New(egress.Options{Allow: allow}), nil
+}
+
+// openNotices makes what tells webhooks of changes.
+func (s *Server) openNotices(guard *egress.Guard) {
+	s.webhooks = webhooks.New(s.store, s.authorizer, s.keyring, s.lease.Now)
+	metrics := telemetry.NewNotices(s.registry)
+	s.sender = notifier.NewSender(notifier.SenderOptions{
+		Store: s.store, Secrets: s.webhooks, Transport: guard.Transport(), Every: noticesEvery, Now: s.lease.Now, Metrics: metrics, Log: s.log,
+	})
+	s.watcher = &notifier.Watcher{
+		Store: s.store, Deriver: notice.Deriver{PublicURL: s.doors.publicURL}, Every: noticesEvery, Metrics: metrics, Made: s.sender.Wake, Log: s.log,
+	}
+}
+
+// openTypes makes the registry of task types, whose outgoing calls all go
+// through one guard.
+func (s *Server) openTypes(guard *egress.Guard) error {
 	if s.c.LocalRemoteRoot != "" {
 		if err := os.MkdirAll(s.c.LocalRemoteRoot, 0o750); err != nil {
 			return fmt.Errorf("--local-remote-root: %w", err)
@@ -148,7 +174,11 @@ func (s *Server) startEngine(ctx context.Context, failed chan<- error) {
 	s.engine.Go(func() { s.logQuota.Run(ctx) })
 	s.engine.Go(func() { s.lease.Run(ctx) })
 	s.engine.Go(func() { _ = s.store.Listen(ctx, s.handle) }) // it ends with ctx
+	if s.c.has(RoleExecutor) {
+		s.engine.Go(func() { s.sender.Run(ctx) })
+	}
 	if s.c.has(RoleTicker) {
+		s.engine.Go(func() { s.watcher.Run(ctx) })
 		inspector := s.inspector()
 		s.engine.Go(func() { inspector.Run(ctx) })
 	}

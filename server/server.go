@@ -39,12 +39,14 @@ import (
 	"github.com/pointscene/carillon/server/internal/keys"
 	"github.com/pointscene/carillon/server/internal/lease"
 	"github.com/pointscene/carillon/server/internal/logquota"
+	"github.com/pointscene/carillon/server/internal/notifier"
 	"github.com/pointscene/carillon/server/internal/retention"
 	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
 	"github.com/pointscene/carillon/server/internal/task"
 	"github.com/pointscene/carillon/server/internal/telemetry"
 	"github.com/pointscene/carillon/server/internal/ticker"
+	"github.com/pointscene/carillon/server/internal/webhooks"
 )
 
 // Server is one process of the service.
@@ -76,6 +78,9 @@ type Server struct {
 	configs    *configs.Service
 	jobs       *jobs.Service
 	executions *executions.Service
+	webhooks   *webhooks.Service
+	watcher    *notifier.Watcher
+	sender     *notifier.Sender
 	grpc       *grpc.Server
 	health     *health.Server
 	// stopClaims ends the ticker; claims and engine are its and the other

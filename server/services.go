@@ -68,6 +68,7 @@ func (s *Server) openServices(context.Context) error {
 		Instances:  instances.New(s.store, s.authorizer, s.lease.Now),
 		Configs:    s.configs,
 		Executions: s.executions,
+		Webhooks:   s.webhooks,
 		Types:      s.types,
 		Exchanger:  identity.exchanger,
 		Keys:       identity.keys,

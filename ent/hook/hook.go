@@ -69,6 +69,18 @@ func (f ClientInstanceFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Val
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ClientInstanceMutation", m)
 }
 
+// The DeliveryFunc type is an adapter to allow the use of ordinary
+// function as Delivery mutator.
+type DeliveryFunc func(context.Context, *ent.DeliveryMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f DeliveryFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.DeliveryMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.DeliveryMutation", m)
+}
+
 // The ExecutionFunc type is an adapter to allow the use of ordinary
 // function as Execution mutator.
 type ExecutionFunc func(context.Context, *ent.ExecutionMutation) (ent.Value, error)
@@ -141,6 +153,18 @@ func (f JobFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) 
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.JobMutation", m)
 }
 
+// The JobFreshnessFunc type is an adapter to allow the use of ordinary
+// function as JobFreshness mutator.
+type JobFreshnessFunc func(context.Context, *ent.JobFreshnessMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f JobFreshnessFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.JobFreshnessMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.JobFreshnessMutation", m)
+}
+
 // The JobMemoryFunc type is an adapter to allow the use of ordinary
 // function as JobMemory mutator.
 type JobMemoryFunc func(context.Context, *ent.JobMemoryMutation) (ent.Value, error)
@@ -165,6 +189,18 @@ func (f JobResourceFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value,
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.JobResourceMutation", m)
 }
 
+// The JobStreakFunc type is an adapter to allow the use of ordinary
+// function as JobStreak mutator.
+type JobStreakFunc func(context.Context, *ent.JobStreakMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f JobStreakFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.JobStreakMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.JobStreakMutation", m)
+}
+
 // The KeyHolderFunc type is an adapter to allow the use of ordinary
 // function as KeyHolder mutator.
 type KeyHolderFunc func(context.Context, *ent.KeyHolderMutation) (ent.Value, error)
@@ -175,6 +211,30 @@ func (f KeyHolderFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, e
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.KeyHolderMutation", m)
+}
+
+// The NoticeFunc type is an adapter to allow the use of ordinary
+// function as Notice mutator.
+type NoticeFunc func(context.Context, *ent.NoticeMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f NoticeFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.NoticeMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.NoticeMutation", m)
+}
+
+// The NoticeFeedFunc type is an adapter to allow the use of ordinary
+// function as NoticeFeed mutator.
+type NoticeFeedFunc func(context.Context, *ent.NoticeFeedMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f NoticeFeedFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.NoticeFeedMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.NoticeFeedMutation", m)
 }
 
 // The OccurrenceChangeFunc type is an adapter to allow the use of ordinary
@@ -295,6 +355,18 @@ func (f SkipFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error)
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.SkipMutation", m)
+}
+
+// The WebhookFunc type is an adapter to allow the use of ordinary
+// function as Webhook mutator.
+type WebhookFunc func(context.Context, *ent.WebhookMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f WebhookFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.WebhookMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.WebhookMutation", m)
 }
 
 // Condition is a hook condition function.

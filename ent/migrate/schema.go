@@ -193,6 +193,53 @@ var (
 			},
 		},
 	}
+	// DeliveriesColumns holds the columns for the "deliveries" table.
+	DeliveriesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "notice_id", Type: field.TypeInt64},
+		{Name: "webhook_id", Type: field.TypeInt64},
+		{Name: "instance_id", Type: field.TypeInt64},
+		{Name: "job_id", Type: field.TypeInt64},
+		{Name: "event", Type: field.TypeString},
+		{Name: "state", Type: field.TypeString},
+		{Name: "created_at", Type: field.TypeInt64},
+		{Name: "next_at", Type: field.TypeInt64},
+		{Name: "fence", Type: field.TypeInt64},
+		{Name: "tries", Type: field.TypeInt},
+		{Name: "finished_at", Type: field.TypeInt64},
+		{Name: "attempts", Type: field.TypeString, Size: 2147483647},
+	}
+	// DeliveriesTable holds the schema information for the "deliveries" table.
+	DeliveriesTable = &schema.Table{
+		Name:       "deliveries",
+		Columns:    DeliveriesColumns,
+		PrimaryKey: []*schema.Column{DeliveriesColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "delivery_webhook_id_notice_id",
+				Unique:  true,
+				Columns: []*schema.Column{DeliveriesColumns[2], DeliveriesColumns[1]},
+			},
+			{
+				Name:    "delivery_notice_id",
+				Unique:  false,
+				Columns: []*schema.Column{DeliveriesColumns[1]},
+			},
+			{
+				Name:    "delivery_instance_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{DeliveriesColumns[3], DeliveriesColumns[0]},
+			},
+			{
+				Name:    "deliveries_due",
+				Unique:  false,
+				Columns: []*schema.Column{DeliveriesColumns[8]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "(next_at > 0)",
+				},
+			},
+		},
+	}
 	// ExecutionsColumns holds the columns for the "executions" table.
 	ExecutionsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeInt64},
@@ -367,6 +414,50 @@ var (
 					Where: "managed_by <> ''",
 				},
 			},
+			{
+				Name:    "jobs_paused_by_system",
+				Unique:  false,
+				Columns: []*schema.Column{JobsColumns[12]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "pause_actor = 'system'",
+				},
+			},
+		},
+	}
+	// JobFreshnessesColumns holds the columns for the "job_freshnesses" table.
+	JobFreshnessesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "instance_id", Type: field.TypeInt64},
+		{Name: "webhook_id", Type: field.TypeInt64},
+		{Name: "job_id", Type: field.TypeInt64},
+		{Name: "since", Type: field.TypeInt64},
+		{Name: "due", Type: field.TypeInt64},
+		{Name: "stale", Type: field.TypeBool},
+	}
+	// JobFreshnessesTable holds the schema information for the "job_freshnesses" table.
+	JobFreshnessesTable = &schema.Table{
+		Name:       "job_freshnesses",
+		Columns:    JobFreshnessesColumns,
+		PrimaryKey: []*schema.Column{JobFreshnessesColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "jobfreshness_webhook_id_job_id",
+				Unique:  true,
+				Columns: []*schema.Column{JobFreshnessesColumns[2], JobFreshnessesColumns[3]},
+			},
+			{
+				Name:    "jobfreshness_job_id",
+				Unique:  false,
+				Columns: []*schema.Column{JobFreshnessesColumns[3]},
+			},
+			{
+				Name:    "job_freshness_due",
+				Unique:  false,
+				Columns: []*schema.Column{JobFreshnessesColumns[1], JobFreshnessesColumns[5]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "(due > 0)",
+				},
+			},
 		},
 	}
 	// JobMemoriesColumns holds the columns for the "job_memories" table.
@@ -427,6 +518,25 @@ var (
 			},
 		},
 	}
+	// JobStreaksColumns holds the columns for the "job_streaks" table.
+	JobStreaksColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64},
+		{Name: "instance_id", Type: field.TypeInt64},
+		{Name: "failures", Type: field.TypeInt},
+	}
+	// JobStreaksTable holds the schema information for the "job_streaks" table.
+	JobStreaksTable = &schema.Table{
+		Name:       "job_streaks",
+		Columns:    JobStreaksColumns,
+		PrimaryKey: []*schema.Column{JobStreaksColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "jobstreak_instance_id",
+				Unique:  false,
+				Columns: []*schema.Column{JobStreaksColumns[1]},
+			},
+		},
+	}
 	// KeyHoldersColumns holds the columns for the "key_holders" table.
 	KeyHoldersColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeString},
@@ -440,6 +550,45 @@ var (
 		Name:       "key_holders",
 		Columns:    KeyHoldersColumns,
 		PrimaryKey: []*schema.Column{KeyHoldersColumns[0]},
+	}
+	// NoticesColumns holds the columns for the "notices" table.
+	NoticesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "instance_id", Type: field.TypeInt64},
+		{Name: "key", Type: field.TypeString, Unique: true},
+		{Name: "event", Type: field.TypeString},
+		{Name: "job_id", Type: field.TypeInt64},
+		{Name: "execution_id", Type: field.TypeInt64},
+		{Name: "created_at", Type: field.TypeInt64},
+		{Name: "body", Type: field.TypeString, Size: 2147483647},
+	}
+	// NoticesTable holds the schema information for the "notices" table.
+	NoticesTable = &schema.Table{
+		Name:       "notices",
+		Columns:    NoticesColumns,
+		PrimaryKey: []*schema.Column{NoticesColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "notice_created_at",
+				Unique:  false,
+				Columns: []*schema.Column{NoticesColumns[6]},
+			},
+		},
+	}
+	// NoticeFeedsColumns holds the columns for the "notice_feeds" table.
+	NoticeFeedsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64},
+		{Name: "version", Type: field.TypeInt64},
+		{Name: "floor", Type: field.TypeInt64},
+		{Name: "position", Type: field.TypeString, Size: 2147483647},
+		{Name: "jobs_seen", Type: field.TypeInt64},
+		{Name: "looked_at", Type: field.TypeInt64},
+	}
+	// NoticeFeedsTable holds the schema information for the "notice_feeds" table.
+	NoticeFeedsTable = &schema.Table{
+		Name:       "notice_feeds",
+		Columns:    NoticeFeedsColumns,
+		PrimaryKey: []*schema.Column{NoticeFeedsColumns[0]},
 	}
 	// OccurrenceChangesColumns holds the columns for the "occurrence_changes" table.
 	OccurrenceChangesColumns = []*schema.Column{
@@ -693,6 +842,42 @@ var (
 			},
 		},
 	}
+	// WebhooksColumns holds the columns for the "webhooks" table.
+	WebhooksColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "instance_id", Type: field.TypeInt64},
+		{Name: "url", Type: field.TypeString, Size: 2147483647},
+		{Name: "description", Type: field.TypeString, Size: 2147483647},
+		{Name: "hears", Type: field.TypeString, Size: 2147483647},
+		{Name: "enabled", Type: field.TypeBool},
+		{Name: "disabled_reason", Type: field.TypeString, Default: ""},
+		{Name: "version", Type: field.TypeInt64},
+		{Name: "created_at", Type: field.TypeInt64},
+		{Name: "updated_at", Type: field.TypeInt64},
+		{Name: "heard_since", Type: field.TypeInt64},
+		{Name: "secret_version", Type: field.TypeInt64},
+		{Name: "previous_until", Type: field.TypeInt64, Default: 0},
+		{Name: "key_id", Type: field.TypeUint32},
+		{Name: "ciphertext", Type: field.TypeBytes},
+	}
+	// WebhooksTable holds the schema information for the "webhooks" table.
+	WebhooksTable = &schema.Table{
+		Name:       "webhooks",
+		Columns:    WebhooksColumns,
+		PrimaryKey: []*schema.Column{WebhooksColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "webhook_instance_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{WebhooksColumns[1], WebhooksColumns[0]},
+			},
+			{
+				Name:    "webhook_key_id",
+				Unique:  false,
+				Columns: []*schema.Column{WebhooksColumns[13]},
+			},
+		},
+	}
 	// Tables holds all the tables in the schema.
 	Tables = []*schema.Table{
 		ActiveExecutionsTable,
@@ -700,15 +885,20 @@ var (
 		AuditEventsTable,
 		BackfillsTable,
 		ClientInstancesTable,
+		DeliveriesTable,
 		ExecutionsTable,
 		ExecutionFilesTable,
 		FileAnnouncementsTable,
 		InstancesTable,
 		InstanceHoursTable,
 		JobsTable,
+		JobFreshnessesTable,
 		JobMemoriesTable,
 		JobResourcesTable,
+		JobStreaksTable,
 		KeyHoldersTable,
+		NoticesTable,
+		NoticeFeedsTable,
 		OccurrenceChangesTable,
 		ReplicasTable,
 		RequestKeysTable,
@@ -719,6 +909,7 @@ var (
 		ClientsTable,
 		SigningKeysTable,
 		SkipsTable,
+		WebhooksTable,
 	}
 )
 

@@ -21,6 +21,9 @@ type Backfill func(*sql.Selector)
 // ClientInstance is the predicate function for clientinstance builders.
 type ClientInstance func(*sql.Selector)
 
+// Delivery is the predicate function for delivery builders.
+type Delivery func(*sql.Selector)
+
 // Execution is the predicate function for execution builders.
 type Execution func(*sql.Selector)
 
@@ -39,14 +42,26 @@ type InstanceHour func(*sql.Selector)
 // Job is the predicate function for job builders.
 type Job func(*sql.Selector)
 
+// JobFreshness is the predicate function for jobfreshness builders.
+type JobFreshness func(*sql.Selector)
+
 // JobMemory is the predicate function for jobmemory builders.
 type JobMemory func(*sql.Selector)
 
 // JobResource is the predicate function for jobresource builders.
 type JobResource func(*sql.Selector)
 
+// JobStreak is the predicate function for jobstreak builders.
+type JobStreak func(*sql.Selector)
+
 // KeyHolder is the predicate function for keyholder builders.
 type KeyHolder func(*sql.Selector)
+
+// Notice is the predicate function for notice builders.
+type Notice func(*sql.Selector)
+
+// NoticeFeed is the predicate function for noticefeed builders.
+type NoticeFeed func(*sql.Selector)
 
 // OccurrenceChange is the predicate function for occurrencechange builders.
 type OccurrenceChange func(*sql.Selector)
@@ -77,3 +92,6 @@ type SigningKey func(*sql.Selector)
 
 // Skip is the predicate function for skip builders.
 type Skip func(*sql.Selector)
+
+// Webhook is the predicate function for webhook builders.
+type Webhook func(*sql.Selector)

@@ -47,6 +47,8 @@ func (Job) Indexes() []ent.Index {
 		index.Fields("instance_id", "id"),
 		// Two programs that apply the same file at once must not make a job twice.
 		index.Fields("instance_id", "managed_by", "name").Unique().Annotations(entsql.IndexWhere("managed_by <> ''")),
+		// What the service has paused is told by notices.
+		index.Fields("instance_id").StorageKey("jobs_paused_by_system").Annotations(entsql.IndexWhere("pause_actor = 'system'")),
 	}
 }
 

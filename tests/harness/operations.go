@@ -17,7 +17,7 @@ type operation struct {
 }
 
 // resources are the fields of requests that hold a resource.
-var resources = []string{"job", "instance", "resource", "client", "limits"}
+var resources = []string{"job", "instance", "resource", "client", "limits", "webhook"}
 
 var history = map[string]string{"jobHistoryId": "executionId"}
 
@@ -51,6 +51,17 @@ var operations = map[string]operation{
 	// Those of an instance; those of a job are getJobHistory.
 	"ListExecutions": {field: "getInstanceJobHistory", list: "executions"},
 	"TailLog":        {field: "getJobLog", paths: history, list: "lines"},
+
+	"CreateWebhook":       {field: "createWebhook"},
+	"GetWebhook":          {field: "getWebhook"},
+	"ListWebhooks":        {field: "getWebhooks", list: "webhooks"},
+	"UpdateWebhook":       {field: "updateWebhook", paths: map[string]string{"webhookId": "webhook.id"}},
+	"DeleteWebhook":       {field: "deleteWebhook", empty: true},
+	"RotateWebhookSecret": {field: "rotateWebhookSecret"},
+	"TestWebhook":         {field: "testWebhook"},
+	"ListDeliveries":      {field: "getDeliveries", list: "deliveries"},
+	"GetDelivery":         {field: "getDelivery"},
+	"RedeliverNotice":     {field: "redeliverNotice"},
 
 	"ListTaskTypes": {field: "getTaskTypes", list: "taskTypes"},
 

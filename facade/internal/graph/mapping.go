@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -42,10 +43,10 @@ func toRetryPolicy(in *model.RetryPolicyInput) *carillonv1.RetryPolicy {
 	}
 }
 
-// maskOf is the mask that names fields of a job, or without names the mask of
+// maskOf is the mask that names fields of a message, or without names the mask of
 // the fields that are given. If it has none, it names one that can't change: an
 // empty mask would stand for every field with a value.
-func maskOf(names []string, given map[string]bool) *fieldmaskpb.FieldMask {
+func maskOf(message proto.Message, names []string, given map[string]bool) *fieldmaskpb.FieldMask {
 	mask := &fieldmaskpb.FieldMask{}
 	if names == nil {
 		for name, is := range given {
@@ -56,7 +57,7 @@ func maskOf(names []string, given map[string]bool) *fieldmaskpb.FieldMask {
 		slices.Sort(mask.Paths)
 	}
 	for _, name := range names {
-		mask.Paths = append(mask.Paths, protoPath(name))
+		mask.Paths = append(mask.Paths, protoPath(message, name))
 	}
 	if len(mask.Paths) == 0 {
 		mask.Paths = []string{"id"}
@@ -64,11 +65,11 @@ func maskOf(names []string, given map[string]bool) *fieldmaskpb.FieldMask {
 	return mask
 }
 
-// protoPath is a path in a job with the names of the proto. What a job lacks
+// protoPath is a path in a message with the names of the proto. What it lacks
 // stays as it is: the service refuses it.
-func protoPath(path string) string {
+func protoPath(message proto.Message, path string) string {
 	names := strings.Split(path, ".")
-	in := (&carillonv1.Job{}).ProtoReflect().Descriptor()
+	in := message.ProtoReflect().Descriptor()
 	for i := 0; i < len(names) && in != nil; i++ {
 		field := in.Fields().ByJSONName(names[i])
 		if field == nil {
@@ -85,6 +86,14 @@ func instance(i *carillonv1.Instance, err error) (*model.Instance, error) {
 
 func key(k *carillonv1.Key, err error) (*model.Key, error) {
 	return answered(&model.Key{Key: k}, err)
+}
+
+func webhook(w *carillonv1.Webhook, err error) (*model.Webhook, error) {
+	return answered(&model.Webhook{Webhook: w}, err)
+}
+
+func delivery(d *carillonv1.Delivery, err error) (*model.Delivery, error) {
+	return answered(&model.Delivery{Delivery: d}, err)
 }
 
 func occurrence(o *carillonv1.Occurrence, err error) (*model.Occurrence, error) {

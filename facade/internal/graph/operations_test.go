@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vektah/gqlparser/v2/ast"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -78,6 +79,19 @@ var operations = []struct{ kind, field, arguments, method, request string }{
 	{"mutation", "createClient", `title: "t", scopes: ["a"], instanceIds: [1, "inst_2"]`, "CreateClient", `{"client": {"title": "t", "scopes": ["a"], "instanceIds": ["1", "inst_2"]}}`},
 	{"mutation", "deleteClient", `clientId: 3`, "DeleteClient", `{"clientId": "3"}`},
 	{"mutation", "resetClientSecret", `clientId: 3`, "ResetClientSecret", `{"clientId": "3"}`},
+	{"query", "getWebhook", `webhookId: 4`, "GetWebhook", `{"webhookId": "4"}`},
+	{"query", "getWebhooks", `instanceId: 1, page: {first: 2}`, "ListWebhooks", `{"instanceId": "1", "pageSize": 2}`},
+	{"query", "getDelivery", `deliveryId: 8`, "GetDelivery", `{"deliveryId": "8"}`},
+	{"query", "getDeliveries", `instanceId: 1, webhookId: 4, jobId: 19, state: FAILED, event: FRESH`, "ListDeliveries",
+		`{"instanceId": "1", "webhookId": "4", "jobId": "19", "state": "FAILED", "event": "FRESH"}`},
+	{"mutation", "createWebhook", `instanceId: 1, url: "u", events: [NTH_FAILURE], failuresInARow: 3, labels: {a: "b"}, requestId: "r"`, "CreateWebhook",
+		`{"instanceId": "1", "requestId": "r", "webhook": {"url": "u", "events": ["NTH_FAILURE"], "failuresInARow": 3, "labels": {"a": "b"}}}`},
+	{"mutation", "updateWebhook", `webhookId: 4, etag: "e", jobIds: [], enabled: false, freshness: "60s"`, "UpdateWebhook",
+		`{"webhook": {"id": "4", "etag": "e", "enabled": false, "freshness": "60s"}, "updateMask": "enabled,freshness,jobIds"}`},
+	{"mutation", "deleteWebhook", `webhookId: 4, etag: "e"`, "DeleteWebhook", `{"webhookId": "4", "etag": "e"}`},
+	{"mutation", "rotateWebhookSecret", `webhookId: 4`, "RotateWebhookSecret", `{"webhookId": "4"}`},
+	{"mutation", "testWebhook", `webhookId: 4`, "TestWebhook", `{"webhookId": "4"}`},
+	{"mutation", "redeliverNotice", `deliveryId: 8`, "RedeliverNotice", `{"deliveryId": "8"}`},
 	{"query", "getKeys", ``, "ListKeys", `{}`},
 	{"query", "getSigningKeys", ``, "ListSigningKeys", `{}`},
 	{"mutation", "addKey", ``, "AddKey", `{}`},
@@ -190,6 +204,13 @@ func answerLittle(b *bench) {
 	b.Answer("GetResource", resource)
 	b.Answer("CreateResource", resource)
 	b.Answer("ListResources", &carillonv1.ListResourcesResponse{Resources: []*carillonv1.Resource{resource}})
+	delivery := &carillonv1.Delivery{Id: "delivery_8", Event: carillonv1.Webhook_PING, State: carillonv1.Delivery_PENDING, CreatedAt: now,
+		Attempts: []*carillonv1.Delivery_Attempt{{Time: now, Duration: durationpb.New(0)}}}
+	for _, method := range []string{"TestWebhook", "GetDelivery", "RedeliverNotice"} {
+		b.Answer(method, delivery)
+	}
+	b.Answer("ListDeliveries", &carillonv1.ListDeliveriesResponse{Deliveries: []*carillonv1.Delivery{delivery}})
+	b.Answer("ListWebhooks", &carillonv1.ListWebhooksResponse{Webhooks: []*carillonv1.Webhook{{Id: "webhook_4"}}})
 	b.Answer("CreateClient", client)
 	b.Answer("ResetClientSecret", client)
 	b.Answer("ListClients", &carillonv1.ListClientsResponse{Clients: []*carillonv1.Client{client}})

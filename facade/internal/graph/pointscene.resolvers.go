@@ -85,7 +85,7 @@ func (r *mutationResolver) UpdateScheduledJob(ctx context.Context, jobID string,
 		Priority:           deref(priority),
 		ManagedBy:          deref(managedBy),
 	}
-	mask := maskOf(updateMask, map[string]bool{
+	mask := maskOf(job, updateMask, map[string]bool{
 		"name":                 name != nil,
 		"description":          description != nil,
 		"active":               active != nil,

@@ -19,6 +19,7 @@ type resolver struct {
 	configs    carillonv1.ConfigServiceClient
 	keys       carillonv1.KeyServiceClient
 	audit      carillonv1.AuditServiceClient
+	notices    carillonv1.NoticeServiceClient
 }
 
 func newResolver(conn grpc.ClientConnInterface) *resolver {
@@ -30,6 +31,7 @@ func newResolver(conn grpc.ClientConnInterface) *resolver {
 		configs:    carillonv1.NewConfigServiceClient(conn),
 		keys:       carillonv1.NewKeyServiceClient(conn),
 		audit:      carillonv1.NewAuditServiceClient(conn),
+		notices:    carillonv1.NewNoticeServiceClient(conn),
 	}
 }
 

@@ -62,6 +62,7 @@ func New(conn grpc.ClientConnInterface) (*Handler, error) {
 		carillonv1.RegisterInstanceServiceHandlerClient(ctx, h.mux, carillonv1.NewInstanceServiceClient(conn)),
 		carillonv1.RegisterTaskServiceHandlerClient(ctx, h.mux, carillonv1.NewTaskServiceClient(conn)),
 		carillonv1.RegisterConfigServiceHandlerClient(ctx, h.mux, carillonv1.NewConfigServiceClient(conn)),
+		carillonv1.RegisterNoticeServiceHandlerClient(ctx, h.mux, carillonv1.NewNoticeServiceClient(conn)),
 		carillonv1.RegisterKeyServiceHandlerClient(ctx, h.mux, carillonv1.NewKeyServiceClient(conn)),
 		carillonv1.RegisterAuditServiceHandlerClient(ctx, h.mux, carillonv1.NewAuditServiceClient(conn)),
 		// Registered later, they come before the gateway's own.

@@ -161,6 +161,16 @@ var calls = []struct{ verb, address, body, method, request string }{
 	{"POST", "/v1/jobs/19:backfill", `{}`, "BackfillJob", `{"jobId": "19"}`},
 	{"GET", "/v1/backfills/backfill_2", "", "GetBackfill", `{"backfillId": "backfill_2"}`},
 	{"POST", "/v1/backfills/2:cancel", "", "CancelBackfill", `{"backfillId": "2"}`},
+	{"POST", "/v1/instances/1/webhooks?requestId=r", `{"url": "https://a.example", "events": ["RECOVERED"], "freshness": "60s", "enabled": false}`, "CreateWebhook", `{"instanceId": "1", "requestId": "r", "webhook": {"url": "https://a.example", "events": ["RECOVERED"], "freshness": "60s", "enabled": false}}`},
+	{"GET", "/v1/instances/1/webhooks?pageSize=2", "", "ListWebhooks", `{"instanceId": "1", "pageSize": 2}`},
+	{"GET", "/v1/webhooks/webhook_4", "", "GetWebhook", `{"webhookId": "webhook_4"}`},
+	{"PATCH", "/v1/webhooks/4", `{"jobIds": []}`, "UpdateWebhook", `{"webhook": {"id": "4"}, "updateMask": "jobIds"}`},
+	{"DELETE", "/v1/webhooks/4?etag=e", "", "DeleteWebhook", `{"webhookId": "4", "etag": "e"}`},
+	{"POST", "/v1/webhooks/4:rotateSecret", "", "RotateWebhookSecret", `{"webhookId": "4"}`},
+	{"POST", "/v1/webhooks/4:test", "", "TestWebhook", `{"webhookId": "4"}`},
+	{"GET", "/v1/instances/1/deliveries?webhookId=4&jobId=19&state=FAILED&event=FRESH", "", "ListDeliveries", `{"instanceId": "1", "webhookId": "4", "jobId": "19", "state": "FAILED", "event": "FRESH"}`},
+	{"GET", "/v1/deliveries/delivery_8", "", "GetDelivery", `{"deliveryId": "delivery_8"}`},
+	{"POST", "/v1/deliveries/8:redeliver", "", "RedeliverNotice", `{"deliveryId": "8"}`},
 }
 
 func TestEveryRouteCallsItsMethod(t *testing.T) {

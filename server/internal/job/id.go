@@ -21,6 +21,8 @@ const (
 	KindBackfill  Kind = "backfill"
 	KindKey       Kind = "key"
 	KindAudit     Kind = "audit"
+	KindWebhook   Kind = "webhook"
+	KindDelivery  Kind = "delivery"
 )
 
 // Format returns the text form, such as job_19.

@@ -32,8 +32,12 @@ func (s *Service) Rewrap(ctx context.Context) (rewrapped, remaining int64, err e
 	if err != nil {
 		return 0, 0, err
 	}
+	webhooks, err := s.rewrapWebhooks(ctx, primary)
+	if err != nil {
+		return 0, 0, err
+	}
 	done, err := s.rewrapRemotes(ctx, primary)
-	rewrapped = keys + done
+	rewrapped = keys + webhooks + done
 	if err != nil && rewrapped == 0 {
 		return 0, 0, err
 	}
@@ -107,6 +111,38 @@ func (s *Service) rewrapKeys(ctx context.Context, primary uint32) (int64, error)
 		return 0, fmt.Errorf("store what was sealed anew: %w", err)
 	}
 	return int64(done), nil
+}
+
+// rewrapWebhooks does the same for the secrets of webhooks. One that does not
+// open stays as it is, and counts as left.
+func (s *Service) rewrapWebhooks(ctx context.Context, primary uint32) (rewrapped int64, err error) {
+	bounded, cancel := context.WithTimeout(ctx, rewrapFor)
+	defer cancel()
+	for after := int64(0); bounded.Err() == nil; {
+		page, err := s.o.Store.WebhooksToReseal(ctx, primary, after, rewrapPage)
+		if err != nil {
+			return rewrapped, fmt.Errorf("read what is to be sealed anew: %w", err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		after = page[len(page)-1].ID
+		var opened []job.Webhook
+		for _, w := range page {
+			sealed, err := s.reseal(seal.Sealed{KeyID: w.Secrets.KeyID, Ciphertext: w.Secrets.Ciphertext}, seal.WebhookAD(w.ID, w.Secrets.Version))
+			if err != nil {
+				continue
+			}
+			w.Secrets.KeyID, w.Secrets.Ciphertext = sealed.KeyID, sealed.Ciphertext
+			opened = append(opened, w)
+		}
+		done, err := s.o.Store.ResealWebhooks(ctx, opened)
+		if err != nil {
+			return rewrapped, fmt.Errorf("store what was sealed anew: %w", err)
+		}
+		rewrapped += int64(done)
+	}
+	return rewrapped, nil
 }
 
 func (s *Service) reseal(value seal.Sealed, place seal.AD) (seal.Sealed, error) {

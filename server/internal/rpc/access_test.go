@@ -171,9 +171,12 @@ func TestEveryMethodIsClosed(t *testing.T) {
 	b := setup(t)
 	in, other := b.instance().GetId(), b.instance().GetId()
 	j := b.create(in, hourly(t)).GetId()
+	hook := b.webhook(in)
 	ids := map[carillonv1.AccessObject_Kind]string{
 		carillonv1.AccessObject_INSTANCE: in, carillonv1.AccessObject_RESOURCE: b.resource(in).GetId(),
 		carillonv1.AccessObject_JOB: j, carillonv1.AccessObject_EXECUTION: b.run(j).GetId(), carillonv1.AccessObject_BACKFILL: "backfill_1",
+		carillonv1.AccessObject_WEBHOOK:  hook.GetId(),
+		carillonv1.AccessObject_DELIVERY: must(b.notices.TestWebhook(b.operator, &carillonv1.TestWebhookRequest{WebhookId: hook.GetId()}))(t).GetId(),
 	}
 	callers := map[string]context.Context{
 		"nobody": t.Context(), "stranger": b.as("instance-write-" + other[5:] + " instance-create instance-*"), "reader": b.as("instance-read-" + in[5:]),

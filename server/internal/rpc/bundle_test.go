@@ -43,6 +43,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/store/entstore"
 	"github.com/pointscene/carillon/server/internal/task"
 	"github.com/pointscene/carillon/server/internal/task/util"
+	"github.com/pointscene/carillon/server/internal/webhooks"
 )
 
 // clock is a time that tests move by hand.
@@ -135,6 +136,7 @@ type bundle struct {
 	tasks      carillonv1.TaskServiceClient
 	tokens     carillonv1.TokenServiceClient
 	keys       carillonv1.KeyServiceClient
+	notices    carillonv1.NoticeServiceClient
 	operator   context.Context
 }
 
@@ -207,6 +209,7 @@ func setup(t testing.TB, edit ...func(*entstore.Options)) *bundle {
 		Executions: executions.New(executions.Options{
 			Store: b.store, Authorizer: authorizer, Logs: b.logs, Links: auth.NewLinkSigner(signing, b.clock.Now), PublicURL: publicURL, Now: b.clock.Now,
 		}),
+		Webhooks:  webhooks.New(b.store, authorizer, ring, b.clock.Now),
 		Exchanger: auth.NewExchanger(b.store, b.store, b.issuer, b.clock.Now),
 		Keys:      signing, Rotation: rotation, Issuer: publicURL, Chain: chain, Health: health.NewServer(),
 	})
@@ -241,6 +244,7 @@ func (b *bundle) dial() {
 	b.tasks = carillonv1.NewTaskServiceClient(conn)
 	b.tokens = carillonv1.NewTokenServiceClient(conn)
 	b.keys = carillonv1.NewKeyServiceClient(conn)
+	b.notices = carillonv1.NewNoticeServiceClient(conn)
 }
 
 // as is a context with an operator-made token of these scopes.

@@ -1,8 +1,11 @@
 package rpc
 
 import (
+	"slices"
 	"testing"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
@@ -30,7 +33,10 @@ func TestEnums(t *testing.T) {
 		"approval":    {carillonv1.Approval_State(0), texts(job.ApprovalPending, job.ApprovalApproved, job.ApprovalRejected, job.ApprovalExpired)},
 		"file action": {carillonv1.ExecutionFile_Action(0), texts(job.FileCopy, job.FileUpdate, job.FileDelete, job.FileConflict)},
 		"file state":  {carillonv1.ExecutionFile_State(0), texts(job.FileDone, job.FileFailed, job.FileSkipped, job.FilePlanned, job.FileUnknown)},
-		"outcome":     {carillonv1.Occurrence_Outcome(0), texts(jobs.Pending, jobs.Started, jobs.Skipped)},
+		"notice event": {carillonv1.Webhook_Event(0), texts(job.EventFirstFailure, job.EventNthFailure, job.EventRecovered, job.EventPausedBySystem,
+			job.EventApprovalNeeded, job.EventReauthRequired, job.EventNotFresh, job.EventFresh, job.EventPing)},
+		"delivery": {carillonv1.Delivery_State(0), texts(job.DeliveryPending, job.DeliveryDelivered, job.DeliveryFailed)},
+		"outcome":  {carillonv1.Occurrence_Outcome(0), texts(jobs.Pending, jobs.Started, jobs.Skipped)},
 	} {
 		values := test.enum.Descriptor().Values()
 		if values.Len() != len(test.want)+1 {
@@ -40,6 +46,20 @@ func TestEnums(t *testing.T) {
 			if v := values.ByName(protoreflect.Name(text)); v == nil || v.Number() == 0 {
 				t.Errorf("%s: the enum lacks %s", name, text)
 			}
+		}
+	}
+}
+
+// Every field of a webhook is either writable, checked or answered only.
+func TestEveryFieldOfAWebhookIsMapped(t *testing.T) {
+	t.Parallel()
+	fields := (&carillonv1.Webhook{}).ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		behaviour, _ := proto.GetExtension(fields.Get(i).Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)
+		name := string(fields.Get(i).Name())
+		given := !slices.Contains(behaviour, annotations.FieldBehavior_OUTPUT_ONLY) && !slices.Contains(checked, name)
+		if given != slices.Contains(webhookWritable, name) {
+			t.Errorf("the field %s is given by callers: %v", name, given)
 		}
 	}
 }

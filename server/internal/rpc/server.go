@@ -30,6 +30,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/keys"
 	"github.com/pointscene/carillon/server/internal/rpc/interceptor"
 	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/webhooks"
 )
 
 // The limits of a connection.
@@ -60,6 +61,7 @@ type Deps struct {
 	Instances  *instances.Service
 	Configs    *configs.Service
 	Executions *executions.Service
+	Webhooks   *webhooks.Service
 	Types      *task.Registry
 	Exchanger  Exchanger
 	Keys       PublicKeys
@@ -81,6 +83,7 @@ func Register(to grpc.ServiceRegistrar, d Deps) {
 	carillonv1.RegisterTaskServiceServer(to, &taskServer{types: d.Types})
 	carillonv1.RegisterKeyServiceServer(to, &keyServer{keys: d.Rotation})
 	carillonv1.RegisterAuditServiceServer(to, &auditServer{instances: d.Instances})
+	carillonv1.RegisterNoticeServiceServer(to, &noticeServer{webhooks: d.Webhooks})
 	carillonv1.RegisterTokenServiceServer(to, &tokenServer{exchanger: d.Exchanger, keys: d.Keys, issuer: d.Issuer})
 }
 

@@ -17,6 +17,11 @@ func SigningKeyAD(purpose, keyID string) AD {
 	return newAD("carillon/signing-key/v1", []byte(purpose), []byte(keyID))
 }
 
+// WebhookAD names one version of the secrets of a webhook.
+func WebhookAD(webhookID, version int64) AD {
+	return newAD("carillon/webhook/v1", number(webhookID), number(version))
+}
+
 // newAD writes each field after its length, so that no two lists of fields
 // have the same encoding.
 func newAD(kind string, fields ...[]byte) AD {

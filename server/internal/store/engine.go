@@ -317,6 +317,8 @@ type Store interface {
 	Files
 	Memories
 	Inspection
+	Webhooks
+	Notices
 	Engine
 	Replicas
 	Signals

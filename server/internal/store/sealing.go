@@ -82,6 +82,10 @@ type SealingKeys interface {
 	// RemotesToReseal lists up to limit remotes of all resources that another
 	// key than this one seals, in an order of its own, which goes on after one.
 	RemotesToReseal(ctx context.Context, keyID uint32, after RemoteRef, limit int) ([]job.SealedRemote, error)
+	// WebhooksToReseal and ResealWebhooks do the same for the secrets of
+	// webhooks, in the order of their ids.
+	WebhooksToReseal(ctx context.Context, keyID uint32, after int64, limit int) ([]job.Webhook, error)
+	ResealWebhooks(ctx context.Context, list []job.Webhook) (resealed int, err error)
 	// Reseal replaces the sealed parts, and nothing else, of remotes whose
 	// version is still the given one, and of signing keys; what is sealed by the
 	// new key already stays. A key that is out of use is a *job.AbortedError, as

@@ -84,7 +84,7 @@ type Instances interface {
 	// told yet. An instance that is not paused stays as it is.
 	ResumeInstance(ctx context.Context, id int64, now Clock) (job.Instance, error)
 	// DeleteInstance fails with a *job.PreconditionError (INSTANCE_NOT_EMPTY)
-	// while it has jobs or resources. Links of clients go with it.
+	// while it has jobs or resources. Links of clients and webhooks go with it.
 	DeleteInstance(ctx context.Context, id int64) error
 
 	CreateResource(ctx context.Context, r job.Resource, req Request) (job.Resource, error)
@@ -97,7 +97,7 @@ type Instances interface {
 	DeleteResource(ctx context.Context, id int64) error
 
 	// InstanceOf tells which instance an object belongs to: the instance
-	// itself, or that of a resource, job, execution or backfill (running or
+	// itself, or that of a resource, job, webhook, delivery, execution or backfill (running or
 	// ended, also of a deleted job). It never changes for an id.
 	InstanceOf(ctx context.Context, kind job.Kind, id int64) (int64, error)
 }

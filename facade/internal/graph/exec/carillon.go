@@ -7460,6 +7460,28 @@ func (ec *executionContext) marshalNClientPage2ᚖgithubᚗcomᚋpointsceneᚋca
 	return ec._ClientPage(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalNDuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx context.Context, v any) (*durationpb.Duration, error) {
+	res, err := model.UnmarshalDuration(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNDuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx context.Context, sel ast.SelectionSet, v *durationpb.Duration) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	_ = sel
+	res := model.MarshalDuration(v)
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
 func (ec *executionContext) marshalNExecutionChange2githubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐExecutionChange(ctx context.Context, sel ast.SelectionSet, v model.ExecutionChange) graphql.Marshaler {
 	return ec._ExecutionChange(ctx, sel, &v)
 }

@@ -19,6 +19,12 @@ type ClientPage struct {
 	HasNextPage bool      `json:"hasNextPage"`
 }
 
+type DeliveryPage struct {
+	Items       []*Delivery `json:"items"`
+	Cursor      *string     `json:"cursor,omitempty"`
+	HasNextPage bool        `json:"hasNextPage"`
+}
+
 // Records of files, oldest first.
 type ExecutionFilePage struct {
 	Items []*carillonv1.ExecutionFile `json:"items"`
@@ -94,4 +100,10 @@ type TaskTypePage struct {
 	Items       []*carillonv1.TaskType `json:"items"`
 	Cursor      *string                `json:"cursor,omitempty"`
 	HasNextPage bool                   `json:"hasNextPage"`
+}
+
+type WebhookPage struct {
+	Items       []*Webhook `json:"items"`
+	Cursor      *string    `json:"cursor,omitempty"`
+	HasNextPage bool       `json:"hasNextPage"`
 }

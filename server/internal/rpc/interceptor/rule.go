@@ -139,6 +139,8 @@ var kinds = map[carillonv1.AccessObject_Kind]job.Kind{
 	carillonv1.AccessObject_JOB:       job.KindJob,
 	carillonv1.AccessObject_EXECUTION: job.KindExecution,
 	carillonv1.AccessObject_BACKFILL:  job.KindBackfill,
+	carillonv1.AccessObject_WEBHOOK:   job.KindWebhook,
+	carillonv1.AccessObject_DELIVERY:  job.KindDelivery,
 }
 
 // resourceField is the field that REST takes as the body.

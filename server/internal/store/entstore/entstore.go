@@ -87,6 +87,8 @@ type Store struct {
 	// limits are those of instances that were not given any.
 	limits job.Limits
 	quotas quotas
+	// feedSettled is where the feeds of notices may begin.
+	feedSettled atomic.Pointer[settledID]
 	// silent are the replicas that the last look found without connections.
 	silent atomic.Pointer[map[int64]bool]
 	// session is the application_name of this process's connections, by which

@@ -84,6 +84,12 @@ func (s *Store) DeleteInstance(ctx context.Context, id int64) error {
 		if jobs || resources {
 			return &job.PreconditionError{Reason: "INSTANCE_NOT_EMPTY", Message: "The instance still has jobs or resources; delete them first."}
 		}
+		if _, err := s.lockInstance(ctx, tx, id); err != nil {
+			return err
+		}
+		if err := deleteWebhooks(ctx, tx, id); err != nil {
+			return err
+		}
 		return lostIfReferenced(tx.Instance.DeleteOneID(id).Exec(ctx))
 	})
 }
@@ -179,6 +185,10 @@ func (s *Store) InstanceOf(ctx context.Context, kind job.Kind, id int64) (instan
 		query = "SELECT instance_id FROM jobs WHERE id = $1"
 	case job.KindBackfill:
 		query = "SELECT instance_id FROM backfills WHERE id = $1"
+	case job.KindWebhook:
+		query = "SELECT instance_id FROM webhooks WHERE id = $1"
+	case job.KindDelivery:
+		query = "SELECT instance_id FROM deliveries WHERE id = $1"
 	case job.KindExecution:
 		query = "SELECT instance_id FROM active_executions WHERE id = $1 UNION ALL SELECT instance_id FROM executions WHERE id = $1"
 	default:

@@ -257,6 +257,11 @@ func (s *Store) DeleteJob(ctx context.Context, id int64, clock store.Clock, chec
 		if _, err := tx.JobMemory.Delete().Where(jobmemory.JobID(id)).Exec(ctx); err != nil {
 			return err
 		}
+		for _, table := range []string{"job_streaks WHERE id = $1", "job_freshnesses WHERE job_id = $1"} {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table, id); err != nil {
+				return err
+			}
+		}
 		if err := tx.Schedule.DeleteOneID(id).Exec(ctx); err != nil {
 			return err
 		}

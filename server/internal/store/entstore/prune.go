@@ -45,7 +45,7 @@ func (s *Store) PruneHistory(ctx context.Context, cutoff time.Time, limit int) (
 			}
 		}
 		more = len(old) == limit
-		for _, prune := range []func(context.Context, *ent.Tx, time.Time, int) (int, error){pruneSkips, pruneBackfills, pruneRequests} {
+		for _, prune := range []func(context.Context, *ent.Tx, time.Time, int) (int, error){pruneSkips, pruneBackfills, pruneRequests, pruneNotices} {
 			found, err := prune(ctx, tx, cutoff, limit)
 			if err != nil {
 				return err

@@ -11,12 +11,13 @@ import (
 	"github.com/pointscene/carillon/ent/resourceconfig"
 	"github.com/pointscene/carillon/ent/sealingkey"
 	"github.com/pointscene/carillon/ent/signingkey"
+	"github.com/pointscene/carillon/ent/webhook"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
 // sealedCounts counts sealed values by key.
-const sealedCounts = `SELECT key_id, count(*) FROM (SELECT key_id FROM resource_configs UNION ALL SELECT key_id FROM signing_keys) AS sealed GROUP BY key_id`
+const sealedCounts = `SELECT key_id, count(*) FROM (SELECT key_id FROM resource_configs UNION ALL SELECT key_id FROM signing_keys UNION ALL SELECT key_id FROM webhooks) AS sealed GROUP BY key_id`
 
 // SealingView implements store.SealingKeys.
 func (s *Store) SealingView(ctx context.Context) (v store.SealingView, err error) {
@@ -159,7 +160,7 @@ func (s *Store) SealedKeyIDs(ctx context.Context) (ids []uint32, err error) {
 		ids, err = collect(ctx, c, func(scan func(...any) error) (id uint32, err error) {
 			err = scan(&id)
 			return id, err
-		}, "SELECT key_id FROM resource_configs UNION SELECT key_id FROM signing_keys ORDER BY key_id")
+		}, "SELECT key_id FROM resource_configs UNION SELECT key_id FROM signing_keys UNION SELECT key_id FROM webhooks ORDER BY key_id")
 		return err
 	})
 	return ids, err
@@ -176,6 +177,40 @@ func (s *Store) RemotesToReseal(ctx context.Context, keyID uint32, after store.R
 		return err
 	})
 	return list, err
+}
+
+// WebhooksToReseal implements store.SealingKeys.
+func (s *Store) WebhooksToReseal(ctx context.Context, keyID uint32, after int64, limit int) (list []job.Webhook, err error) {
+	err = s.query(ctx, "list webhooks to reseal", func(ctx context.Context, c *ent.Client) error {
+		rows, err := c.Webhook.Query().Where(webhook.KeyIDNEQ(keyID), webhook.IDGT(after)).Order(webhook.ByID()).Limit(limit).All(ctx)
+		if err != nil {
+			return err
+		}
+		list, err = webhooksOf(rows)
+		return err
+	})
+	return list, err
+}
+
+// ResealWebhooks implements store.SealingKeys.
+func (s *Store) ResealWebhooks(ctx context.Context, list []job.Webhook) (resealed int, err error) {
+	err = s.tx(ctx, "reseal webhooks", func(ctx context.Context, tx *ent.Tx) error {
+		resealed = 0
+		for _, w := range list {
+			if err := s.sealable(ctx, tx, w.Secrets.KeyID); err != nil {
+				return err
+			}
+			n, err := tx.Webhook.Update().
+				Where(webhook.ID(w.ID), webhook.SecretVersion(w.Secrets.Version), webhook.KeyIDNEQ(w.Secrets.KeyID)).
+				SetKeyID(w.Secrets.KeyID).SetCiphertext(w.Secrets.Ciphertext).Save(ctx)
+			if err != nil {
+				return err
+			}
+			resealed += n
+		}
+		return nil
+	})
+	return resealed, err
 }
 
 // Reseal implements store.SealingKeys.

@@ -55,6 +55,7 @@ func Run(t *testing.T, open Open) {
 		"idempotency": idempotencyTests,
 		"deletes":     deleteTests,
 		"retention":   retentionTests,
+		"notices":     noticeTests,
 		"concurrency": concurrencyTests,
 	} {
 		t.Run(topic, func(t *testing.T) {
