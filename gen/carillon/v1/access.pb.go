@@ -115,6 +115,10 @@ const (
 	AccessObject_EXECUTION AccessObject_Kind = 4
 	// A backfill.
 	AccessObject_BACKFILL AccessObject_Kind = 5
+	// A webhook.
+	AccessObject_WEBHOOK AccessObject_Kind = 6
+	// A delivery of a notice.
+	AccessObject_DELIVERY AccessObject_Kind = 7
 )
 
 // Enum value maps for AccessObject_Kind.
@@ -126,6 +130,8 @@ var (
 		3: "JOB",
 		4: "EXECUTION",
 		5: "BACKFILL",
+		6: "WEBHOOK",
+		7: "DELIVERY",
 	}
 	AccessObject_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -134,6 +140,8 @@ var (
 		"JOB":              3,
 		"EXECUTION":        4,
 		"BACKFILL":         5,
+		"WEBHOOK":          6,
+		"DELIVERY":         7,
 	}
 )
 
@@ -346,17 +354,19 @@ const file_carillon_v1_access_proto_rawDesc = "" +
 	"\x04READ\x10\x03\x12\t\n" +
 	"\x05WRITE\x10\x04\x12\x13\n" +
 	"\x0fINSTANCE_CREATE\x10\x05\x12\f\n" +
-	"\bOPERATOR\x10\x06\"\xb8\x01\n" +
+	"\bOPERATOR\x10\x06\"\xd3\x01\n" +
 	"\fAccessObject\x122\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1e.carillon.v1.AccessObject.KindR\x04kind\x12\x14\n" +
-	"\x05field\x18\x02 \x01(\tR\x05field\"^\n" +
+	"\x05field\x18\x02 \x01(\tR\x05field\"y\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bINSTANCE\x10\x01\x12\f\n" +
 	"\bRESOURCE\x10\x02\x12\a\n" +
 	"\x03JOB\x10\x03\x12\r\n" +
 	"\tEXECUTION\x10\x04\x12\f\n" +
-	"\bBACKFILL\x10\x05:Q\n" +
+	"\bBACKFILL\x10\x05\x12\v\n" +
+	"\aWEBHOOK\x10\x06\x12\f\n" +
+	"\bDELIVERY\x10\a:Q\n" +
 	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\xb5\x87\x03 \x01(\v2\x17.carillon.v1.AccessRuleR\x06accessB;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
 
 var (

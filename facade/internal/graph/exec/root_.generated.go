@@ -1092,6 +1092,167 @@ extend type Mutation {
   rotateSigningKey(purpose: SigningPurpose!, revoke: Boolean): SigningKey!
 }
 `, BuiltIn: false},
+	{Name: "../notices.graphqls", Input: `# Webhooks and what is sent to them.
+
+"What a notice tells."
+enum NoticeEvent {
+  "An execution of a job failed, and the one before did not."
+  FIRST_FAILURE
+  "As many executions of a job failed in a row as failuresInARow says."
+  NTH_FAILURE
+  "An execution of a job succeeded after failures that the webhook has heard of."
+  RECOVERED
+  "The service paused a job, because of failures in a row."
+  PAUSED_BY_SYSTEM
+  "An execution waits for somebody to approve its plan."
+  APPROVAL_NEEDED
+  "The credentials of a remote are refused; the jobs that use it are paused."
+  REAUTH_REQUIRED
+  "A job had no success for longer than freshness says."
+  NOT_FRESH
+  "A job succeeded that was not fresh."
+  FRESH
+  "A test; nobody can ask for it."
+  PING
+}
+
+"How far a delivery is."
+enum DeliveryState {
+  "It will be sent, again if it was before."
+  PENDING
+  "The receiver answered with 2xx."
+  DELIVERED
+  "It is not tried any more."
+  FAILED
+}
+
+"A receiver of notices. Without jobIds and labels it hears of every job of the instance."
+type Webhook {
+  id: ID!
+  instanceId: ID!
+  url: String!
+  description: String!
+  "Only these jobs; empty for all."
+  jobIds: [ID!]!
+  "Only jobs that have all of these labels."
+  labels: Labels!
+  events: [NoticeEvent!]!
+  "The number of NTH_FAILURE; 0 without it."
+  failuresInARow: Int!
+  "For how long a job may have no success; null derives it from the job's schedule."
+  freshness: Duration
+  enabled: Boolean!
+  etag: String!
+  createdAt: Date
+  updatedAt: Date
+  "Why the service has disabled it, such as GONE."
+  disabledReason: String
+  "Until when the secret before the last rotation signs as well."
+  previousSecretUntil: Date
+  "Answered once, when made or rotated."
+  secret: String
+}
+
+type WebhookPage {
+  items: [Webhook!]!
+  cursor: Cursor
+  hasNextPage: Boolean!
+}
+
+"One try to send a notice."
+type DeliveryAttempt {
+  time: Date!
+  duration: Duration!
+  "Of the answer; 0 when there was none."
+  status: Int!
+  "Why it failed: TIMEOUT. Empty for a success."
+  reason: String!
+  message: String!
+}
+
+"A notice on its way to a webhook."
+type Delivery {
+  "What receivers see as webhook-id, the same with every attempt."
+  id: ID!
+  instanceId: ID!
+  webhookId: ID!
+  event: NoticeEvent!
+  jobId: ID
+  executionId: ID
+  state: DeliveryState!
+  createdAt: Date!
+  "Null when it is not tried any more."
+  nextAttemptAt: Date
+  finishedAt: Date
+  "The last 20, the oldest first."
+  attempts: [DeliveryAttempt!]!
+  "The JSON text that is sent."
+  body: String!
+}
+
+type DeliveryPage {
+  items: [Delivery!]!
+  cursor: Cursor
+  hasNextPage: Boolean!
+}
+
+extend type Query {
+  getWebhook(webhookId: ID!): Webhook
+  "Newest first."
+  getWebhooks(instanceId: ID!, page: Page): WebhookPage!
+  getDelivery(deliveryId: ID!): Delivery
+  "Newest first; the filters narrow them down together."
+  getDeliveries(
+    instanceId: ID!
+    webhookId: ID
+    jobId: ID
+    state: DeliveryState
+    event: NoticeEvent
+    page: Page
+  ): DeliveryPage!
+}
+
+extend type Mutation {
+  "Makes a webhook and answers its secret, this once."
+  createWebhook(
+    instanceId: ID!
+    url: String!
+    description: String
+    jobIds: [ID!]
+    labels: Labels
+    events: [NoticeEvent!]!
+    failuresInARow: Int
+    freshness: Duration
+    enabled: Boolean
+    "Makes a repeat answer the first webhook, without its secret; kept 24 hours."
+    requestId: String
+    validateOnly: Boolean
+  ): Webhook!
+  "Changes what is given, or what updateMask names."
+  updateWebhook(
+    webhookId: ID!
+    etag: String
+    url: String
+    description: String
+    jobIds: [ID!]
+    labels: Labels
+    events: [NoticeEvent!]
+    failuresInARow: Int
+    freshness: Duration
+    enabled: Boolean
+    validateOnly: Boolean
+    updateMask: [String!]
+  ): Webhook!
+  "Deletes a webhook with its deliveries."
+  deleteWebhook(webhookId: ID!, etag: String): SuccessResponse!
+  "Answers a new secret, this once; the one before signs as well for 24 hours."
+  rotateWebhookSecret(webhookId: ID!): Webhook!
+  "Sends a PING."
+  testWebhook(webhookId: ID!): Delivery!
+  "Sends a notice again, now, with the same webhook-id."
+  redeliverNotice(deliveryId: ID!): Delivery!
+}
+`, BuiltIn: false},
 	{Name: "../pointscene.graphqls", Input: `# The surface that existing clients call: names, arguments and result shapes
 # here only ever grow. What was added stands in carillon.graphqls, and here as
 # optional arguments after the original ones.
@@ -1386,6 +1547,64 @@ func (ec *executionContext) childFields_ClientPage(ctx context.Context, field gr
 		return ec.fieldContext_ClientPage_hasNextPage(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ClientPage", field.Name)
+}
+
+func (ec *executionContext) childFields_Delivery(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Delivery_id(ctx, field)
+	case "instanceId":
+		return ec.fieldContext_Delivery_instanceId(ctx, field)
+	case "webhookId":
+		return ec.fieldContext_Delivery_webhookId(ctx, field)
+	case "event":
+		return ec.fieldContext_Delivery_event(ctx, field)
+	case "jobId":
+		return ec.fieldContext_Delivery_jobId(ctx, field)
+	case "executionId":
+		return ec.fieldContext_Delivery_executionId(ctx, field)
+	case "state":
+		return ec.fieldContext_Delivery_state(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Delivery_createdAt(ctx, field)
+	case "nextAttemptAt":
+		return ec.fieldContext_Delivery_nextAttemptAt(ctx, field)
+	case "finishedAt":
+		return ec.fieldContext_Delivery_finishedAt(ctx, field)
+	case "attempts":
+		return ec.fieldContext_Delivery_attempts(ctx, field)
+	case "body":
+		return ec.fieldContext_Delivery_body(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Delivery", field.Name)
+}
+
+func (ec *executionContext) childFields_DeliveryAttempt(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "time":
+		return ec.fieldContext_DeliveryAttempt_time(ctx, field)
+	case "duration":
+		return ec.fieldContext_DeliveryAttempt_duration(ctx, field)
+	case "status":
+		return ec.fieldContext_DeliveryAttempt_status(ctx, field)
+	case "reason":
+		return ec.fieldContext_DeliveryAttempt_reason(ctx, field)
+	case "message":
+		return ec.fieldContext_DeliveryAttempt_message(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type DeliveryAttempt", field.Name)
+}
+
+func (ec *executionContext) childFields_DeliveryPage(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "items":
+		return ec.fieldContext_DeliveryPage_items(ctx, field)
+	case "cursor":
+		return ec.fieldContext_DeliveryPage_cursor(ctx, field)
+	case "hasNextPage":
+		return ec.fieldContext_DeliveryPage_hasNextPage(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type DeliveryPage", field.Name)
 }
 
 func (ec *executionContext) childFields_ExecutionChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2096,6 +2315,56 @@ func (ec *executionContext) childFields_Warning(ctx context.Context, field graph
 		return ec.fieldContext_Warning_message(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Warning", field.Name)
+}
+
+func (ec *executionContext) childFields_Webhook(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Webhook_id(ctx, field)
+	case "instanceId":
+		return ec.fieldContext_Webhook_instanceId(ctx, field)
+	case "url":
+		return ec.fieldContext_Webhook_url(ctx, field)
+	case "description":
+		return ec.fieldContext_Webhook_description(ctx, field)
+	case "jobIds":
+		return ec.fieldContext_Webhook_jobIds(ctx, field)
+	case "labels":
+		return ec.fieldContext_Webhook_labels(ctx, field)
+	case "events":
+		return ec.fieldContext_Webhook_events(ctx, field)
+	case "failuresInARow":
+		return ec.fieldContext_Webhook_failuresInARow(ctx, field)
+	case "freshness":
+		return ec.fieldContext_Webhook_freshness(ctx, field)
+	case "enabled":
+		return ec.fieldContext_Webhook_enabled(ctx, field)
+	case "etag":
+		return ec.fieldContext_Webhook_etag(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Webhook_createdAt(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_Webhook_updatedAt(ctx, field)
+	case "disabledReason":
+		return ec.fieldContext_Webhook_disabledReason(ctx, field)
+	case "previousSecretUntil":
+		return ec.fieldContext_Webhook_previousSecretUntil(ctx, field)
+	case "secret":
+		return ec.fieldContext_Webhook_secret(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Webhook", field.Name)
+}
+
+func (ec *executionContext) childFields_WebhookPage(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "items":
+		return ec.fieldContext_WebhookPage_items(ctx, field)
+	case "cursor":
+		return ec.fieldContext_WebhookPage_cursor(ctx, field)
+	case "hasNextPage":
+		return ec.fieldContext_WebhookPage_hasNextPage(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WebhookPage", field.Name)
 }
 
 func (ec *executionContext) childFields___Directive(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
