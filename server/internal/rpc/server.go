@@ -91,6 +91,7 @@ func Register(to grpc.ServiceRegistrar, d Deps) {
 // options come last, so that they win.
 func NewServer(d Deps, extra ...grpc.ServerOption) *grpc.Server {
 	options := []grpc.ServerOption{
+		grpc.InTapHandle(d.Chain.Arrive),
 		grpc.UnaryInterceptor(d.Chain.Unary),
 		grpc.StreamInterceptor(d.Chain.Stream),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.HealthCheck())))),

@@ -46,6 +46,8 @@ type call struct {
 	// work is what the request asks for, in units; limited says that they count.
 	work    int
 	limited bool
+	// instance is whose work it is, 0 for none.
+	instance int64
 }
 
 func (c *Chain) begin(ctx context.Context, method string) (context.Context, *call) {

@@ -56,6 +56,8 @@ type Options struct {
 	MaxStreams int
 	// MaxDuration bounds a unary call; 30 s when zero.
 	MaxDuration time.Duration
+	// ArrivalTime bounds how long a caller sends its request; 30 s when zero.
+	ArrivalTime time.Duration
 	// Now is the clock that durations are measured with.
 	Now func() time.Time
 }
@@ -69,6 +71,7 @@ type Chain struct {
 
 	perClient, perInstance *buckets
 	streams                streams
+	unread                 unread
 	// unknown bounds the events of callers who are nobody known.
 	unknown *rate.Limiter
 }
@@ -78,6 +81,9 @@ type Chain struct {
 func New(o Options) (*Chain, error) {
 	if o.MaxDuration == 0 {
 		o.MaxDuration = defaultMaxDuration
+	}
+	if o.ArrivalTime == 0 {
+		o.ArrivalTime = arrivalTime
 	}
 	rules, err := readRules(protoregistry.GlobalFiles, "carillon.v1")
 	if err != nil {
@@ -90,7 +96,7 @@ func New(o Options) (*Chain, error) {
 	c := &Chain{
 		Options: o, rules: rules, validator: validator, durations: newDurations(),
 		perClient: newBuckets(o.ClientRate), perInstance: newBuckets(o.InstanceRate),
-		streams: streams{open: map[string]int{}}, unknown: newUnknown(),
+		streams: streams{open: map[string]int{}}, unread: unread{bytes: map[string]int{}}, unknown: newUnknown(),
 	}
 	if err := o.Metrics.Register(c.durations); err != nil {
 		return nil, fmt.Errorf("register the metrics of calls: %w", err)
@@ -101,6 +107,7 @@ func New(o Options) (*Chain, error) {
 // Unary is the chain as a grpc.UnaryServerInterceptor.
 func (c *Chain) Unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	ctx, call := c.begin(ctx, info.FullMethod)
+	call.arrived(ctx)
 	// Outside of a server, as in a test, there is no header to set.
 	_ = grpc.SetHeader(ctx, call.header())
 	ctx, cancel := context.WithTimeout(ctx, c.MaxDuration)
@@ -115,7 +122,9 @@ func (c *Chain) Unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 		if err := c.admit(ctx, call, request); err != nil {
 			return err
 		}
-		response, err = handler(ctx, request)
+		if response, err = handler(ctx, request); err == nil {
+			response, err = c.answered(ctx, call, response)
+		}
 		return err
 	})
 	if err := c.end(ctx, call, err); err != nil {
@@ -168,6 +177,7 @@ func (s *admitted) RecvMsg(request any) error {
 	if err := s.ServerStream.RecvMsg(request); err != nil {
 		return err
 	}
+	s.call.arrived(s.ctx)
 	return s.chain.admit(s.ctx, s.call, request)
 }
 

@@ -3,6 +3,7 @@ package interceptor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,19 +84,37 @@ func (b *buckets) take(key string, work int, now time.Time) (wait time.Duration)
 	if b.rate <= 0 {
 		return 0
 	}
-	burst := max(int(b.rate)*burstSeconds, changeWork+maxRows/rowsPerUnit)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	limiter, ok := b.all.Get(key)
-	if !ok {
-		limiter = rate.NewLimiter(b.rate, burst)
-		b.all.Add(key, limiter)
-	}
-	reservation := limiter.ReserveN(now, min(work, burst))
+	limiter := b.of(key)
+	reservation := limiter.ReserveN(now, min(work, limiter.Burst()))
 	if wait = reservation.DelayFrom(now); wait > 0 {
 		reservation.CancelAt(now)
 	}
 	return wait
+}
+
+// owe takes work that was done already, also from a bucket that is empty: who
+// owes waits, no longer than what may be saved up takes.
+func (b *buckets) owe(key string, work int, now time.Time) {
+	if b.rate <= 0 || work == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	limiter := b.of(key)
+	least := limiter.TokensAt(now) + float64(limiter.Burst())
+	limiter.ReserveN(now, max(0, min(work, int(least))))
+}
+
+// of is the bucket of a key, a full one when it is new.
+func (b *buckets) of(key string) *rate.Limiter {
+	limiter, ok := b.all.Get(key)
+	if !ok {
+		limiter = rate.NewLimiter(b.rate, max(int(b.rate)*burstSeconds, changeWork+maxRows/rowsPerUnit))
+		b.all.Add(key, limiter)
+	}
+	return limiter
 }
 
 // limitCaller takes a call's work from its caller's bucket. The operator has no
@@ -114,6 +133,7 @@ func (c *Chain) limitInstance(call *call, instance int64) error {
 	if !call.limited || instance == 0 {
 		return nil
 	}
+	call.instance = instance
 	return limit(c.perInstance, "instance:"+job.KindInstance.Format(instance), call.work, c.Now())
 }
 
@@ -131,7 +151,7 @@ func limit(of *buckets, subject string, work int, now time.Time) error {
 // isLimited tells of refusals that a caller can cause without end.
 func isLimited(err error) bool {
 	var exhausted *job.ExhaustedError
-	return errors.As(err, &exhausted) && (exhausted.Reason == reasonRateLimited || exhausted.Reason == reasonStreams)
+	return errors.As(err, &exhausted) && slices.Contains([]string{reasonRateLimited, reasonStreams, reasonUnread}, exhausted.Reason)
 }
 
 // caller names whose bucket it is: the client; the token, of those that the
