@@ -30,9 +30,11 @@ import (
 )
 
 const (
-	// lookEvery is the longest time between looks for work; lookAhead is how
-	// long before its time a slot is claimed.
+	// lookEvery is the longest time between looks for work while there is some,
+	// and lookIdle while there is none; lookAhead is how long before its time a
+	// slot is claimed.
 	lookEvery = 250 * time.Millisecond
+	lookIdle  = time.Second
 	lookAhead = 500 * time.Millisecond
 	// claimBatch is how many executions one transaction claims at most.
 	claimBatch = 1000
@@ -85,7 +87,7 @@ func (s *Server) openEngine(ctx context.Context) error {
 	})
 	tick := ticker.Options{
 		Store: s.store, Lease: s.lease, Schedules: s.c.has(RoleTicker),
-		Every: lookEvery, Ahead: lookAhead, Batch: min(claimBatch, s.c.Concurrency), Metrics: metrics, Log: s.log,
+		Every: lookEvery, Idle: lookIdle, Ahead: lookAhead, Batch: min(claimBatch, s.c.Concurrency), Metrics: metrics, Log: s.log,
 	}
 	if s.c.has(RoleExecutor) {
 		tick.Places = s.executor

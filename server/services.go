@@ -135,7 +135,7 @@ func (s *Server) startServices(ctx context.Context, failed chan<- error) {
 
 // watchDatabase tells health checks whether the database answers.
 func (s *Server) watchDatabase(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
 	for {
 		status := healthv1.HealthCheckResponse_SERVING
@@ -151,8 +151,8 @@ func (s *Server) watchDatabase(ctx context.Context) {
 	}
 }
 
-// pingTimeout lets health checks tell within 5 s that the database is away.
-const pingTimeout = 3 * time.Second
+// Together these let health checks tell within 5 s that the database is away.
+const pingEvery, pingTimeout = 2 * time.Second, 3 * time.Second
 
 func (s *Server) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)

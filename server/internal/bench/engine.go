@@ -25,6 +25,7 @@ import (
 // The server's settings.
 const (
 	lookEvery   = 250 * time.Millisecond
+	lookIdle    = time.Second
 	lookAhead   = 500 * time.Millisecond
 	claimBatch  = 1000
 	reportAfter = 100 * time.Millisecond
@@ -73,7 +74,7 @@ func openEngine(ctx context.Context, url string, places int) (e *engine, err err
 	})
 	e.ticker = ticker.New(ticker.Options{
 		Store: timedStore{e.store, e.counts}, Lease: e.lease, Places: e.executor, Schedules: true,
-		Every: lookEvery, Ahead: lookAhead, Batch: min(claimBatch, places), Metrics: e.counts, Log: log,
+		Every: lookEvery, Idle: lookIdle, Ahead: lookAhead, Batch: min(claimBatch, places), Metrics: e.counts, Log: log,
 	})
 	return e, e.lease.Register(ctx)
 }
@@ -194,14 +195,14 @@ type timedStore struct {
 	counts *counts
 }
 
-// ClaimDue implements store.Engine.
-func (s timedStore) ClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) ([]store.Claimed, bool, error) {
+// NextWork implements store.Engine.
+func (s timedStore) NextWork(ctx context.Context) (store.Work, error) {
 	began := time.Now()
-	claimed, more, err := s.Engine.ClaimDue(ctx, req, decide)
-	if err == nil && len(claimed) == 0 {
+	work, err := s.Engine.NextWork(ctx)
+	if err == nil && !work.Active && time.Until(work.Due) > lookAhead {
 		s.counts.mu.Lock()
 		defer s.counts.mu.Unlock()
 		s.counts.looks = append(s.counts.looks, time.Since(began))
 	}
-	return claimed, more, err
+	return work, err
 }

@@ -43,6 +43,9 @@ func workflowDigest(workflow []byte) string {
 
 // approval is what the attempt waits for, nil when it waits for nothing.
 func (r *runner) approval() *job.Approval {
+	if !slices.ContainsFunc(r.stopped, func(a *task.Approval) bool { return a != nil }) {
+		return nil
+	}
 	s := snapshot{Workflow: workflowDigest(r.a.Workflow), Tasks: r.a.tasks, Outputs: r.outputs, States: map[int]json.RawMessage{}}
 	a := &job.Approval{ExecutionID: r.a.ExecutionID, Attempt: r.a.Attempt, State: job.ApprovalPending}
 	for i, stopped := range r.stopped {

@@ -214,11 +214,21 @@ func (e *Executor) stored(ctx context.Context, group []store.Finish, stale []int
 	e.makeRoom(len(group))
 }
 
-// reportLoop tells the store what runs for longer than a moment.
+// reportLoop tells the store what runs for longer than a moment. It sleeps
+// while nothing runs.
 func (e *Executor) reportLoop(ctx context.Context) {
 	tick := time.NewTicker(e.o.ReportAfter)
 	defer tick.Stop()
 	for {
+		if e.Taken() == 0 {
+			tick.Stop()
+			select {
+			case <-ctx.Done():
+				return
+			case <-e.busy:
+			}
+			tick.Reset(e.o.ReportAfter)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -90,6 +90,8 @@ type Executor struct {
 	// adopted are executions of dead replicas whose end is not stored.
 	adopted  map[claimKey]bool
 	draining bool
+	// busy wakes up who reports.
+	busy chan struct{}
 
 	starts  *starter
 	workers workers
@@ -135,6 +137,7 @@ func New(o Options) *Executor {
 	e := &Executor{
 		o:        o,
 		room:     make(chan struct{}),
+		busy:     make(chan struct{}, 1),
 		attempts: make(map[int64]*attempt),
 		held:     make(map[int64]int),
 		adopted:  make(map[claimKey]bool),
@@ -230,6 +233,10 @@ func (e *Executor) Submit(claimed []store.Claimed) {
 	}
 	e.taken += len(claimed)
 	e.mu.Unlock()
+	select {
+	case e.busy <- struct{}{}:
+	default: // it is awake
+	}
 	e.starts.add(attempts)
 }
 

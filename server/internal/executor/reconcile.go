@@ -9,10 +9,10 @@ import (
 
 const (
 	// reconcileEvery is the time between two comparisons.
-	reconcileEvery = 2 * time.Second
+	reconcileEvery = 4 * time.Second
 	// strayLooks is in how many comparisons in a row a claim must be unknown
 	// here: more than the store's timeout, since a claim may be on its way.
-	strayLooks = 4
+	strayLooks = 3
 )
 
 // reconcileLoop compares what the store says this replica owns with what it

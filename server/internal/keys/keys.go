@@ -76,7 +76,8 @@ func (s *Service) Start(ctx context.Context) error {
 		return err
 	}
 	// A key may have been promoted before this process was seen to lack it.
-	return s.follow(ctx)
+	_, err = s.follow(ctx)
+	return err
 }
 
 // Run follows the file and the database until ctx ends.
@@ -108,7 +109,8 @@ func (s *Service) look(ctx context.Context, now time.Time) error {
 	if changed {
 		s.o.Log.InfoContext(ctx, "read the keyset file again", "keys", s.o.Keyring.KeyIDs())
 	}
-	if err := s.follow(ctx); err != nil {
+	states, err := s.follow(ctx)
+	if err != nil {
 		return err
 	}
 	if err := s.report(ctx, now); err != nil {
@@ -117,7 +119,7 @@ func (s *Service) look(ctx context.Context, now time.Time) error {
 	if reloadErr != nil {
 		return reloadErr
 	}
-	return s.leftover(ctx)
+	return s.leftover(states)
 }
 
 // needed are the keys that a changed file must not lack.
@@ -135,27 +137,23 @@ func (s *Service) states(ctx context.Context) ([]store.SealingKey, error) {
 }
 
 // follow gives the keys the roles that the database tells.
-func (s *Service) follow(ctx context.Context) error {
+func (s *Service) follow(ctx context.Context) ([]store.SealingKey, error) {
 	states, err := s.states(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	before := s.o.Keyring.PrimaryKeyID()
 	if err := s.o.Keyring.Assign(roles(states)); err != nil {
-		return err
+		return nil, err
 	}
 	if now := s.o.Keyring.PrimaryKeyID(); now != before {
 		s.o.Log.InfoContext(ctx, "another key seals now", "key", now, "before", before)
 	}
-	return nil
+	return states, nil
 }
 
 // leftover complains about a destroyed key that this process's file still has.
-func (s *Service) leftover(ctx context.Context) error {
-	states, err := s.states(ctx)
-	if err != nil {
-		return err
-	}
+func (s *Service) leftover(states []store.SealingKey) error {
 	for _, key := range states {
 		if key.State == store.SealingDestroyed && slices.Contains(s.o.Keyring.KeyIDs(), key.ID) {
 			return fmt.Errorf("keyset %q still holds %s, which was destroyed: delete it with `carillon keys destroy`, or take the file of the others",

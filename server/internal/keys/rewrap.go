@@ -24,7 +24,7 @@ func (s *Service) Rewrap(ctx context.Context) (rewrapped, remaining int64, err e
 		return 0, 0, err
 	}
 	// This process may have been told of a promotion less than a look ago.
-	if err := s.follow(ctx); err != nil {
+	if _, err := s.follow(ctx); err != nil {
 		return 0, 0, err
 	}
 	primary := s.o.Keyring.PrimaryKeyID()

@@ -151,7 +151,7 @@ func (s *Service) change(ctx context.Context, id uint32, decide func(store.Seali
 	if err != nil {
 		return Key{}, err
 	}
-	if err := s.follow(ctx); err != nil {
+	if _, err := s.follow(ctx); err != nil {
 		return Key{}, err
 	}
 	if err := s.report(ctx, time.Time{}); err != nil {

@@ -57,6 +57,19 @@ type Holder struct {
 	Trees []job.Place
 }
 
+// Work is what a look for work finds; times are zero for never.
+type Work struct {
+	// Due is when the first job is due.
+	Due time.Time
+	// Waiting is when the first execution that waits for a replica may start,
+	// and Folders the same of those that wait for folders.
+	Waiting, Folders time.Time
+	// Backfills says that one has not ended, Active that an execution has not.
+	Backfills, Active bool
+	// Signals says that one will come for whatever callers change from now on.
+	Signals bool
+}
+
 // Start is one execution that a decision makes.
 type Start struct {
 	// ScheduledFor is the slot.
@@ -177,6 +190,9 @@ type Progress struct {
 // Engine is what ticker and executor need. A fence that is no longer the
 // execution's makes a write count for nothing.
 type Engine interface {
+	// NextWork tells what there is to do and when. It costs next to nothing,
+	// however much is stored, and locks nothing.
+	NextWork(ctx context.Context) (Work, error)
 	// ClaimDue takes due jobs in one transaction: it locks them, asks decide
 	// for each, and stores what it answers. decide must be pure and quick.
 	// Jobs that another replica has locked are passed over. The claimed

@@ -38,6 +38,17 @@
 // lets pass. Where the database is too slow for such a young look, the start is
 // written before it happens, and the change finds it so.
 //
+// # When it looks
+//
+// A look asks one question that costs the same however much is stored, and claims
+// only what that finds. While an execution is active, which may be tried again or
+// let others start, looks come every Options.Every. With none, whatever comes is
+// foretold by the first due time or is a caller's change, of which a signal tells;
+// then the ticker sleeps until the first job comes into reach. It never sleeps
+// longer than Options.Idle, since signals may be lost, nor longer than
+// Options.Every while the connection that carries them is. A job that can't be
+// claimed ahead of its time is claimed at it.
+//
 // # What a killed replica leaves
 //
 // Rows that it owns. Others bury it when its lease has ended (at most

@@ -17,6 +17,7 @@ import (
 
 const (
 	every = 250 * time.Millisecond
+	idle  = time.Second
 	ahead = 500 * time.Millisecond
 	batch = 10
 )
@@ -41,6 +42,13 @@ type bench struct {
 	// due, waiting and folders are how many jobs are due, and executions wait
 	// for a place and for folders.
 	due, waiting, folders int
+	// work is what a look finds; nil when everything may have come.
+	work    *store.Work
+	workErr error
+	// looked are the times of the looks.
+	looked []time.Duration
+	// advanced are the times at which backfills were advanced.
+	advanced []time.Duration
 	// holders are who works on folders or waits to.
 	holders []store.Holder
 	err     error
@@ -63,7 +71,7 @@ func inBubble(t *testing.T, change func(*ticker.Options), test func(*bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, began: time.Now(), id: 7, free: 100, spare: 100, room: make(chan struct{}), skipped: make(map[string]int64)}
 		o := ticker.Options{
-			Store: b, Lease: b, Places: b, Schedules: true, Every: every, Ahead: ahead, Batch: batch, Metrics: b, Log: slog.New(slog.DiscardHandler),
+			Store: b, Lease: b, Places: b, Schedules: true, Every: every, Idle: idle, Ahead: ahead, Batch: batch, Metrics: b, Log: slog.New(slog.DiscardHandler),
 		}
 		if change != nil {
 			change(&o)
@@ -105,6 +113,17 @@ func (b *bench) ask(what string, req store.ClaimRequest, there *int) (claimed []
 	return claimed, n == req.Limit, nil
 }
 
+func (b *bench) NextWork(context.Context) (store.Work, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.looked = append(b.looked, time.Since(b.began))
+	if b.work != nil {
+		return *b.work, b.workErr
+	}
+	now := b.Now()
+	return store.Work{Due: now, Waiting: now, Folders: now, Active: true, Signals: true}, b.workErr
+}
+
 func (b *bench) ClaimDue(_ context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) ([]store.Claimed, bool, error) {
 	if b.decision != nil {
 		b.decisions = append(b.decisions, decide(store.Due{JobID: 1, InstanceID: 2, Active: true, NextRun: b.began, Schedule: job.Schedule{
@@ -133,6 +152,9 @@ func (b *bench) ClaimTrees(_ context.Context, req store.ClaimRequest, admit func
 }
 
 func (b *bench) AdvanceBackfills(context.Context, time.Time, func(job.Schedule, int64, time.Time, time.Time, int) []time.Time) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.advanced = append(b.advanced, time.Since(b.began))
 	return 0, b.err
 }
 
@@ -226,6 +248,17 @@ func (b *bench) wantAsked(want ...time.Duration) {
 	if diff := cmp.Diff(want, b.asked()); diff != "" {
 		b.t.Errorf("asked for due jobs at (-want +got):\n%s", diff)
 	}
+}
+
+// wantLooks compares the times of the looks since the last call.
+func (b *bench) wantLooks(want ...time.Duration) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if diff := cmp.Diff(want, b.looked); diff != "" {
+		b.t.Errorf("looked at (-want +got):\n%s", diff)
+	}
+	b.looked = nil
 }
 
 func (b *bench) wantSubmitted(want int) {

@@ -42,8 +42,10 @@ type Options struct {
 	Places Places
 	// Schedules is whether this process looks for due jobs.
 	Schedules bool
-	// Every is the longest time between looks.
-	Every time.Duration
+	// Every is the longest time between looks while executions are active, due
+	// soon, or waiting. Else the ticker sleeps until the next job is due, but no
+	// longer than Idle, in case that a signal is lost.
+	Every, Idle time.Duration
 	// Ahead is how long before its time a slot is claimed; more than Every.
 	Ahead time.Duration
 	// Batch is how many executions one claim takes at most.
@@ -68,16 +70,22 @@ type Ticker struct {
 	behind bool
 	// folders is whether the last look left executions waiting for folders.
 	folders bool
+	// backfills wakes up who advances them.
+	backfills chan struct{}
 }
 
 // New returns a ticker that does nothing until Run.
-func New(o Options) *Ticker { return &Ticker{o: o, wake: make(chan struct{}, 1)} }
+func New(o Options) *Ticker {
+	return &Ticker{o: o, wake: make(chan struct{}, 1), backfills: make(chan struct{}, 1)}
+}
 
 // Wake makes the ticker look now.
-func (t *Ticker) Wake() {
+func (t *Ticker) Wake() { poke(t.wake) }
+
+func poke(sleeper chan<- struct{}) {
 	select {
-	case t.wake <- struct{}{}:
-	default:
+	case sleeper <- struct{}{}:
+	default: // it is awake already
 	}
 }
 
@@ -96,14 +104,14 @@ func (t *Ticker) Run(ctx context.Context) {
 		if t.o.Places != nil {
 			room = t.o.Places.Room()
 		}
-		more, blocked := t.look(ctx)
+		more, blocked, wait := t.look(ctx)
 		if more && t.enough() {
 			continue
 		}
 		if !more && !blocked {
 			room = nil
 		}
-		timer.Reset(t.o.Every)
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -139,40 +147,86 @@ func (t *Ticker) awaitEnough(ctx context.Context) {
 	}
 }
 
-// look claims once and tells whether it took as much as it may, so that there
-// may be more, and whether what is due may wait for places or folders.
-func (t *Ticker) look(ctx context.Context) (more, blocked bool) {
+// look claims once what there is. It tells whether it took as much as it may,
+// so that there may be more, whether what is due may wait for places or
+// folders, and else how long to wait before the next look.
+func (t *Ticker) look(ctx context.Context) (more, blocked bool, wait time.Duration) {
 	if t.o.Lease.ID() == 0 {
-		return false, false
+		return false, false, t.o.Every
 	}
+	work, err := t.o.Store.NextWork(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			t.o.Log.WarnContext(ctx, "can't look for work; trying again", "error", err)
+		}
+		return false, false, t.o.Every
+	}
+	if t.o.Schedules && work.Backfills {
+		poke(t.backfills)
+	}
+	now := t.o.Lease.Now()
+	more, blocked = t.claims(ctx, work, now.Add(t.o.Ahead))
+	return more, blocked, t.pause(work, now)
+}
+
+// claims claims what there is up to a time.
+func (t *Ticker) claims(ctx context.Context, work store.Work, upTo time.Time) (more, blocked bool) {
+	there := func(at time.Time) bool { return !at.IsZero() && !at.After(upTo) }
 	if t.o.Places != nil {
 		if t.o.Places.Free() == 0 {
 			return false, true
 		}
 		blocked = t.o.Places.Spare() == 0
-		more = t.claim(ctx, "waiting", store.ClaimRequest{}, t.o.Store.ClaimQueued)
-		more = t.claim(ctx, "waiting for folders", store.ClaimRequest{}, t.claimTrees) || more
+		if there(work.Waiting) {
+			more = t.claim(ctx, "waiting", store.ClaimRequest{}, t.o.Store.ClaimQueued)
+		}
+		t.folders = false
+		if there(work.Folders) {
+			more = t.claim(ctx, "waiting for folders", store.ClaimRequest{}, t.claimTrees) || more
+		}
 	}
 	if t.o.Schedules {
-		due := t.claimSchedules(ctx)
+		due := there(work.Due) && t.claimSchedules(ctx)
 		more, t.behind = more || due, due || blocked
 	}
 	// Whoever ends may be the one that others wait for with their folders.
 	return more, blocked || t.folders
 }
 
+// leastPause keeps jobs that are claimed only when they are due, one after the
+// other, from costing a transaction each.
+const leastPause = 10 * time.Millisecond
+
+// pause is how long to wait after a look. What was in reach and not claimed is
+// claimed at its time.
+func (t *Ticker) pause(work store.Work, now time.Time) time.Duration {
+	wait := t.o.Every
+	if !work.Active && !work.Backfills && work.Signals {
+		wait = t.o.Idle
+	}
+	for _, at := range []time.Time{work.Due, work.Waiting} {
+		if at.IsZero() {
+			continue
+		}
+		switch away := at.Sub(now); {
+		case away <= 0:
+			wait = min(wait, t.o.Every)
+		case away <= t.o.Ahead:
+			wait = min(wait, t.o.Every, max(away, leastPause))
+		default:
+			wait = min(wait, max(away-t.o.Ahead, t.o.Every))
+		}
+	}
+	return wait
+}
+
 // advanceBackfills runs beside the claims, which must not wait for it.
 func (t *Ticker) advanceBackfills(ctx context.Context) {
-	tick := time.NewTicker(t.o.Every)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-		}
-		if t.o.Lease.ID() == 0 {
-			continue
+		case <-t.backfills:
 		}
 		if _, err := t.o.Store.AdvanceBackfills(ctx, t.o.Lease.Now(), policy.BackfillSlots); err != nil && ctx.Err() == nil {
 			t.o.Log.WarnContext(ctx, "can't advance backfills; trying again", "error", err)
@@ -246,7 +300,6 @@ func (t *Ticker) claim(ctx context.Context, what string, req store.ClaimRequest,
 }
 
 func (t *Ticker) claimTrees(ctx context.Context, req store.ClaimRequest) (claimed []store.Claimed, more bool, err error) {
-	t.folders = false
 	return t.o.Store.ClaimTrees(ctx, req, func(holders []store.Holder) map[int64]int64 {
 		waits := policy.Admit(holders)
 		t.folders = len(waits) > 0

@@ -29,6 +29,79 @@ func TestLooksAgainAndAgain(t *testing.T) {
 	})
 }
 
+// TestSleepsUntilWork: with nothing active the ticker sleeps until the next job
+// comes into reach, and what it could not claim in advance it claims on time.
+func TestSleepsUntilWork(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		quiet := store.Work{Signals: true}
+		b.set(func() { b.work = &quiet })
+		b.after(every)
+		b.wantLooks(0, every)
+		b.after(2 * idle)
+		b.wantLooks(every+idle, every+2*idle)
+		b.set(func() { quiet.Due = b.began.Add(time.Hour + every + 3*idle + ahead - 100*time.Millisecond) })
+		b.after(idle - 50*time.Millisecond)
+		b.wantLooks() // it can't know
+		b.after(50 * time.Millisecond)
+		b.wantLooks(every + 3*idle)
+		due := ahead - 100*time.Millisecond
+		b.after(due)
+		b.wantLooks(every+3*idle+every, every+3*idle+due)
+		b.asked()
+		b.set(func() { quiet.Due = time.Time{} })
+		b.Wake()
+		b.after(time.Millisecond)
+		b.wantAsked()
+	})
+}
+
+// TestWakesBeforeTheDueTime: a job of which the ticker knew is claimed about as
+// long before its time as jobs are claimed at most.
+func TestWakesBeforeTheDueTime(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		work := store.Work{Signals: true, Due: b.Now().Add(every + ahead + 700*time.Millisecond)}
+		b.set(func() { b.work = &work })
+		b.after(every)
+		b.asked()
+		b.after(700 * time.Millisecond)
+		b.wantAsked(every + 700*time.Millisecond)
+	})
+}
+
+// TestLooksOften: work of which no signal tells is found by looking.
+func TestLooksOften(t *testing.T) {
+	t.Parallel()
+	for name, work := range map[string]store.Work{
+		"active": {Active: true, Signals: true}, "backfills": {Backfills: true, Signals: true}, "no signals": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, nil, func(b *bench) {
+				b.set(func() { b.work = &work })
+				b.after(2 * every)
+				b.wantLooks(0, every, 2*every)
+				b.wantAsked(0)
+				if want := map[bool]int{true: 2}[work.Backfills]; len(b.advanced) != want {
+					t.Errorf("advanced backfills at %v, want %d times", b.advanced, want)
+				}
+			})
+		})
+	}
+}
+
+// TestLooksAgainAfterAnError: a database that is away is asked as often as one
+// that has work.
+func TestLooksAgainAfterAnError(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		b.set(func() { b.work, b.workErr = &store.Work{Signals: true}, errors.New("database away") })
+		b.after(3 * every)
+		b.wantLooks(0, every, 2*every, 3*every)
+	})
+}
+
 func TestWakesOnSignal(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(b *bench) {

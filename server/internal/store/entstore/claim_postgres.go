@@ -62,24 +62,7 @@ FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[
   AS u(job_id, instance_id, scheduled_for, not_before, waits, fence)
 RETURNING ctid, id, job_id, scheduled_for`
 
-const (
-	anyDue    = `SELECT EXISTS (SELECT 1 FROM schedules WHERE next_run > 0 AND next_run <= $1)`
-	anyQueued = `SELECT EXISTS (SELECT 1 FROM active_executions WHERE owner = 0 AND not_before <= $1)`
-)
-
-// pgAny asks whether there is anything to claim, without a transaction: most
-// looks find nothing.
-func (s *Store) pgAny(ctx context.Context, query string, req store.ClaimRequest) (found bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	err = s.engine.QueryRow(ctx, query, micros(req.Ahead)).Scan(&found)
-	return found, err
-}
-
 func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) (claimed []store.Claimed, more bool, err error) {
-	if due, err := s.pgAny(ctx, anyDue, req); err != nil || !due {
-		return nil, false, convert("look for due jobs", err)
-	}
 	own, err := s.quotasNow(ctx)
 	if err != nil {
 		return nil, false, err

@@ -55,10 +55,6 @@ INSERT INTO skips (job_id, instance_id, reason, first, last, count, blocked_by) 
 )
 
 func (s *Store) liteClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) (claimed []store.Claimed, more bool, err error) {
-	due, err := s.liteAnyDue(ctx, req)
-	if err != nil || !due {
-		return nil, false, convert("look for due jobs", err)
-	}
 	own, err := s.quotasNow(ctx)
 	if err != nil {
 		return nil, false, err
@@ -104,15 +100,6 @@ func (s *Store) liteClaimDue(ctx context.Context, req store.ClaimRequest, decide
 	}
 	s.local.send(signals...)
 	return claimed, more, nil
-}
-
-// liteAnyDue asks a reader first: a write transaction takes the one writer
-// away from others, and most looks find nothing.
-func (s *Store) liteAnyDue(ctx context.Context, req store.ClaimRequest) (due bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	err = s.read.QueryRowContext(ctx, anyDue, micros(req.Ahead)).Scan(&due)
-	return due, err
 }
 
 func (s *Store) liteDueRows(tx *liteTx, req store.ClaimRequest) (rows []*dueRow, err error) {

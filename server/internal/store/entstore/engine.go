@@ -11,6 +11,30 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
+// nextWork reads a few entries of small indexes, however much is stored.
+const nextWork = `
+SELECT coalesce((SELECT next_run FROM schedules WHERE next_run > 0 ORDER BY next_run LIMIT 1), 0),
+  coalesce((SELECT not_before FROM active_executions WHERE owner = 0 ORDER BY not_before LIMIT 1), 0),
+  coalesce((SELECT min(not_before) FROM active_executions WHERE length(trees) > 0 AND owner = 0), 0),
+  EXISTS (SELECT 1 FROM backfills WHERE finished_at = 0),
+  EXISTS (SELECT 1 FROM active_executions)`
+
+// NextWork implements store.Engine. It takes no transaction, which on SQLite
+// would keep the one writer from others: most looks find nothing.
+func (s *Store) NextWork(ctx context.Context) (w store.Work, err error) {
+	var due, waiting, folders int64
+	into := []any{&due, &waiting, &folders, &w.Backfills, &w.Active}
+	err = s.run(ctx, "look for work", func(ctx context.Context) error {
+		if s.postgres() {
+			return s.engine.QueryRow(ctx, nextWork).Scan(into...)
+		}
+		return s.read.QueryRowContext(ctx, nextWork).Scan(into...)
+	})
+	w.Due, w.Waiting, w.Folders = timeOf(due), timeOf(waiting), timeOf(folders)
+	w.Signals = !s.postgres() || s.listening.Load()
+	return w, err
+}
+
 // ClaimDue implements store.Engine.
 func (s *Store) ClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) ([]store.Claimed, bool, error) {
 	if s.postgres() {

@@ -77,6 +77,8 @@ type Store struct {
 
 	// local carries signals inside the process on SQLite.
 	local *localSignals
+	// listening is while signals of other processes arrive; PostgreSQL only.
+	listening atomic.Bool
 	// turn is the instance after which the next round of turns begins.
 	turn atomic.Int64
 	// backfillTurn is the same for backfills.
@@ -89,8 +91,6 @@ type Store struct {
 	quotas quotas
 	// feedSettled is where the feeds of notices may begin.
 	feedSettled atomic.Pointer[settledID]
-	// silent are the replicas that the last look found without connections.
-	silent atomic.Pointer[map[int64]bool]
 	// session is the application_name of this process's connections, by which
 	// other replicas see that it lives; PostgreSQL only.
 	session string
@@ -160,6 +160,10 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 // and then beside them.
 const engineConns = 4
 
+// stalledAfter is how long a process may stand still within a claim. While it
+// does, others pass over the jobs that it has locked, and wait for its folders.
+const stalledAfter = time.Second
+
 // openEngine opens the engine's connections: its own, so that callers can't
 // take them all. They read no table from end to end. PostgreSQL keeps the plan
 // of a statement that it made while a table was empty, as active_executions is
@@ -169,6 +173,7 @@ func openEngine(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, err
 	config = config.Copy()
 	config.MaxConns = engineConns
 	config.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(stalledAfter.Milliseconds())
 	return pgxpool.NewWithConfig(ctx, config)
 }
 

@@ -19,9 +19,9 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-// soon is how near a run must be for tickers to be woken up at once: they look
-// about a second ahead by themselves.
-const soon = 2 * time.Second
+// soon is how near a run must be for tickers to be woken up at once: one that
+// sleeps claims what is due within a second and a half by itself.
+const soon = 3 * time.Second
 
 // CreateJob implements store.Jobs.
 func (s *Store) CreateJob(ctx context.Context, j job.Job, req store.Request) (made job.Job, err error) {

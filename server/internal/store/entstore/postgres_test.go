@@ -95,8 +95,66 @@ func TestBatchesSeeWhatTheyWaitedFor(t *testing.T) {
 	}
 }
 
+// TestStalledClaim: a process that stands still within a claim, as by SIGSTOP,
+// keeps its jobs from others for no longer than a moment, and then claims
+// nothing.
+func TestStalledClaim(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Open(t)
+	stalled, other := openMigrated(t, database), openMigrated(t, database)
+	now := time.Date(2031, 1, 2, 3, 4, 0, 0, time.UTC)
+	makeDue(t, stalled, now)
+	req := store.ClaimRequest{Owner: 1, Now: now, Ahead: now, Limit: 1}
+	start := func(store.Due) store.Decision {
+		return store.Decision{Starts: []store.Start{{ScheduledFor: now, NotBefore: now}}}
+	}
+	stands, goesOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, _, err := stalled.ClaimDue(t.Context(), req, func(d store.Due) store.Decision {
+			close(stands)
+			<-goesOn
+			return start(d)
+		})
+		ended <- err
+	}()
+	<-stands
+	began := time.Now()
+	req.Owner = 2
+	for {
+		claimed, _, err := other.ClaimDue(t.Context(), req, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(began)
+		if len(claimed) == 0 && took < 5*stalledAfter {
+			continue
+		}
+		if len(claimed) != 1 || took < stalledAfter/2 {
+			t.Errorf("the other one claimed %d executions after %s", len(claimed), took)
+		}
+		break
+	}
+	close(goesOn)
+	if err := <-ended; err == nil {
+		t.Error("the stalled claim succeeded")
+	}
+}
+
 // claimOne makes a job and claims an execution of it.
 func claimOne(t *testing.T, s *Store, now time.Time) store.Claimed {
+	t.Helper()
+	makeDue(t, s, now)
+	claimed, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: 1, Now: now, Ahead: now, Limit: 1}, func(d store.Due) store.Decision {
+		return store.Decision{Starts: []store.Start{{ScheduledFor: now, NotBefore: now}}}
+	})
+	if err != nil || len(claimed) != 1 {
+		t.Fatalf("claimed %v, error %v", claimed, err)
+	}
+	return claimed[0]
+}
+
+// makeDue makes a job that is due.
+func makeDue(t *testing.T, s *Store, now time.Time) {
 	t.Helper()
 	in, err := s.CreateInstance(t.Context(), job.Instance{}, 0, store.Request{})
 	if err != nil {
@@ -106,13 +164,6 @@ func claimOne(t *testing.T, s *Store, now time.Time) store.Claimed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	claimed, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: 1, Now: now, Ahead: now, Limit: 1}, func(d store.Due) store.Decision {
-		return store.Decision{Starts: []store.Start{{ScheduledFor: now, NotBefore: now}}}
-	})
-	if err != nil || len(claimed) != 1 {
-		t.Fatalf("claimed %v, error %v", claimed, err)
-	}
-	return claimed[0]
 }
 
 // waitForLock returns when some statement waits for a lock.

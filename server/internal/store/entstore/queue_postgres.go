@@ -14,21 +14,27 @@ import (
 
 // pgLockQueued takes executions without an owner and their schedule rows. Of
 // those of one job that wait for each other, only the oldest is eligible, and
-// only while none has an owner.
+// only while none has an owner. The rows are found by the small index of those
+// that wait, whatever the planner thinks of the tables, and locked one by one
+// until there are enough.
 const pgLockQueued = `
-SELECT a.ctid, a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
+SELECT a.row, a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
        a.first_started_at, a.attempt, a.waits, s.fence, s.version, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, s.extras, j.workflow
-FROM active_executions a
-JOIN schedules s ON s.id = a.job_id
-JOIN jobs j ON j.id = a.job_id
-WHERE a.owner = 0 AND a.not_before <= $1 AND a.state = 'QUEUED' AND length(a.trees) = 0 AND a.instance_id <> ALL($3::bigint[])
-  AND (NOT a.waits OR NOT EXISTS (
-    SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
-      AND (o.trigger <> 'BACKFILL' OR (a.trigger = 'BACKFILL' AND o.trigger_id <> a.trigger_id))
-      AND (o.owner <> 0 OR o.attempt > 0 OR (o.waits AND o.id < a.id))))
-ORDER BY s.priority DESC, a.not_before
-LIMIT $2
-FOR UPDATE OF a, s SKIP LOCKED`
+FROM (
+  SELECT a.ctid AS row, a.job_id, a.instance_id
+  FROM active_executions a CROSS JOIN LATERAL (SELECT priority FROM schedules WHERE id = a.job_id OFFSET 0) p
+  WHERE a.owner = 0 AND a.not_before <= $1 AND a.state = 'QUEUED' AND length(a.trees) = 0 AND a.instance_id <> ALL($3::bigint[])
+    AND (NOT a.waits OR NOT EXISTS (
+      SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
+        AND (o.trigger <> 'BACKFILL' OR (a.trigger = 'BACKFILL' AND o.trigger_id <> a.trigger_id))
+        AND (o.owner <> 0 OR o.attempt > 0 OR (o.waits AND o.id < a.id))))
+  ORDER BY p.priority DESC, a.not_before
+  OFFSET 0
+) q
+CROSS JOIN LATERAL (SELECT * FROM schedules WHERE id = q.job_id FOR UPDATE SKIP LOCKED) s
+CROSS JOIN LATERAL (SELECT ctid AS row, * FROM active_executions WHERE ctid = q.row AND owner = 0 AND state = 'QUEUED' FOR UPDATE SKIP LOCKED) a
+CROSS JOIN LATERAL (SELECT workflow FROM jobs WHERE id = q.job_id AND instance_id = q.instance_id OFFSET 0) j
+LIMIT $2`
 
 // pgLockAdmitted is pgLockQueued for executions that may have their folders.
 var pgLockAdmitted = strings.Replace(pgLockQueued, "length(a.trees) = 0", "a.id = ANY($4::bigint[])", 1)
@@ -53,9 +59,6 @@ FROM (
 WHERE s.ctid = l.row`
 
 func (s *Store) pgClaimQueued(ctx context.Context, req store.ClaimRequest) (claimed []store.Claimed, more bool, err error) {
-	if queued, err := s.pgAny(ctx, anyQueued, req); err != nil || !queued {
-		return nil, false, convert("look for waiting executions", err)
-	}
 	err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		claimed, more = nil, false
 		claimed, more, err = pgTake(ctx, tx, req, pgLockQueued)
@@ -80,9 +83,6 @@ func pgTake(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, lock string,
 }
 
 func (s *Store) pgClaimTrees(ctx context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) (claimed []store.Claimed, more bool, err error) {
-	if queued, err := s.pgAny(ctx, anyTrees, req); err != nil || !queued {
-		return nil, false, convert("look for executions that wait for folders", err)
-	}
 	err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		claimed, more = nil, false
 		a, err := s.admit(pgRunner{ctx, tx}, req, admit)

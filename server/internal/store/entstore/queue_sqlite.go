@@ -31,9 +31,6 @@ UPDATE active_executions SET owner = ?, attempt = ?, fence = ?, state = 'QUEUED'
 )
 
 func (s *Store) liteClaimQueued(ctx context.Context, req store.ClaimRequest) (claimed []store.Claimed, more bool, err error) {
-	if queued, err := s.liteAny(ctx, anyQueued, req); err != nil || !queued {
-		return nil, false, convert("look for waiting executions", err)
-	}
 	err = s.liteTx(ctx, func(tx *liteTx) error {
 		claimed, more, err = liteTakeRows(tx, req, liteQueued)
 		return err
@@ -69,9 +66,6 @@ func liteTakeRows(tx *liteTx, req store.ClaimRequest, query string) (claimed []s
 }
 
 func (s *Store) liteClaimTrees(ctx context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) (claimed []store.Claimed, more bool, err error) {
-	if queued, err := s.liteAny(ctx, anyTrees, req); err != nil || !queued {
-		return nil, false, convert("look for executions that wait for folders", err)
-	}
 	err = s.liteTx(ctx, func(tx *liteTx) error {
 		a, err := s.admit(liteRunner{tx, nil}, req, admit)
 		if err != nil || len(a.free) == 0 {
@@ -87,13 +81,6 @@ func (s *Store) liteClaimTrees(ctx context.Context, req store.ClaimRequest, admi
 		return nil, false, convert("claim executions that wait for folders", err)
 	}
 	return claimed, more, nil
-}
-
-func (s *Store) liteAny(ctx context.Context, query string, req store.ClaimRequest) (queued bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	err = s.read.QueryRowContext(ctx, query, micros(req.Ahead)).Scan(&queued)
-	return queued, err
 }
 
 func (s *Store) liteStillClaimed(ctx context.Context, claimed []store.Claimed) (map[int64]job.State, error) {

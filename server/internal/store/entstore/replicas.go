@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,6 +119,9 @@ func (s *Store) clock(ctx context.Context, tx *ent.Tx) (now time.Time, role stri
 // buried while it claimed them.
 const ownerless = `owner <> 0 AND owner NOT IN (SELECT id FROM replicas)`
 
+// orphaned is a row with id 0 when there are ownerless ones.
+const orphaned = `SELECT 0, true WHERE EXISTS (SELECT 1 FROM active_executions WHERE ` + ownerless + `)`
+
 // pgSuspects lists replicas that look dead, and tells of which the lease has
 // ended; the others have no connection left.
 const pgSuspects = `
@@ -127,13 +131,25 @@ WHERE r.id <> $1 AND (
   r.lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
   OR (pg_postmaster_start_time() < clock_timestamp() - interval '` + aliveAfterRestart + `'
       AND r.role = current_user
-      AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session)))`
+      AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session)))
+UNION ALL ` + orphaned
 
-// Bury implements store.Replicas. A replica without connections is buried only
-// when the look before found it so too: a living one connects again at once.
+const liteSuspects = `SELECT id, true FROM replicas WHERE id <> ?1 UNION ALL ` + orphaned
+
+// connectsWithin is how long a living replica may be without a connection: it
+// connects again at once.
+const connectsWithin = 350 * time.Millisecond
+
+// Bury implements store.Replicas. Most calls find nothing, and cost one
+// statement.
 func (s *Store) Bury(ctx context.Context, self int64) (lost []store.Lost, err error) {
-	dead, any, err := s.toBury(ctx, self)
-	if err != nil || !any {
+	dead, silent, err := s.suspects(ctx, self)
+	if err == nil && len(silent) > 0 && pauseFor(ctx, connectsWithin) {
+		var still []int64
+		dead, still, err = s.suspects(ctx, self)
+		dead = append(dead, slices.DeleteFunc(still, func(id int64) bool { return !slices.Contains(silent, id) })...)
+	}
+	if err != nil || len(dead) == 0 {
 		return nil, err
 	}
 	err = s.tx(ctx, "bury replicas", func(ctx context.Context, tx *ent.Tx) error {
@@ -152,59 +168,31 @@ func (s *Store) Bury(ctx context.Context, self int64) (lost []store.Lost, err er
 	return lost, err
 }
 
-// toBury looks for dead replicas and for ownerless; most looks find none, and
-// take no transaction.
-func (s *Store) toBury(ctx context.Context, self int64) (dead []int64, any bool, err error) {
-	if s.postgres() {
-		dead, err = s.suspects(ctx, self)
-	} else {
-		err = s.query(ctx, "look for dead replicas", func(ctx context.Context, c *ent.Client) error {
-			dead, err = c.Replica.Query().Where(replica.IDNEQ(self)).IDs(ctx)
-			return err
-		})
-	}
-	if err != nil || len(dead) > 0 {
-		return dead, true, err
-	}
-	err = s.run(ctx, "look for orphaned executions", func(ctx context.Context) error {
-		return s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM active_executions WHERE `+ownerless+`)`).Scan(&any)
-	})
-	return nil, any, err
-}
-
-// suspects answers the replicas that are surely dead.
-func (s *Store) suspects(ctx context.Context, self int64) (dead []int64, err error) {
-	silent := make(map[int64]bool)
-	err = s.run(ctx, "look for dead replicas", func(ctx context.Context) error {
-		dead = nil
-		clear(silent)
-		found, err := s.engine.Query(ctx, pgSuspects, self)
-		if err != nil {
-			return err
+// suspects answers what is surely dead, 0 for executions whose owner is gone,
+// and the replicas that have no connection at this moment.
+func (s *Store) suspects(ctx context.Context, self int64) (dead, silent []int64, err error) {
+	var id int64
+	var surely bool
+	tell := func() error {
+		if surely {
+			dead = append(dead, id)
+		} else {
+			silent = append(silent, id)
 		}
-		var id int64
-		var expired bool
-		_, err = pgx.ForEachRow(found, []any{&id, &expired}, func() error {
-			if expired {
-				dead = append(dead, id)
-			} else {
-				silent[id] = true
-			}
-			return nil
-		})
+		return nil
+	}
+	err = s.run(ctx, "look for dead replicas", func(ctx context.Context) error {
+		dead, silent = nil, nil
+		if !s.postgres() {
+			return forEachRow(ctx, s.read, []any{&id, &surely}, tell, liteSuspects, self)
+		}
+		found, err := s.engine.Query(ctx, pgSuspects, self)
+		if err == nil {
+			_, err = pgx.ForEachRow(found, []any{&id, &surely}, tell)
+		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	if before := s.silent.Swap(&silent); before != nil {
-		for id := range silent {
-			if (*before)[id] {
-				dead = append(dead, id)
-			}
-		}
-	}
-	return dead, nil
+	return dead, silent, err
 }
 
 // Leave implements store.Replicas.
@@ -292,6 +280,24 @@ func schedulesOf(ctx context.Context, tx *ent.Tx, rows []*ent.ActiveExecution) (
 		byID[s.ID] = s
 	}
 	return byID, err
+}
+
+// forEachRow is pgx.ForEachRow for SQLite.
+func forEachRow(ctx context.Context, db *sql.DB, into []any, each func() error, query string, args ...any) (err error) {
+	found, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, found.Close()) }()
+	for found.Next() {
+		if err := found.Scan(into...); err != nil {
+			return err
+		}
+		if err := each(); err != nil {
+			return err
+		}
+	}
+	return found.Err()
 }
 
 func idList(ids []int64) string {

@@ -54,7 +54,9 @@ func (s *Store) Listen(ctx context.Context, handle func(store.Signal)) error {
 	if !s.postgres() {
 		return s.local.listen(ctx, handle)
 	}
-	for delay := time.Duration(0); ; delay = min(2*delay+100*time.Millisecond, 3*time.Second) {
+	// The first time at once: a process without connections counts as dead.
+	delay := time.Duration(0)
+	for {
 		if !pauseFor(ctx, delay) {
 			return context.Cause(ctx)
 		}
@@ -64,6 +66,7 @@ func (s *Store) Listen(ctx context.Context, handle func(store.Signal)) error {
 			return context.Cause(ctx)
 		}
 		s.log.WarnContext(ctx, "lost the connection that carries wake-ups; polling until it is back", "error", err)
+		delay = min(2*delay+100*time.Millisecond, 3*time.Second)
 		if time.Since(began) > 10*time.Second {
 			delay = 0
 		}
@@ -86,6 +89,8 @@ func (s *Store) listenOnce(ctx context.Context, handle func(store.Signal)) error
 	if _, err := conn.Exec(connecting, "LISTEN "+channel); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	s.listening.Store(true)
+	defer s.listening.Store(false)
 	handle(store.Signal{Kind: store.SignalDue})
 	for {
 		note, err := conn.WaitForNotification(ctx)

@@ -28,15 +28,13 @@ const (
 	sharedAccount = "server:"
 )
 
-const anyTrees = `SELECT EXISTS (SELECT 1 FROM active_executions WHERE length(trees) > 0 AND owner = 0 AND not_before <= $1)`
-
 // holdersQuery is in the order in which executions come: those that run, then
 // the waiting ones.
 const holdersQuery = `
 SELECT a.id, a.job_id, a.instance_id, a.owner, a.trees, a.waiting_for
-FROM active_executions a LEFT JOIN schedules s ON s.id = a.job_id
+FROM active_executions a
 WHERE length(a.trees) > 0 AND (a.owner <> 0 OR a.state = 'QUEUED' AND a.not_before <= $1)
-ORDER BY CASE WHEN a.owner <> 0 THEN 0 ELSE 1 END, coalesce(s.priority, 0) DESC, a.not_before, a.id`
+ORDER BY CASE WHEN a.owner <> 0 THEN 0 ELSE 1 END, coalesce((SELECT s.priority FROM schedules s WHERE s.id = a.job_id), 0) DESC, a.not_before, a.id`
 
 // holding is a holder with what its row says of its waiting.
 type holding struct {

@@ -16,6 +16,41 @@ func byHand(s store.Store, t *testing.T, jobID int64, policy job.OverlapPolicy, 
 }
 
 var manualTests = tests{
+	"a look finds it until it has ended": func(t *testing.T, s store.Store) {
+		look := func(want store.Work) {
+			t.Helper()
+			got := must(s.NextWork(t.Context()))(t)
+			got.Signals = false
+			same(t, "work", got, want)
+		}
+		look(store.Work{})
+		j := newJob(t, s)
+		look(store.Work{Due: noon})
+		at := noon.Add(-time.Minute)
+		enqueue(t, s, j.ID, at)
+		look(store.Work{Due: noon, Waiting: at, Active: true})
+		c := claimQueued(t, s, at)[0]
+		look(store.Work{Due: noon, Active: true})
+		retryAt := noon.Add(time.Minute)
+		_ = must(s.Finish(t.Context(), []store.Finish{{
+			ExecutionID: c.ExecutionID, Fence: c.Fence, State: job.StateQueued, StartedAt: at, FinishedAt: at, RetryAt: retryAt,
+		}}))(t)
+		look(store.Work{Due: noon, Waiting: retryAt, Active: true})
+		finish(t, s, claimQueued(t, s, retryAt)[0], job.StateSucceeded, at, at)
+		look(store.Work{Due: noon})
+		b := must(s.CreateBackfill(t.Context(), job.Backfill{
+			JobID: j.ID, From: noon.Add(-time.Hour), To: noon, Concurrency: 1, Overlap: job.OverlapAllow, Total: 1, CreatedAt: at,
+		}, noRequest))(t)
+		look(store.Work{Due: noon, Backfills: true})
+		_ = must(s.CancelBackfill(t.Context(), b.ID, at, job.Failure{Code: "CANCELLED"}))(t)
+		look(store.Work{Due: noon})
+	},
+	"a signal is promised while somebody listens": func(t *testing.T, s store.Store) {
+		_ = listen(t, s)
+		if !must(s.NextWork(t.Context()))(t).Signals {
+			t.Error("no signals are promised")
+		}
+	},
 	"it is claimed at once, also while paused": func(t *testing.T, s store.Store) {
 		j := newJob(t, s, func(j *job.Job) { j.Active, j.NextRun = false, time.Time{} })
 		signals := listen(t, s)
