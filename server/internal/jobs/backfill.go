@@ -43,6 +43,9 @@ func (s *Service) Backfill(ctx context.Context, b Backfill) (job.Backfill, error
 	if out.Total, err = countSlots(j, out.From, out.To, out.CreatedAt); err != nil || b.ValidateOnly {
 		return out, err
 	}
+	if b.Request.Key != "" {
+		b.Request.Digest = digest([]any{out.From, out.To, out.Concurrency, out.Overlap})
+	}
 	made, err := s.store.CreateBackfill(ctx, out, b.Request)
 	return made, orNotFound(err, j.ID)
 }

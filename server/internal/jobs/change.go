@@ -61,7 +61,7 @@ func (s *Service) Create(ctx context.Context, c Create) (job.Job, error) {
 // fingerprint is the same for equal definitions, whatever a door or a caller
 // leaves to the defaults.
 func fingerprint(j job.Job) string {
-	text, _ := json.Marshal(struct { // none of these can fail to encode
+	return digest(struct {
 		Name, Description, ManagedBy string
 		Active                       bool
 		Workflow                     json.RawMessage
@@ -69,6 +69,11 @@ func fingerprint(j job.Job) string {
 		Policies                     job.Policies
 		Labels                       map[string]string
 	}{j.Name, j.Description, j.ManagedBy, j.Active, j.Workflow, j.Schedule, j.Policies.WithDefaults(), j.Labels})
+}
+
+// digest is the same for equal values, none of which can fail to encode.
+func digest(of any) string {
+	text, _ := json.Marshal(of)
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }

@@ -121,6 +121,9 @@ func (s *Service) Run(ctx context.Context, r Run) (job.Execution, error) {
 	if _, err := s.load(ctx, r.JobID, auth.Write); err != nil {
 		return job.Execution{}, err
 	}
+	if r.Request.Key != "" {
+		r.Request.Digest = digest(r.Overlap)
+	}
 	e, err := s.store.EnqueueManual(ctx, store.Manual{
 		JobID: r.JobID, TriggerID: r.TriggerID, Now: s.now, Overlap: r.Overlap, Request: r.Request,
 	})

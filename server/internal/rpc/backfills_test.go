@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -51,6 +52,10 @@ func TestBackfill(t *testing.T) {
 	}
 	same("made", made)
 	same("repeated", must(b.jobs.BackfillJob(b.operator, ask))(t))
+	spelled := proto.CloneOf(ask) // as a door does that knows the defaults, and more fields
+	spelled.JobId, spelled.Concurrency, spelled.OverlapPolicy = strings.TrimPrefix(ask.GetJobId(), "job_"), 1, made.GetOverlapPolicy()
+	spelled.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1))
+	same("repeated in other words", must(b.jobs.BackfillJob(b.operator, spelled))(t))
 	get := &carillonv1.GetBackfillRequest{BackfillId: strings.TrimPrefix(made.GetId(), "backfill_")}
 	same("read", must(b.jobs.GetBackfill(b.operator, get))(t))
 

@@ -20,7 +20,8 @@ type creation interface {
 }
 
 // requestOf is how the store knows a repeat: the key binds caller, method,
-// parent and request id, the digest is of everything else.
+// parent and request id, the digest is of everything else that this version
+// knows. A use case whose fields have defaults takes a digest of its own.
 func requestOf(ctx context.Context, method, parent string, request creation) (store.Request, error) {
 	if request.GetRequestId() == "" {
 		return store.Request{}, nil
@@ -31,6 +32,7 @@ func requestOf(ctx context.Context, method, parent string, request creation) (st
 	}
 	rest := proto.Clone(request).ProtoReflect()
 	rest.Clear(rest.Descriptor().Fields().ByName("request_id"))
+	rest.SetUnknown(nil)
 	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(rest.Interface())
 	if err != nil {
 		return store.Request{}, fmt.Errorf("encode a request of %s: %w", method, err)
