@@ -59,6 +59,7 @@ func (s *Server) openEngine(ctx context.Context) error {
 		return err
 	}
 	s.configs = configs.New(s.store, s.authorizer, s.keyring, remote.ParseConfig, remote.Facts, now)
+	s.configs.TestWith(s.remotes.Test)
 	o := lease.DefaultOptions()
 	o.Name = processName()
 	o.Now, o.Log = time.Now, s.log
@@ -149,6 +150,7 @@ func (s *Server) openTypes(guard *egress.Guard) error {
 	}
 	s.later("remotes", func(context.Context) error { return remotes.Close() })
 	types := []task.Type{httprequest.New(guard.Client()), webdownload.New(guard.Client()), grpccall.New(guard.DialContext), util.Sleep{}, util.Noop{}}
+	s.remotes = remotes
 	s.types = task.NewRegistry(append(types, syncfiles.Types(remotes)...)...)
 	return nil
 }

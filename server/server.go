@@ -40,6 +40,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/lease"
 	"github.com/pointscene/carillon/server/internal/logquota"
 	"github.com/pointscene/carillon/server/internal/notifier"
+	"github.com/pointscene/carillon/server/internal/remote"
 	"github.com/pointscene/carillon/server/internal/retention"
 	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
@@ -73,6 +74,7 @@ type Server struct {
 	ticker     *ticker.Ticker
 	pruner     *retention.Pruner
 	executor   *executor.Executor
+	remotes    *remote.Remotes
 	types      *task.Registry
 	authorizer *auth.Authorizer
 	configs    *configs.Service

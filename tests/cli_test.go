@@ -102,6 +102,10 @@ func TestClientCommands(t *testing.T) {
 	if got := p.do(0, "", "config", "get", tenant.Resource, "-o", "yaml"); strings.Contains(got.Stdout, "canary") || !strings.Contains(got.Stdout, "secret_access_key") {
 		t.Errorf("config get printed %q", got.Stdout)
 	}
+	if got := p.do(1, "", "config", "test", tenant.Resource, "--write"); strings.Contains(got.Stdout, "canary") || !strings.Contains(got.Stdout, "CONNECT  FAILED") {
+		t.Errorf("config test printed %q", got.Stdout)
+	}
+	p.do(2, `{"disk": {"type": "ftp"}}`, "config", "test", tenant.Resource, "-f", "-")
 	p.do(0, "", "logout")
 	p.do(4, "", "instance", "list", "--api-addr", server.GRPC)
 }

@@ -67,6 +67,7 @@ var operations = map[string]operation{
 
 	"AddConfig":    {field: "addJobConfig"},
 	"GetConfig":    {field: "getJobConfig"},
+	"TestConfig":   {field: "testJobConfig"},
 	"DeleteConfig": {field: "deleteJobConfig", empty: true},
 
 	"CreateInstance": {field: "createInstance"},

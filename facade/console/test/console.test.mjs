@@ -276,11 +276,19 @@ test('credentials go in and are not shown', async (t) => {
   await page.getByLabel('provider').fill('Minio');
   await page.getByLabel('access_key_id').fill('key');
   await page.getByLabel('secret_access_key').fill('canary-secret');
+  await page.getByRole('dialog').getByRole('button', { name: 'Test' }).click();
+  await page.getByRole('status', { name: 'Test' }).getByText('FAILED').waitFor();
   await accessible(page, 'config-dialog');
   await page.getByRole('button', { name: 'Store' }).click();
   await page.getByText(/secret_access_key/).waitFor();
   assert.ok(!(await page.content()).includes('canary-secret'));
   await accessible(page, 'config');
+  await page.getByRole('listitem').filter({ hasText: 'local' }).first().getByRole('button', { name: 'Test' }).click();
+  await page.getByLabel('Write too').check();
+  await page.getByRole('dialog').getByRole('button', { name: 'Test' }).click();
+  await page.getByRole('status', { name: 'Test' }).getByText('WRITE').waitFor();
+  await accessible(page, 'config-test');
+  await page.getByRole('button', { name: 'Done' }).click();
 });
 
 test('ten thousand jobs: quick to open, to search and to scroll', async (t) => {

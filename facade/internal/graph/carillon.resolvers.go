@@ -12,6 +12,7 @@ import (
 	"github.com/pointscene/carillon/facade/internal/graph/model"
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -68,6 +69,11 @@ func (r *mutationResolver) ApproveScheduledJobRun(ctx context.Context, jobHistor
 
 func (r *mutationResolver) RejectScheduledJobRun(ctx context.Context, jobHistoryID string, reason *string) (*model.ScheduledJobHistory, error) {
 	return execution(r.executions.RejectExecution(ctx, &carillonv1.RejectExecutionRequest{ExecutionId: jobHistoryID, Reason: deref(reason)}))
+}
+
+func (r *mutationResolver) TestJobConfig(ctx context.Context, resourceID string, config *structpb.Struct, remotes []string, write *bool) (*model.ConfigTest, error) {
+	answer, err := r.configs.TestConfig(ctx, &carillonv1.TestConfigRequest{ResourceId: resourceID, Config: config, Remotes: remotes, Write: deref(write)})
+	return answered(&model.ConfigTest{TestConfigResponse: answer}, err)
 }
 
 func (r *mutationResolver) DeleteJobConfig(ctx context.Context, resourceID string) (*model.SuccessResponse, error) {

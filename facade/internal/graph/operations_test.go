@@ -71,6 +71,8 @@ var operations = []struct{ kind, field, arguments, method, request string }{
 	{"mutation", "approveScheduledJobRun", `jobHistoryId: 5, digest: "d"`, "ApproveExecution", `{"executionId": "5", "digest": "d"}`},
 	{"mutation", "rejectScheduledJobRun", `jobHistoryId: 5, reason: "r"`, "RejectExecution", `{"executionId": "5", "reason": "r"}`},
 	{"mutation", "cancelScheduledJobRun", `jobHistoryId: 5`, "CancelExecution", `{"executionId": "5"}`},
+	{"mutation", "testJobConfig", `resourceId: 7, config: {a: {type: "s3"}}, remotes: ["a:/b", "c"], write: true`, "TestConfig",
+		`{"resourceId": "7", "config": {"a": {"type": "s3"}}, "remotes": ["a:/b", "c"], "write": true}`},
 	{"mutation", "deleteJobConfig", `resourceId: 7`, "DeleteConfig", `{"resourceId": "7"}`},
 	{"mutation", "createInstance", `title: "t", requestId: "r", validateOnly: true`, "CreateInstance", `{"instance": {"title": "t"}, "requestId": "r", "validateOnly": true}`},
 	{"mutation", "deleteInstance", `instanceId: 1`, "DeleteInstance", `{"instanceId": "1"}`},

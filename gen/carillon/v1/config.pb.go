@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -77,6 +78,124 @@ func (x Remote_State) Number() protoreflect.EnumNumber {
 // Deprecated: Use Remote_State.Descriptor instead.
 func (Remote_State) EnumDescriptor() ([]byte, []int) {
 	return file_carillon_v1_config_proto_rawDescGZIP(), []int{1, 0}
+}
+
+// What is tried.
+type RemoteTest_Check int32
+
+const (
+	// Never answered.
+	RemoteTest_CHECK_UNSPECIFIED RemoteTest_Check = 0
+	// The service is reached, and takes the credentials.
+	RemoteTest_CONNECT RemoteTest_Check = 1
+	// The folder can be listed.
+	RemoteTest_LIST RemoteTest_Check = 2
+	// A file can be written to the folder, and deleted.
+	RemoteTest_WRITE RemoteTest_Check = 3
+	// The service tells how much room there is.
+	RemoteTest_QUOTA RemoteTest_Check = 4
+)
+
+// Enum value maps for RemoteTest_Check.
+var (
+	RemoteTest_Check_name = map[int32]string{
+		0: "CHECK_UNSPECIFIED",
+		1: "CONNECT",
+		2: "LIST",
+		3: "WRITE",
+		4: "QUOTA",
+	}
+	RemoteTest_Check_value = map[string]int32{
+		"CHECK_UNSPECIFIED": 0,
+		"CONNECT":           1,
+		"LIST":              2,
+		"WRITE":             3,
+		"QUOTA":             4,
+	}
+)
+
+func (x RemoteTest_Check) Enum() *RemoteTest_Check {
+	p := new(RemoteTest_Check)
+	*p = x
+	return p
+}
+
+func (x RemoteTest_Check) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RemoteTest_Check) Descriptor() protoreflect.EnumDescriptor {
+	return file_carillon_v1_config_proto_enumTypes[1].Descriptor()
+}
+
+func (RemoteTest_Check) Type() protoreflect.EnumType {
+	return &file_carillon_v1_config_proto_enumTypes[1]
+}
+
+func (x RemoteTest_Check) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RemoteTest_Check.Descriptor instead.
+func (RemoteTest_Check) EnumDescriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9, 0}
+}
+
+// What came of it.
+type RemoteTest_Outcome int32
+
+const (
+	// Never answered.
+	RemoteTest_OUTCOME_UNSPECIFIED RemoteTest_Outcome = 0
+	// It works.
+	RemoteTest_OK RemoteTest_Outcome = 1
+	// It does not.
+	RemoteTest_FAILED RemoteTest_Outcome = 2
+	// It was not tried; the reason tells why.
+	RemoteTest_SKIPPED RemoteTest_Outcome = 3
+)
+
+// Enum value maps for RemoteTest_Outcome.
+var (
+	RemoteTest_Outcome_name = map[int32]string{
+		0: "OUTCOME_UNSPECIFIED",
+		1: "OK",
+		2: "FAILED",
+		3: "SKIPPED",
+	}
+	RemoteTest_Outcome_value = map[string]int32{
+		"OUTCOME_UNSPECIFIED": 0,
+		"OK":                  1,
+		"FAILED":              2,
+		"SKIPPED":             3,
+	}
+)
+
+func (x RemoteTest_Outcome) Enum() *RemoteTest_Outcome {
+	p := new(RemoteTest_Outcome)
+	*p = x
+	return p
+}
+
+func (x RemoteTest_Outcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RemoteTest_Outcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_carillon_v1_config_proto_enumTypes[2].Descriptor()
+}
+
+func (RemoteTest_Outcome) Type() protoreflect.EnumType {
+	return &file_carillon_v1_config_proto_enumTypes[2]
+}
+
+func (x RemoteTest_Outcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RemoteTest_Outcome.Descriptor instead.
+func (RemoteTest_Outcome) EnumDescriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9, 1}
 }
 
 // What is stored for a resource, without any value.
@@ -485,11 +604,379 @@ func (*DeleteConfigResponse) Descriptor() ([]byte, []int) {
 	return file_carillon_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
+// Asks to try remotes.
+type TestConfigRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The resource that owns them, or will.
+	ResourceId string `protobuf:"bytes,1,opt,name=resource_id,json=resourceId,proto3" json:"resource_id,omitempty"`
+	// Remotes to try before they are stored, as for AddConfig. Each counts
+	// instead of a stored one of the same name.
+	Config *structpb.Struct `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
+	// The remotes to try, at most 10, each with the folder to try it at:
+	// "aws_s3:/bucket/folder". A name alone is the root. Without any, all of
+	// config are tried, or all that are stored.
+	Remotes []string `protobuf:"bytes,3,rep,name=remotes,proto3" json:"remotes,omitempty"`
+	// Also writes a small file with a random name to the folder and deletes it.
+	Write         bool `protobuf:"varint,4,opt,name=write,proto3" json:"write,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestConfigRequest) Reset() {
+	*x = TestConfigRequest{}
+	mi := &file_carillon_v1_config_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestConfigRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestConfigRequest) ProtoMessage() {}
+
+func (x *TestConfigRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_config_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestConfigRequest.ProtoReflect.Descriptor instead.
+func (*TestConfigRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TestConfigRequest) GetResourceId() string {
+	if x != nil {
+		return x.ResourceId
+	}
+	return ""
+}
+
+func (x *TestConfigRequest) GetConfig() *structpb.Struct {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *TestConfigRequest) GetRemotes() []string {
+	if x != nil {
+		return x.Remotes
+	}
+	return nil
+}
+
+func (x *TestConfigRequest) GetWrite() bool {
+	if x != nil {
+		return x.Write
+	}
+	return false
+}
+
+// What the remotes can do.
+type TestConfigResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether nothing has failed.
+	Success bool `protobuf:"varint,1,opt,name=success,proto3" json:"success,omitempty"`
+	// The remotes, in the order of the request, else by name.
+	Remotes       []*RemoteTest `protobuf:"bytes,2,rep,name=remotes,proto3" json:"remotes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestConfigResponse) Reset() {
+	*x = TestConfigResponse{}
+	mi := &file_carillon_v1_config_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestConfigResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestConfigResponse) ProtoMessage() {}
+
+func (x *TestConfigResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_config_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestConfigResponse.ProtoReflect.Descriptor instead.
+func (*TestConfigResponse) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TestConfigResponse) GetSuccess() bool {
+	if x != nil {
+		return x.Success
+	}
+	return false
+}
+
+func (x *TestConfigResponse) GetRemotes() []*RemoteTest {
+	if x != nil {
+		return x.Remotes
+	}
+	return nil
+}
+
+// What one remote can do.
+type RemoteTest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The remote and the folder, as in a workflow: "aws_s3:/bucket/folder".
+	Remote string `protobuf:"bytes,1,opt,name=remote,proto3" json:"remote,omitempty"`
+	// How it is reached: drive, dropbox, s3, acc.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// What was tried, in order.
+	Results []*RemoteTest_Result `protobuf:"bytes,3,rep,name=results,proto3" json:"results,omitempty"`
+	// How much room there is; null when that was not told.
+	Quota *RemoteTest_Quota `protobuf:"bytes,4,opt,name=quota,proto3" json:"quota,omitempty"`
+	// What to look after although it works, such as a token that was used up.
+	Warnings      []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoteTest) Reset() {
+	*x = RemoteTest{}
+	mi := &file_carillon_v1_config_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteTest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteTest) ProtoMessage() {}
+
+func (x *RemoteTest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_config_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteTest.ProtoReflect.Descriptor instead.
+func (*RemoteTest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RemoteTest) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
+}
+
+func (x *RemoteTest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *RemoteTest) GetResults() []*RemoteTest_Result {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *RemoteTest) GetQuota() *RemoteTest_Quota {
+	if x != nil {
+		return x.Quota
+	}
+	return nil
+}
+
+func (x *RemoteTest) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// One thing that was tried.
+type RemoteTest_Result struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was tried.
+	Check RemoteTest_Check `protobuf:"varint,1,opt,name=check,proto3,enum=carillon.v1.RemoteTest_Check" json:"check,omitempty"`
+	// What came of it.
+	Outcome RemoteTest_Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=carillon.v1.RemoteTest_Outcome" json:"outcome,omitempty"`
+	// A failure's gRPC status name, such as UNAUTHENTICATED; else empty.
+	Code string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
+	// Why it failed or was not tried, such as REAUTH_REQUIRED; else empty.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The same for people, without secrets; empty when it works.
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// How long it took.
+	Duration      *durationpb.Duration `protobuf:"bytes,6,opt,name=duration,proto3" json:"duration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoteTest_Result) Reset() {
+	*x = RemoteTest_Result{}
+	mi := &file_carillon_v1_config_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteTest_Result) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteTest_Result) ProtoMessage() {}
+
+func (x *RemoteTest_Result) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_config_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteTest_Result.ProtoReflect.Descriptor instead.
+func (*RemoteTest_Result) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9, 0}
+}
+
+func (x *RemoteTest_Result) GetCheck() RemoteTest_Check {
+	if x != nil {
+		return x.Check
+	}
+	return RemoteTest_CHECK_UNSPECIFIED
+}
+
+func (x *RemoteTest_Result) GetOutcome() RemoteTest_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return RemoteTest_OUTCOME_UNSPECIFIED
+}
+
+func (x *RemoteTest_Result) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *RemoteTest_Result) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RemoteTest_Result) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *RemoteTest_Result) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+// How much room there is, as far as the service tells.
+type RemoteTest_Quota struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All that the account may hold, in bytes.
+	TotalBytes *int64 `protobuf:"varint,1,opt,name=total_bytes,json=totalBytes,proto3,oneof" json:"total_bytes,omitempty"`
+	// What it holds.
+	UsedBytes *int64 `protobuf:"varint,2,opt,name=used_bytes,json=usedBytes,proto3,oneof" json:"used_bytes,omitempty"`
+	// What it may still take.
+	FreeBytes     *int64 `protobuf:"varint,3,opt,name=free_bytes,json=freeBytes,proto3,oneof" json:"free_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoteTest_Quota) Reset() {
+	*x = RemoteTest_Quota{}
+	mi := &file_carillon_v1_config_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteTest_Quota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteTest_Quota) ProtoMessage() {}
+
+func (x *RemoteTest_Quota) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_config_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteTest_Quota.ProtoReflect.Descriptor instead.
+func (*RemoteTest_Quota) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9, 1}
+}
+
+func (x *RemoteTest_Quota) GetTotalBytes() int64 {
+	if x != nil && x.TotalBytes != nil {
+		return *x.TotalBytes
+	}
+	return 0
+}
+
+func (x *RemoteTest_Quota) GetUsedBytes() int64 {
+	if x != nil && x.UsedBytes != nil {
+		return *x.UsedBytes
+	}
+	return 0
+}
+
+func (x *RemoteTest_Quota) GetFreeBytes() int64 {
+	if x != nil && x.FreeBytes != nil {
+		return *x.FreeBytes
+	}
+	return 0
+}
+
 var File_carillon_v1_config_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x18carillon/v1/config.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n" +
+	"\x18carillon/v1/config.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n" +
 	"\x06Config\x12\x1f\n" +
 	"\vresource_id\x18\x01 \x01(\tR\n" +
 	"resourceId\x12-\n" +
@@ -525,11 +1012,60 @@ const file_carillon_v1_config_proto_rawDesc = "" +
 	"\vresource_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
 	"resourceId\"\x16\n" +
-	"\x14DeleteConfigResponse2\xc0\x03\n" +
+	"\x14DeleteConfigResponse\"\xc2\x01\n" +
+	"\x11TestConfigRequest\x12+\n" +
+	"\vresource_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
+	"resourceId\x127\n" +
+	"\x06config\x18\x02 \x01(\v2\x17.google.protobuf.StructB\x06\xe0A\x04\x80\x01\x01R\x06config\x12,\n" +
+	"\aremotes\x18\x03 \x03(\tB\x12\xe0A\x01\xbaH\f\x92\x01\t\x10\n" +
+	"\"\x05r\x03(\x80\x10R\aremotes\x12\x19\n" +
+	"\x05write\x18\x04 \x01(\bB\x03\xe0A\x01R\x05write\"a\n" +
+	"\x12TestConfigResponse\x12\x18\n" +
+	"\asuccess\x18\x01 \x01(\bR\asuccess\x121\n" +
+	"\aremotes\x18\x02 \x03(\v2\x17.carillon.v1.RemoteTestR\aremotes\"\xf3\x05\n" +
+	"\n" +
+	"RemoteTest\x12\x16\n" +
+	"\x06remote\x18\x01 \x01(\tR\x06remote\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x128\n" +
+	"\aresults\x18\x03 \x03(\v2\x1e.carillon.v1.RemoteTest.ResultR\aresults\x123\n" +
+	"\x05quota\x18\x04 \x01(\v2\x1d.carillon.v1.RemoteTest.QuotaR\x05quota\x12\x1a\n" +
+	"\bwarnings\x18\x05 \x03(\tR\bwarnings\x1a\xf5\x01\n" +
+	"\x06Result\x123\n" +
+	"\x05check\x18\x01 \x01(\x0e2\x1d.carillon.v1.RemoteTest.CheckR\x05check\x129\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x1f.carillon.v1.RemoteTest.OutcomeR\aoutcome\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\tR\x04code\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x125\n" +
+	"\bduration\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bduration\x1a\xa3\x01\n" +
+	"\x05Quota\x12$\n" +
+	"\vtotal_bytes\x18\x01 \x01(\x03H\x00R\n" +
+	"totalBytes\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"used_bytes\x18\x02 \x01(\x03H\x01R\tusedBytes\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"free_bytes\x18\x03 \x01(\x03H\x02R\tfreeBytes\x88\x01\x01B\x0e\n" +
+	"\f_total_bytesB\r\n" +
+	"\v_used_bytesB\r\n" +
+	"\v_free_bytes\"K\n" +
+	"\x05Check\x12\x15\n" +
+	"\x11CHECK_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aCONNECT\x10\x01\x12\b\n" +
+	"\x04LIST\x10\x02\x12\t\n" +
+	"\x05WRITE\x10\x03\x12\t\n" +
+	"\x05QUOTA\x10\x04\"C\n" +
+	"\aOutcome\x12\x17\n" +
+	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x06\n" +
+	"\x02OK\x10\x01\x12\n" +
+	"\n" +
+	"\x06FAILED\x10\x02\x12\v\n" +
+	"\aSKIPPED\x10\x032\xdb\x04\n" +
 	"\rConfigService\x12\x90\x01\n" +
 	"\tAddConfig\x12\x1d.carillon.v1.AddConfigRequest\x1a\x1e.carillon.v1.AddConfigResponse\"D\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/resources/{resource_id}/config\x12\x82\x01\n" +
 	"\tGetConfig\x12\x1d.carillon.v1.GetConfigRequest\x1a\x13.carillon.v1.Config\"A\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02$\x12\"/v1/resources/{resource_id}/config\x12\x96\x01\n" +
-	"\fDeleteConfig\x12 .carillon.v1.DeleteConfigRequest\x1a!.carillon.v1.DeleteConfigResponse\"A\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02$*\"/v1/resources/{resource_id}/configB;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
+	"\fDeleteConfig\x12 .carillon.v1.DeleteConfigRequest\x1a!.carillon.v1.DeleteConfigResponse\"A\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02$*\"/v1/resources/{resource_id}/config\x12\x98\x01\n" +
+	"\n" +
+	"TestConfig\x12\x1e.carillon.v1.TestConfigRequest\x1a\x1f.carillon.v1.TestConfigResponse\"I\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/resources/{resource_id}/config:testB;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
 
 var (
 	file_carillon_v1_config_proto_rawDescOnce sync.Once
@@ -543,39 +1079,56 @@ func file_carillon_v1_config_proto_rawDescGZIP() []byte {
 	return file_carillon_v1_config_proto_rawDescData
 }
 
-var file_carillon_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_carillon_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_carillon_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_carillon_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_carillon_v1_config_proto_goTypes = []any{
 	(Remote_State)(0),             // 0: carillon.v1.Remote.State
-	(*Config)(nil),                // 1: carillon.v1.Config
-	(*Remote)(nil),                // 2: carillon.v1.Remote
-	(*AddConfigRequest)(nil),      // 3: carillon.v1.AddConfigRequest
-	(*AddConfigResponse)(nil),     // 4: carillon.v1.AddConfigResponse
-	(*GetConfigRequest)(nil),      // 5: carillon.v1.GetConfigRequest
-	(*DeleteConfigRequest)(nil),   // 6: carillon.v1.DeleteConfigRequest
-	(*DeleteConfigResponse)(nil),  // 7: carillon.v1.DeleteConfigResponse
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 9: google.protobuf.Struct
+	(RemoteTest_Check)(0),         // 1: carillon.v1.RemoteTest.Check
+	(RemoteTest_Outcome)(0),       // 2: carillon.v1.RemoteTest.Outcome
+	(*Config)(nil),                // 3: carillon.v1.Config
+	(*Remote)(nil),                // 4: carillon.v1.Remote
+	(*AddConfigRequest)(nil),      // 5: carillon.v1.AddConfigRequest
+	(*AddConfigResponse)(nil),     // 6: carillon.v1.AddConfigResponse
+	(*GetConfigRequest)(nil),      // 7: carillon.v1.GetConfigRequest
+	(*DeleteConfigRequest)(nil),   // 8: carillon.v1.DeleteConfigRequest
+	(*DeleteConfigResponse)(nil),  // 9: carillon.v1.DeleteConfigResponse
+	(*TestConfigRequest)(nil),     // 10: carillon.v1.TestConfigRequest
+	(*TestConfigResponse)(nil),    // 11: carillon.v1.TestConfigResponse
+	(*RemoteTest)(nil),            // 12: carillon.v1.RemoteTest
+	(*RemoteTest_Result)(nil),     // 13: carillon.v1.RemoteTest.Result
+	(*RemoteTest_Quota)(nil),      // 14: carillon.v1.RemoteTest.Quota
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 16: google.protobuf.Struct
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
 }
 var file_carillon_v1_config_proto_depIdxs = []int32{
-	2,  // 0: carillon.v1.Config.remotes:type_name -> carillon.v1.Remote
-	8,  // 1: carillon.v1.Remote.updated_at:type_name -> google.protobuf.Timestamp
+	4,  // 0: carillon.v1.Config.remotes:type_name -> carillon.v1.Remote
+	15, // 1: carillon.v1.Remote.updated_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: carillon.v1.Remote.state:type_name -> carillon.v1.Remote.State
-	8,  // 3: carillon.v1.Remote.since:type_name -> google.protobuf.Timestamp
-	8,  // 4: carillon.v1.Remote.expires_at:type_name -> google.protobuf.Timestamp
-	8,  // 5: carillon.v1.Remote.token_expires_at:type_name -> google.protobuf.Timestamp
-	9,  // 6: carillon.v1.AddConfigRequest.config:type_name -> google.protobuf.Struct
-	3,  // 7: carillon.v1.ConfigService.AddConfig:input_type -> carillon.v1.AddConfigRequest
-	5,  // 8: carillon.v1.ConfigService.GetConfig:input_type -> carillon.v1.GetConfigRequest
-	6,  // 9: carillon.v1.ConfigService.DeleteConfig:input_type -> carillon.v1.DeleteConfigRequest
-	4,  // 10: carillon.v1.ConfigService.AddConfig:output_type -> carillon.v1.AddConfigResponse
-	1,  // 11: carillon.v1.ConfigService.GetConfig:output_type -> carillon.v1.Config
-	7,  // 12: carillon.v1.ConfigService.DeleteConfig:output_type -> carillon.v1.DeleteConfigResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	15, // 3: carillon.v1.Remote.since:type_name -> google.protobuf.Timestamp
+	15, // 4: carillon.v1.Remote.expires_at:type_name -> google.protobuf.Timestamp
+	15, // 5: carillon.v1.Remote.token_expires_at:type_name -> google.protobuf.Timestamp
+	16, // 6: carillon.v1.AddConfigRequest.config:type_name -> google.protobuf.Struct
+	16, // 7: carillon.v1.TestConfigRequest.config:type_name -> google.protobuf.Struct
+	12, // 8: carillon.v1.TestConfigResponse.remotes:type_name -> carillon.v1.RemoteTest
+	13, // 9: carillon.v1.RemoteTest.results:type_name -> carillon.v1.RemoteTest.Result
+	14, // 10: carillon.v1.RemoteTest.quota:type_name -> carillon.v1.RemoteTest.Quota
+	1,  // 11: carillon.v1.RemoteTest.Result.check:type_name -> carillon.v1.RemoteTest.Check
+	2,  // 12: carillon.v1.RemoteTest.Result.outcome:type_name -> carillon.v1.RemoteTest.Outcome
+	17, // 13: carillon.v1.RemoteTest.Result.duration:type_name -> google.protobuf.Duration
+	5,  // 14: carillon.v1.ConfigService.AddConfig:input_type -> carillon.v1.AddConfigRequest
+	7,  // 15: carillon.v1.ConfigService.GetConfig:input_type -> carillon.v1.GetConfigRequest
+	8,  // 16: carillon.v1.ConfigService.DeleteConfig:input_type -> carillon.v1.DeleteConfigRequest
+	10, // 17: carillon.v1.ConfigService.TestConfig:input_type -> carillon.v1.TestConfigRequest
+	6,  // 18: carillon.v1.ConfigService.AddConfig:output_type -> carillon.v1.AddConfigResponse
+	3,  // 19: carillon.v1.ConfigService.GetConfig:output_type -> carillon.v1.Config
+	9,  // 20: carillon.v1.ConfigService.DeleteConfig:output_type -> carillon.v1.DeleteConfigResponse
+	11, // 21: carillon.v1.ConfigService.TestConfig:output_type -> carillon.v1.TestConfigResponse
+	18, // [18:22] is the sub-list for method output_type
+	14, // [14:18] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_config_proto_init() }
@@ -584,13 +1137,14 @@ func file_carillon_v1_config_proto_init() {
 		return
 	}
 	file_carillon_v1_access_proto_init()
+	file_carillon_v1_config_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_config_proto_rawDesc), len(file_carillon_v1_config_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      3,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	ConfigService_AddConfig_FullMethodName    = "/carillon.v1.ConfigService/AddConfig"
 	ConfigService_GetConfig_FullMethodName    = "/carillon.v1.ConfigService/GetConfig"
 	ConfigService_DeleteConfig_FullMethodName = "/carillon.v1.ConfigService/DeleteConfig"
+	ConfigService_TestConfig_FullMethodName   = "/carillon.v1.ConfigService/TestConfig"
 )
 
 // ConfigServiceClient is the client API for ConfigService service.
@@ -37,6 +38,11 @@ type ConfigServiceClient interface {
 	GetConfig(ctx context.Context, in *GetConfigRequest, opts ...grpc.CallOption) (*Config, error)
 	// Deletes every stored remote of a resource.
 	DeleteConfig(ctx context.Context, in *DeleteConfigRequest, opts ...grpc.CallOption) (*DeleteConfigResponse, error)
+	// Tries what remotes can do, those in the request or those that are stored,
+	// and stores nothing but a token of a stored one that had to be renewed. It
+	// answers within half a minute; what a service refuses is in the answer and
+	// no error of the call.
+	TestConfig(ctx context.Context, in *TestConfigRequest, opts ...grpc.CallOption) (*TestConfigResponse, error)
 }
 
 type configServiceClient struct {
@@ -77,6 +83,16 @@ func (c *configServiceClient) DeleteConfig(ctx context.Context, in *DeleteConfig
 	return out, nil
 }
 
+func (c *configServiceClient) TestConfig(ctx context.Context, in *TestConfigRequest, opts ...grpc.CallOption) (*TestConfigResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestConfigResponse)
+	err := c.cc.Invoke(ctx, ConfigService_TestConfig_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ConfigServiceServer is the server API for ConfigService service.
 // All implementations must embed UnimplementedConfigServiceServer
 // for forward compatibility.
@@ -90,6 +106,11 @@ type ConfigServiceServer interface {
 	GetConfig(context.Context, *GetConfigRequest) (*Config, error)
 	// Deletes every stored remote of a resource.
 	DeleteConfig(context.Context, *DeleteConfigRequest) (*DeleteConfigResponse, error)
+	// Tries what remotes can do, those in the request or those that are stored,
+	// and stores nothing but a token of a stored one that had to be renewed. It
+	// answers within half a minute; what a service refuses is in the answer and
+	// no error of the call.
+	TestConfig(context.Context, *TestConfigRequest) (*TestConfigResponse, error)
 	mustEmbedUnimplementedConfigServiceServer()
 }
 
@@ -108,6 +129,9 @@ func (UnimplementedConfigServiceServer) GetConfig(context.Context, *GetConfigReq
 }
 func (UnimplementedConfigServiceServer) DeleteConfig(context.Context, *DeleteConfigRequest) (*DeleteConfigResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteConfig not implemented")
+}
+func (UnimplementedConfigServiceServer) TestConfig(context.Context, *TestConfigRequest) (*TestConfigResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestConfig not implemented")
 }
 func (UnimplementedConfigServiceServer) mustEmbedUnimplementedConfigServiceServer() {}
 func (UnimplementedConfigServiceServer) testEmbeddedByValue()                       {}
@@ -184,6 +208,24 @@ func _ConfigService_DeleteConfig_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConfigService_TestConfig_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestConfigRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).TestConfig(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_TestConfig_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).TestConfig(ctx, req.(*TestConfigRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ConfigService_ServiceDesc is the grpc.ServiceDesc for ConfigService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -202,6 +244,10 @@ var ConfigService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteConfig",
 			Handler:    _ConfigService_DeleteConfig_Handler,
+		},
+		{
+			MethodName: "TestConfig",
+			Handler:    _ConfigService_TestConfig_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,7 +14,7 @@ import (
 )
 
 func configCommand(s *session) *cobra.Command {
-	return parent("config", "stored credentials of a resource: they go in and never come out", configGet(s), configAdd(s), configRemove(s))
+	return parent("config", "stored credentials of a resource: they go in and never come out", configGet(s), configAdd(s), configTest(s), configRemove(s))
 }
 
 func configGet(s *session) *cobra.Command {
@@ -51,16 +53,9 @@ A remote that is there is replaced; the others stay.`,
 		Example: `  carillon config add res_7 -f remotes.yaml
   vault read -format=json … | jq … | carillon config add res_7 -f -`,
 		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-			documents, err := readDocuments(cmd.InOrStdin(), file)
+			config, err := readConfig(cmd.InOrStdin(), file)
 			if err != nil {
 				return err
-			}
-			if len(documents) != 1 {
-				return usage("%s holds %d documents: write one", file, len(documents))
-			}
-			config := &structpb.Struct{}
-			if err := protojson.Unmarshal(documents[0].json, config); err != nil {
-				return usage("%s: write remotes by name: {aws_s3: {type: s3, …}}", file)
 			}
 			_, err = call(ctx, s, carillonv1.NewConfigServiceClient, carillonv1.ConfigServiceClient.AddConfig, &carillonv1.AddConfigRequest{ResourceId: args[0], Config: config})
 			return err
@@ -68,6 +63,89 @@ A remote that is there is replaced; the others stay.`,
 	}
 	fileFlag(cmd, &file, "`file` with the remotes; - for standard input")
 	return cmd
+}
+
+// readConfig reads remotes by name.
+func readConfig(stdin io.Reader, file string) (*structpb.Struct, error) {
+	documents, err := readDocuments(stdin, file)
+	if err != nil {
+		return nil, err
+	}
+	if len(documents) != 1 {
+		return nil, usage("%s holds %d documents: write one", file, len(documents))
+	}
+	config := &structpb.Struct{}
+	if err := protojson.Unmarshal(documents[0].json, config); err != nil {
+		return nil, usage("%s: write remotes by name: {aws_s3: {type: s3, …}}", file)
+	}
+	return config, nil
+}
+
+func configTest(s *session) *cobra.Command {
+	var file string
+	var write bool
+	cmd := &cobra.Command{
+		Use: "test RESOURCE [NAME[:/PATH]...]", Short: "try what remotes can do, and store nothing", Args: cobra.MinimumNArgs(1),
+		Long: `Try what remotes can do at a folder: those of a file before they are stored, or
+those that are stored; all of them, or the named ones. The exit code is 1 when
+something fails.`,
+		Example: `  carillon config test res_7 -f remotes.yaml
+  carillon config test res_7 aws_s3:/bucket/site --write`,
+		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			in := &carillonv1.TestConfigRequest{ResourceId: args[0], Remotes: args[1:], Write: write}
+			if file != "" {
+				var err error
+				if in.Config, err = readConfig(cmd.InOrStdin(), file); err != nil {
+					return err
+				}
+			}
+			answer, err := call(ctx, s, carillonv1.NewConfigServiceClient, carillonv1.ConfigServiceClient.TestConfig, in)
+			if err != nil {
+				return err
+			}
+			err = s.print(cmd.OutOrStdout(), answer, func() *table { return testTable(answer) })
+			if err == nil && !answer.GetSuccess() {
+				return negative("not everything works")
+			}
+			return err
+		}),
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "`file` with remotes that are not stored; - for standard input")
+	cmd.Flags().BoolVar(&write, "write", false, "also write a small file and delete it")
+	return cmd
+}
+
+func testTable(answer *carillonv1.TestConfigResponse) *table {
+	t := &table{head: []string{"REMOTE", "CHECK", "OUTCOME", "TOOK", "WHY"}}
+	for _, r := range answer.GetRemotes() {
+		for _, one := range r.GetResults() {
+			took, why := "", one.GetMessage()
+			if one.GetOutcome() != carillonv1.RemoteTest_SKIPPED {
+				took = rough(one.GetDuration().AsDuration())
+			}
+			if q := r.GetQuota(); q != nil && one.GetCheck() == carillonv1.RemoteTest_QUOTA {
+				why = quotaText(q)
+			}
+			t.add(r.GetRemote(), one.GetCheck().String(), one.GetOutcome().String(), took, why)
+		}
+		for _, warning := range r.GetWarnings() {
+			t.add(r.GetRemote(), "", "WARNING", "", warning)
+		}
+	}
+	return t
+}
+
+func quotaText(q *carillonv1.RemoteTest_Quota) string {
+	var parts []string
+	for _, part := range []struct {
+		name  string
+		bytes *int64
+	}{{"used", q.UsedBytes}, {"free", q.FreeBytes}, {"total", q.TotalBytes}} {
+		if part.bytes != nil {
+			parts = append(parts, fmt.Sprintf("%s %.1f GiB", part.name, float64(*part.bytes)/(1<<30)))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func fileFlag(cmd *cobra.Command, file *string, help string) {

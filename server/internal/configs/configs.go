@@ -24,6 +24,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/places"
 	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/task"
@@ -61,6 +62,9 @@ type Service struct {
 	parse Parse
 	facts Facts
 	now   func() time.Time
+
+	try    Try
+	places *places.Places
 }
 
 // New returns a Service that seals with ring.
@@ -207,12 +211,17 @@ func (s *Service) Delete(ctx context.Context, resourceID int64) error {
 
 // check reads the resource and checks the caller's access to it.
 func (s *Service) check(ctx context.Context, resourceID int64, access auth.Access) error {
+	_, err := s.resource(ctx, resourceID, access)
+	return err
+}
+
+func (s *Service) resource(ctx context.Context, resourceID int64, access auth.Access) (job.Resource, error) {
 	r, err := s.store.Resource(ctx, resourceID)
 	missing := errors.Is(err, store.ErrNotFound)
 	if err != nil && !missing {
-		return fmt.Errorf("read resource %d: %w", resourceID, err)
+		return r, fmt.Errorf("read resource %d: %w", resourceID, err)
 	}
-	return s.auth.Resource(ctx, resourceID, r.InstanceID, !missing, access, notFound(resourceID))
+	return r, s.auth.Resource(ctx, resourceID, r.InstanceID, !missing, access, notFound(resourceID))
 }
 
 func notFound(resourceID int64) *job.NotFoundError {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/places"
 	"github.com/pointscene/carillon/server/internal/task"
 	"github.com/pointscene/carillon/server/internal/workflow"
 )
@@ -19,9 +20,9 @@ import (
 const (
 	// planTime is how long a plan may take: less than a call.
 	planTime = 25 * time.Second
-	// maxPlans is how many plans one process makes at a time: each lists whole
-	// trees.
-	maxPlans = 4
+	// maxPlans and maxPlansOfOne are how many plans one process makes at a time,
+	// of all instances and of one: each lists whole trees.
+	maxPlans, maxPlansOfOne = 6, 2
 )
 
 // Planned is what an execution of a job would do with files.
@@ -40,13 +41,13 @@ type Planning struct {
 	// Recall answers what executions of a job remember.
 	Recall func(ctx context.Context, jobID int64, key string) ([]byte, error)
 
-	places chan struct{}
+	places *places.Places
 	made   atomic.Int64
 }
 
 // PlanWith lets the service make plans. It is called before the first one.
 func (s *Service) PlanWith(p *Planning) {
-	p.places = make(chan struct{}, maxPlans)
+	p.places = places.New(maxPlans, maxPlansOfOne)
 	s.planning = p
 }
 
@@ -61,12 +62,11 @@ func (s *Service) Plan(ctx context.Context, id int64) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	select {
-	case s.planning.places <- struct{}{}:
-		defer func() { <-s.planning.places }()
-	default:
+	leave, ok := s.planning.places.Take(j.InstanceID)
+	if !ok {
 		return Planned{}, &job.ExhaustedError{Reason: "TOO_MANY_PLANS", Message: "Other plans are being made; try again soon.", RetryAfter: planTime / 5}
 	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, planTime)
 	defer cancel()
 	planner := &planner{s: s, j: j, outputs: map[string]task.Output{}}

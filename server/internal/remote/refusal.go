@@ -29,7 +29,7 @@ func (s *Session) refusal(r *Remote, doing string, err error) error {
 
 // askAgain answers nil when the credentials are good after all.
 func (s *Session) askAgain(r *Remote, first error) *job.Failure {
-	again := &Remote{cfg: r.cfg, path: r.path, tokens: r.tokens}
+	again := &Remote{cfg: r.cfg, path: r.path, tokens: r.tokens, service: r.service}
 	if r.tokens != nil {
 		r.tokens.renewNext()
 	}
@@ -43,7 +43,7 @@ func (s *Session) askAgain(r *Remote, first error) *job.Failure {
 		return nil
 	}
 	why := &job.Failure{Code: "UNAUTHENTICATED", Reason: job.ReasonReauth,
-		Message: fmt.Sprintf("%s refuses the stored credentials: %s; add a new config", r, s.text(first))}
+		Message: fmt.Sprintf("%s refuses the credentials: %s; add a new config", r, s.text(first))}
 	if r.cfg.Refused != nil {
 		if err := r.cfg.Refused(context.WithoutCancel(s.ctx), why); err != nil {
 			s.log.WarnContext(ctx, "can't note that the credentials are refused; the next execution will", "remote", r.String(), "error", err)

@@ -23,6 +23,8 @@ type Remote struct {
 	fs   fs.Fs
 	// tokens is nil for a type without OAuth.
 	tokens *tokens
+	// service opens the service itself where a path needs a bucket, to list those.
+	service bool
 
 	// asked is closed over the question whether the credentials are refused.
 	asked   sync.Once
@@ -35,18 +37,22 @@ func (r *Remote) String() string { return r.cfg.Name + ":" + r.path }
 // Open opens the folder at path. Most types connect only when they are first
 // used. Errors are *job.Failure where a user can act on them.
 func (s *Session) Open(cfg task.RemoteConfig, folder string) (*Remote, error) {
+	return s.open(&Remote{cfg: cfg, path: folder})
+}
+
+func (s *Session) open(r *Remote) (*Remote, error) {
 	if err := s.ended(); err != nil {
 		return nil, err
 	}
+	cfg := r.cfg
 	k, ok := kinds[cfg.Type]
 	if !ok {
 		return nil, failure(ReasonTypeUnavailable, "remote %q is of type %q, which this server does not know", cfg.Name, cfg.Type)
 	}
 	s.learn(cfg, k)
-	r := &Remote{cfg: cfg, path: folder}
 	var err error
 	if cfg.Type == typeLocal {
-		r.fs, err = s.openLocal(cfg, folder)
+		r.fs, err = s.openLocal(cfg, r.path)
 	} else {
 		err = s.openLibrary(r, k)
 	}
@@ -103,6 +109,7 @@ func (s *Session) openLibrary(r *Remote, k kind) error {
 	if err != nil {
 		return err
 	}
+	k.bucket = k.bucket && !r.service
 	root, err := rootOf(cfg.Type, k, r.path)
 	if err != nil {
 		return err

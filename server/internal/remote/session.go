@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rclone/rclone/fs"
@@ -48,6 +49,8 @@ type Remotes struct {
 	gate *gate
 	jail *os.Root
 	app  App
+	// tested counts tests, whose sessions it tells apart.
+	tested atomic.Int64
 }
 
 // New starts the way out that sessions use. A LocalRoot that is not there is
@@ -108,6 +111,8 @@ type SessionOptions struct {
 	// Bandwidth limits the session, in bytes per second; 0 means no limit,
 	// less than MinBandwidth means MinBandwidth.
 	Bandwidth int64
+	// Tries is how often the library tries one call; 0 means its own default.
+	Tries int
 }
 
 // Session is one use of some remotes: with its own connections, log, masks,
@@ -144,6 +149,9 @@ func (r *Remotes) Begin(ctx context.Context, o SessionOptions) *Session {
 	ci.Checkers = checkers
 	ci.UserAgent = "carillon"
 	ci.Transfers = o.transfers()
+	if o.Tries > 0 {
+		ci.LowLevelRetries = o.Tries
+	}
 	if o.Bandwidth > 0 {
 		// The library's limit is per file.
 		perFile := max(o.Bandwidth, MinBandwidth) / int64(ci.Transfers)

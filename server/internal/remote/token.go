@@ -71,6 +71,9 @@ type tokens struct {
 	current oauth2.Token
 	// dead is an access token that was refused before its end.
 	dead string
+	// lost is set when the service has given a new refresh token that nobody
+	// keeps, so that the one which is known may be used up.
+	lost bool
 }
 
 func (s *Session) tokensOf(cfg task.RemoteConfig, values map[string]string) *tokens {
@@ -146,12 +149,15 @@ func (t *tokens) renew() error {
 	type outcome struct {
 		token string
 		err   error
+		lost  bool
 	}
 	done := make(chan outcome, 1)
 	go func() {
 		var o outcome
 		if t.cfg.Renew == nil {
 			o.token, o.err = t.unkept()
+			next := tokenOf(map[string]string{"token": o.token}).RefreshToken
+			o.lost = o.err == nil && next != "" && next != tokenOf(t.cfg.Options).RefreshToken
 		} else {
 			o.token, o.err = t.cfg.Renew(t.session.ctx, func(options map[string]string) bool { return t.fresh(tokenOf(options)) }, t.exchange)
 		}
@@ -162,6 +168,7 @@ func (t *tokens) renew() error {
 		if o.err != nil {
 			return o.err
 		}
+		t.lost = t.lost || o.lost
 		t.session.mask.add(o.token)
 		t.current = tokenOf(map[string]string{"token": o.token})
 		return nil
@@ -174,11 +181,18 @@ func (t *tokens) renew() error {
 func (t *tokens) unkept() (string, error) {
 	if t.grant.rotates {
 		return "", &job.Failure{Code: "FAILED_PRECONDITION", Reason: ReasonTokenExpired, Message: fmt.Sprintf(
-			"the access token of remote %q has expired, and its refresh token is good for one use: store the config, then it is renewed", t.cfg.Name)}
+			"the access token of remote %q has expired or is refused, and its refresh token is good for one use: store the config, then it is renewed", t.cfg.Name)}
 	}
 	ctx, cancel := context.WithTimeout(t.session.ctx, dialTimeout)
 	defer cancel()
 	return t.exchange(ctx, t.cfg.Options)
+}
+
+// hasLost tells whether a new refresh token was given that nobody keeps.
+func (t *tokens) hasLost() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lost
 }
 
 // exchange implements task.Exchange. It has a session of its own: the end of

@@ -1,6 +1,6 @@
 // Stored credentials: write-only. A form for each type of remote.
 
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { ask } from '../graphql';
 import { Act, Dialog, Field, Problem, useLoad } from '../parts';
 import { to, useTitle } from '../router';
@@ -20,6 +20,12 @@ interface Resource {
   id: string;
   title: string;
   description: string;
+}
+
+interface Test {
+  remote: string;
+  results: { check: string; outcome: string; reason: string; message: string }[];
+  warnings: string[];
 }
 
 // The keys that people fill in most; secrets are typed blind.
@@ -78,6 +84,14 @@ function ResourceCard({ resource }: { resource: Resource }) {
   );
   const [editing, setEditing] = useState<Remote | 'new'>();
   const store = (config: object) => ask('mutation ($id: ID!, $config: JSON!) { addJobConfig(resourceId: $id, config: $config) { success } }', { id: resource.id, config });
+  const test = async (remotes: string[], write: boolean, config?: object) =>
+    (
+      await ask<{ testJobConfig: { remotes: Test[] } }>(
+        'mutation ($id: ID!, $config: JSON, $remotes: [String!], $write: Boolean) { testJobConfig(resourceId: $id, config: $config, remotes: $remotes, write: $write) { remotes { remote results { check outcome reason message } warnings } } }',
+        { id: resource.id, config, remotes, write },
+      )
+    ).testJobConfig.remotes;
+  const [testing, setTesting] = useState<Remote>();
   return (
     <section class="card" aria-label={resource.title || resource.id}>
       <h2>
@@ -89,6 +103,9 @@ function ResourceCard({ resource }: { resource: Resource }) {
           <li key={r.name}>
             <strong>{r.name}</strong> <code>{r.type}</code> {r.keys.join(', ')} <small>{moment(r.updatedAt)}</small> {r.state === 'REAUTH_REQUIRED' && <strong class="why">sign in anew: {r.reason}</strong>}
             {r.expiresAt && <small>expires {moment(r.expiresAt)}</small>}{' '}
+            <button type="button" onClick={() => setTesting(r)}>
+              Test
+            </button>{' '}
             <button type="button" onClick={() => setEditing(r)}>
               Replace
             </button>{' '}
@@ -114,28 +131,69 @@ function ResourceCard({ resource }: { resource: Resource }) {
             await store(config);
             reload();
           }}
+          test={(config) => test([], false, config)}
         />
       )}
+      {testing && <TestDialog remote={testing} close={() => setTesting(undefined)} run={(folder, write) => test([`${testing.name}:${folder}`], write)} />}
     </section>
   );
 }
 
-function RemoteDialog({ remote, close, run }: { remote: Remote | undefined; close: () => void; run: (config: object) => Promise<void> }) {
+// Outcome tells what a test has found.
+function Outcome({ tests }: { tests: Test[] }) {
+  return (
+    <div role="status" aria-label="Test">
+      <ul class="tasks">
+        {tests.flatMap((t) => [
+          ...t.results.map((r) => (
+            <li key={t.remote + r.check}>
+              <code>{r.check}</code> {r.outcome === 'FAILED' ? <strong class="why">FAILED</strong> : <strong>{r.outcome}</strong>} <small>{r.message}</small>
+            </li>
+          )),
+          ...t.warnings.map((w) => <li key={t.remote + w}>{w}</li>),
+        ])}
+      </ul>
+    </div>
+  );
+}
+
+function TestDialog({ remote, close, run }: { remote: Remote; close: () => void; run: (folder: string, write: boolean) => Promise<Test[]> }) {
+  const [folder, setFolder] = useState('/');
+  const [write, setWrite] = useState(false);
+  const [tests, setTests] = useState<Test[]>();
+  return (
+    <Dialog title={`Test ${remote.name}`} submit="Done" close={close} run={async () => undefined}>
+      <Field label="Folder" hint="For s3 it begins with the bucket.">
+        <input value={folder} onInput={(e) => setFolder(e.currentTarget.value)} autocomplete="off" />
+      </Field>
+      <Field label="Write too" hint="Writes a small file and deletes it.">
+        <input type="checkbox" checked={write} onChange={(e) => setWrite(e.currentTarget.checked)} />
+      </Field>
+      <Act run={async () => setTests(await run(folder, write))}>Test</Act>
+      {tests && <Outcome tests={tests} />}
+    </Dialog>
+  );
+}
+
+function RemoteDialog({ remote, close, run, test }: { remote: Remote | undefined; close: () => void; run: (config: object) => Promise<void>; test: (config: object) => Promise<Test[]> }) {
+  const fields = useRef<HTMLDivElement>(null);
+  const [tests, setTests] = useState<Test[]>();
   const [type, setType] = useState(remote?.type ?? 's3');
   const shape = types[type] ?? { keys: [], secret: [] };
+  const read = (form: FormData) => {
+    const config: Record<string, string> = { type };
+    for (const key of shape.keys) {
+      const value = String(form.get(`key.${key}`) ?? '');
+      if (value) config[key] = value;
+    }
+    return { [remote?.name ?? String(form.get('name'))]: config };
+  };
   return (
     <Dialog
       title={remote ? `Replace ${remote.name}` : 'Add a remote'}
       submit="Store"
       close={close}
-      run={(form) => {
-        const config: Record<string, string> = { type };
-        for (const key of shape.keys) {
-          const value = String(form.get(`key.${key}`) ?? '');
-          if (value) config[key] = value;
-        }
-        return run({ [remote?.name ?? String(form.get('name'))]: config });
-      }}
+      run={(form) => run(read(form))}
     >
       {!remote && (
         <Field label="Name" hint="What workflows write before the colon.">
@@ -154,6 +212,17 @@ function RemoteDialog({ remote, close, run }: { remote: Remote | undefined; clos
           {shape.secret.includes(key) ? <input name={`key.${key}`} type="password" autocomplete="off" /> : <input name={`key.${key}`} autocomplete="off" />}
         </Field>
       ))}
+      <div ref={fields}>
+        <Act
+          run={async () => {
+            const form = fields.current?.closest('form');
+            if (form?.reportValidity()) setTests(await test(read(new FormData(form))));
+          }}
+        >
+          Test
+        </Act>
+        {tests && <Outcome tests={tests} />}
+      </div>
     </Dialog>
   );
 }

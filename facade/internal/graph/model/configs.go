@@ -31,3 +31,22 @@ func MarshalRemoteState(e carillonv1.Remote_State) graphql.Marshaler { return en
 func UnmarshalRemoteState(v any) (carillonv1.Remote_State, error) {
 	return parseEnum[carillonv1.Remote_State](v, carillonv1.Remote_State_value)
 }
+
+// MarshalRemoteCheck writes the name.
+func MarshalRemoteCheck(e carillonv1.RemoteTest_Check) graphql.Marshaler { return enumOf(e) }
+
+// UnmarshalRemoteCheck reads the name.
+func UnmarshalRemoteCheck(v any) (carillonv1.RemoteTest_Check, error) {
+	return parseEnum[carillonv1.RemoteTest_Check](v, carillonv1.RemoteTest_Check_value)
+}
+
+// MarshalCheckOutcome writes the name.
+func MarshalCheckOutcome(e carillonv1.RemoteTest_Outcome) graphql.Marshaler { return enumOf(e) }
+
+// UnmarshalCheckOutcome reads the name.
+func UnmarshalCheckOutcome(v any) (carillonv1.RemoteTest_Outcome, error) {
+	return parseEnum[carillonv1.RemoteTest_Outcome](v, carillonv1.RemoteTest_Outcome_value)
+}
+
+// ConfigTest is what remotes can do; see Backfill for why it is wrapped.
+type ConfigTest struct{ *carillonv1.TestConfigResponse }

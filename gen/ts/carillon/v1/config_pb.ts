@@ -8,15 +8,15 @@ import { file_buf_validate_validate } from "../../buf/validate/validate_pb";
 import { file_carillon_v1_access } from "./access_pb";
 import { file_google_api_annotations } from "../../google/api/annotations_pb";
 import { file_google_api_field_behavior } from "../../google/api/field_behavior_pb";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file carillon/v1/config.proto.
  */
 export const file_carillon_v1_config: GenFile = /*@__PURE__*/
-  fileDesc("ChhjYXJpbGxvbi92MS9jb25maWcucHJvdG8SC2NhcmlsbG9uLnYxIkMKBkNvbmZpZxITCgtyZXNvdXJjZV9pZBgBIAEoCRIkCgdyZW1vdGVzGAIgAygLMhMuY2FyaWxsb24udjEuUmVtb3RlIu0CCgZSZW1vdGUSDAoEbmFtZRgBIAEoCRIMCgR0eXBlGAIgASgJEgwKBGtleXMYAyADKAkSLgoKdXBkYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoFc3RhdGUYBSABKA4yGS5jYXJpbGxvbi52MS5SZW1vdGUuU3RhdGUSDgoGcmVhc29uGAYgASgJEikKBXNpbmNlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChB0b2tlbl9leHBpcmVzX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI+CgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEgkKBVJFQURZEAESEwoPUkVBVVRIX1JFUVVJUkVEEAIibQoQQWRkQ29uZmlnUmVxdWVzdBIfCgtyZXNvdXJjZV9pZBgBIAEoCUIK4EECukgEcgIQARI4CgZjb25maWcYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Qg+AAQHgQQLgQQS6SAPIAQEiJAoRQWRkQ29uZmlnUmVzcG9uc2USDwoHc3VjY2VzcxgBIAEoCCIzChBHZXRDb25maWdSZXF1ZXN0Eh8KC3Jlc291cmNlX2lkGAEgASgJQgrgQQK6SARyAhABIjYKE0RlbGV0ZUNvbmZpZ1JlcXVlc3QSHwoLcmVzb3VyY2VfaWQYASABKAlCCuBBArpIBHICEAEiFgoURGVsZXRlQ29uZmlnUmVzcG9uc2UywAMKDUNvbmZpZ1NlcnZpY2USkAEKCUFkZENvbmZpZxIdLmNhcmlsbG9uLnYxLkFkZENvbmZpZ1JlcXVlc3QaHi5jYXJpbGxvbi52MS5BZGRDb25maWdSZXNwb25zZSJEqrsYEwgEEg8IAhILcmVzb3VyY2VfaWSC0+STAic6ASoiIi92MS9yZXNvdXJjZXMve3Jlc291cmNlX2lkfS9jb25maWcSggEKCUdldENvbmZpZxIdLmNhcmlsbG9uLnYxLkdldENvbmZpZ1JlcXVlc3QaEy5jYXJpbGxvbi52MS5Db25maWciQaq7GBMIAxIPCAISC3Jlc291cmNlX2lkgtPkkwIkEiIvdjEvcmVzb3VyY2VzL3tyZXNvdXJjZV9pZH0vY29uZmlnEpYBCgxEZWxldGVDb25maWcSIC5jYXJpbGxvbi52MS5EZWxldGVDb25maWdSZXF1ZXN0GiEuY2FyaWxsb24udjEuRGVsZXRlQ29uZmlnUmVzcG9uc2UiQaq7GBMIBBIPCAISC3Jlc291cmNlX2lkgtPkkwIkKiIvdjEvcmVzb3VyY2VzL3tyZXNvdXJjZV9pZH0vY29uZmlnQjtaOWdpdGh1Yi5jb20vcG9pbnRzY2VuZS9jYXJpbGxvbi9nZW4vY2FyaWxsb24vdjE7Y2FyaWxsb252MWIGcHJvdG8z", [file_buf_validate_validate, file_carillon_v1_access, file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChhjYXJpbGxvbi92MS9jb25maWcucHJvdG8SC2NhcmlsbG9uLnYxIkMKBkNvbmZpZxITCgtyZXNvdXJjZV9pZBgBIAEoCRIkCgdyZW1vdGVzGAIgAygLMhMuY2FyaWxsb24udjEuUmVtb3RlIu0CCgZSZW1vdGUSDAoEbmFtZRgBIAEoCRIMCgR0eXBlGAIgASgJEgwKBGtleXMYAyADKAkSLgoKdXBkYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoFc3RhdGUYBSABKA4yGS5jYXJpbGxvbi52MS5SZW1vdGUuU3RhdGUSDgoGcmVhc29uGAYgASgJEikKBXNpbmNlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChB0b2tlbl9leHBpcmVzX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI+CgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEgkKBVJFQURZEAESEwoPUkVBVVRIX1JFUVVJUkVEEAIibQoQQWRkQ29uZmlnUmVxdWVzdBIfCgtyZXNvdXJjZV9pZBgBIAEoCUIK4EECukgEcgIQARI4CgZjb25maWcYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Qg+AAQHgQQLgQQS6SAPIAQEiJAoRQWRkQ29uZmlnUmVzcG9uc2USDwoHc3VjY2VzcxgBIAEoCCIzChBHZXRDb25maWdSZXF1ZXN0Eh8KC3Jlc291cmNlX2lkGAEgASgJQgrgQQK6SARyAhABIjYKE0RlbGV0ZUNvbmZpZ1JlcXVlc3QSHwoLcmVzb3VyY2VfaWQYASABKAlCCuBBArpIBHICEAEiFgoURGVsZXRlQ29uZmlnUmVzcG9uc2UingEKEVRlc3RDb25maWdSZXF1ZXN0Eh8KC3Jlc291cmNlX2lkGAEgASgJQgrgQQK6SARyAhABEi8KBmNvbmZpZxgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBoABAeBBBBIjCgdyZW1vdGVzGAMgAygJQhLgQQG6SAySAQkQCiIFcgMogBASEgoFd3JpdGUYBCABKAhCA+BBASJPChJUZXN0Q29uZmlnUmVzcG9uc2USDwoHc3VjY2VzcxgBIAEoCBIoCgdyZW1vdGVzGAIgAygLMhcuY2FyaWxsb24udjEuUmVtb3RlVGVzdCL4BAoKUmVtb3RlVGVzdBIOCgZyZW1vdGUYASABKAkSDAoEdHlwZRgCIAEoCRIvCgdyZXN1bHRzGAMgAygLMh4uY2FyaWxsb24udjEuUmVtb3RlVGVzdC5SZXN1bHQSLAoFcXVvdGEYBCABKAsyHS5jYXJpbGxvbi52MS5SZW1vdGVUZXN0LlF1b3RhEhAKCHdhcm5pbmdzGAUgAygJGsQBCgZSZXN1bHQSLAoFY2hlY2sYASABKA4yHS5jYXJpbGxvbi52MS5SZW1vdGVUZXN0LkNoZWNrEjAKB291dGNvbWUYAiABKA4yHy5jYXJpbGxvbi52MS5SZW1vdGVUZXN0Lk91dGNvbWUSDAoEY29kZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSDwoHbWVzc2FnZRgFIAEoCRIrCghkdXJhdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhqBAQoFUXVvdGESGAoLdG90YWxfYnl0ZXMYASABKANIAIgBARIXCgp1c2VkX2J5dGVzGAIgASgDSAGIAQESFwoKZnJlZV9ieXRlcxgDIAEoA0gCiAEBQg4KDF90b3RhbF9ieXRlc0INCgtfdXNlZF9ieXRlc0INCgtfZnJlZV9ieXRlcyJLCgVDaGVjaxIVChFDSEVDS19VTlNQRUNJRklFRBAAEgsKB0NPTk5FQ1QQARIICgRMSVNUEAISCQoFV1JJVEUQAxIJCgVRVU9UQRAEIkMKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEgYKAk9LEAESCgoGRkFJTEVEEAISCwoHU0tJUFBFRBADMtsECg1Db25maWdTZXJ2aWNlEpABCglBZGRDb25maWcSHS5jYXJpbGxvbi52MS5BZGRDb25maWdSZXF1ZXN0Gh4uY2FyaWxsb24udjEuQWRkQ29uZmlnUmVzcG9uc2UiRKq7GBMIBBIPCAISC3Jlc291cmNlX2lkgtPkkwInOgEqIiIvdjEvcmVzb3VyY2VzL3tyZXNvdXJjZV9pZH0vY29uZmlnEoIBCglHZXRDb25maWcSHS5jYXJpbGxvbi52MS5HZXRDb25maWdSZXF1ZXN0GhMuY2FyaWxsb24udjEuQ29uZmlnIkGquxgTCAMSDwgCEgtyZXNvdXJjZV9pZILT5JMCJBIiL3YxL3Jlc291cmNlcy97cmVzb3VyY2VfaWR9L2NvbmZpZxKWAQoMRGVsZXRlQ29uZmlnEiAuY2FyaWxsb24udjEuRGVsZXRlQ29uZmlnUmVxdWVzdBohLmNhcmlsbG9uLnYxLkRlbGV0ZUNvbmZpZ1Jlc3BvbnNlIkGquxgTCAQSDwgCEgtyZXNvdXJjZV9pZILT5JMCJCoiL3YxL3Jlc291cmNlcy97cmVzb3VyY2VfaWR9L2NvbmZpZxKYAQoKVGVzdENvbmZpZxIeLmNhcmlsbG9uLnYxLlRlc3RDb25maWdSZXF1ZXN0Gh8uY2FyaWxsb24udjEuVGVzdENvbmZpZ1Jlc3BvbnNlIkmquxgTCAQSDwgCEgtyZXNvdXJjZV9pZILT5JMCLDoBKiInL3YxL3Jlc291cmNlcy97cmVzb3VyY2VfaWR9L2NvbmZpZzp0ZXN0QjtaOWdpdGh1Yi5jb20vcG9pbnRzY2VuZS9jYXJpbGxvbi9nZW4vY2FyaWxsb24vdjE7Y2FyaWxsb252MWIGcHJvdG8z", [file_buf_validate_validate, file_carillon_v1_access, file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * What is stored for a resource, without any value.
@@ -268,6 +268,308 @@ export const DeleteConfigResponseSchema: GenMessage<DeleteConfigResponse> = /*@_
   messageDesc(file_carillon_v1_config, 6);
 
 /**
+ * Asks to try remotes.
+ *
+ * @generated from message carillon.v1.TestConfigRequest
+ */
+export type TestConfigRequest = Message<"carillon.v1.TestConfigRequest"> & {
+  /**
+   * The resource that owns them, or will.
+   *
+   * @generated from field: string resource_id = 1;
+   */
+  resourceId: string;
+
+  /**
+   * Remotes to try before they are stored, as for AddConfig. Each counts
+   * instead of a stored one of the same name.
+   *
+   * @generated from field: google.protobuf.Struct config = 2;
+   */
+  config?: JsonObject | undefined;
+
+  /**
+   * The remotes to try, at most 10, each with the folder to try it at:
+   * "aws_s3:/bucket/folder". A name alone is the root. Without any, all of
+   * config are tried, or all that are stored.
+   *
+   * @generated from field: repeated string remotes = 3;
+   */
+  remotes: string[];
+
+  /**
+   * Also writes a small file with a random name to the folder and deletes it.
+   *
+   * @generated from field: bool write = 4;
+   */
+  write: boolean;
+};
+
+/**
+ * Describes the message carillon.v1.TestConfigRequest.
+ * Use `create(TestConfigRequestSchema)` to create a new message.
+ */
+export const TestConfigRequestSchema: GenMessage<TestConfigRequest> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_config, 7);
+
+/**
+ * What the remotes can do.
+ *
+ * @generated from message carillon.v1.TestConfigResponse
+ */
+export type TestConfigResponse = Message<"carillon.v1.TestConfigResponse"> & {
+  /**
+   * Whether nothing has failed.
+   *
+   * @generated from field: bool success = 1;
+   */
+  success: boolean;
+
+  /**
+   * The remotes, in the order of the request, else by name.
+   *
+   * @generated from field: repeated carillon.v1.RemoteTest remotes = 2;
+   */
+  remotes: RemoteTest[];
+};
+
+/**
+ * Describes the message carillon.v1.TestConfigResponse.
+ * Use `create(TestConfigResponseSchema)` to create a new message.
+ */
+export const TestConfigResponseSchema: GenMessage<TestConfigResponse> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_config, 8);
+
+/**
+ * What one remote can do.
+ *
+ * @generated from message carillon.v1.RemoteTest
+ */
+export type RemoteTest = Message<"carillon.v1.RemoteTest"> & {
+  /**
+   * The remote and the folder, as in a workflow: "aws_s3:/bucket/folder".
+   *
+   * @generated from field: string remote = 1;
+   */
+  remote: string;
+
+  /**
+   * How it is reached: drive, dropbox, s3, acc.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+
+  /**
+   * What was tried, in order.
+   *
+   * @generated from field: repeated carillon.v1.RemoteTest.Result results = 3;
+   */
+  results: RemoteTest_Result[];
+
+  /**
+   * How much room there is; null when that was not told.
+   *
+   * @generated from field: carillon.v1.RemoteTest.Quota quota = 4;
+   */
+  quota?: RemoteTest_Quota | undefined;
+
+  /**
+   * What to look after although it works, such as a token that was used up.
+   *
+   * @generated from field: repeated string warnings = 5;
+   */
+  warnings: string[];
+};
+
+/**
+ * Describes the message carillon.v1.RemoteTest.
+ * Use `create(RemoteTestSchema)` to create a new message.
+ */
+export const RemoteTestSchema: GenMessage<RemoteTest> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_config, 9);
+
+/**
+ * One thing that was tried.
+ *
+ * @generated from message carillon.v1.RemoteTest.Result
+ */
+export type RemoteTest_Result = Message<"carillon.v1.RemoteTest.Result"> & {
+  /**
+   * What was tried.
+   *
+   * @generated from field: carillon.v1.RemoteTest.Check check = 1;
+   */
+  check: RemoteTest_Check;
+
+  /**
+   * What came of it.
+   *
+   * @generated from field: carillon.v1.RemoteTest.Outcome outcome = 2;
+   */
+  outcome: RemoteTest_Outcome;
+
+  /**
+   * A failure's gRPC status name, such as UNAUTHENTICATED; else empty.
+   *
+   * @generated from field: string code = 3;
+   */
+  code: string;
+
+  /**
+   * Why it failed or was not tried, such as REAUTH_REQUIRED; else empty.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * The same for people, without secrets; empty when it works.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+
+  /**
+   * How long it took.
+   *
+   * @generated from field: google.protobuf.Duration duration = 6;
+   */
+  duration?: Duration | undefined;
+};
+
+/**
+ * Describes the message carillon.v1.RemoteTest.Result.
+ * Use `create(RemoteTest_ResultSchema)` to create a new message.
+ */
+export const RemoteTest_ResultSchema: GenMessage<RemoteTest_Result> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_config, 9, 0);
+
+/**
+ * How much room there is, as far as the service tells.
+ *
+ * @generated from message carillon.v1.RemoteTest.Quota
+ */
+export type RemoteTest_Quota = Message<"carillon.v1.RemoteTest.Quota"> & {
+  /**
+   * All that the account may hold, in bytes.
+   *
+   * @generated from field: optional int64 total_bytes = 1;
+   */
+  totalBytes?: bigint | undefined;
+
+  /**
+   * What it holds.
+   *
+   * @generated from field: optional int64 used_bytes = 2;
+   */
+  usedBytes?: bigint | undefined;
+
+  /**
+   * What it may still take.
+   *
+   * @generated from field: optional int64 free_bytes = 3;
+   */
+  freeBytes?: bigint | undefined;
+};
+
+/**
+ * Describes the message carillon.v1.RemoteTest.Quota.
+ * Use `create(RemoteTest_QuotaSchema)` to create a new message.
+ */
+export const RemoteTest_QuotaSchema: GenMessage<RemoteTest_Quota> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_config, 9, 1);
+
+/**
+ * What is tried.
+ *
+ * @generated from enum carillon.v1.RemoteTest.Check
+ */
+export enum RemoteTest_Check {
+  /**
+   * Never answered.
+   *
+   * @generated from enum value: CHECK_UNSPECIFIED = 0;
+   */
+  CHECK_UNSPECIFIED = 0,
+
+  /**
+   * The service is reached, and takes the credentials.
+   *
+   * @generated from enum value: CONNECT = 1;
+   */
+  CONNECT = 1,
+
+  /**
+   * The folder can be listed.
+   *
+   * @generated from enum value: LIST = 2;
+   */
+  LIST = 2,
+
+  /**
+   * A file can be written to the folder, and deleted.
+   *
+   * @generated from enum value: WRITE = 3;
+   */
+  WRITE = 3,
+
+  /**
+   * The service tells how much room there is.
+   *
+   * @generated from enum value: QUOTA = 4;
+   */
+  QUOTA = 4,
+}
+
+/**
+ * Describes the enum carillon.v1.RemoteTest.Check.
+ */
+export const RemoteTest_CheckSchema: GenEnum<RemoteTest_Check> = /*@__PURE__*/
+  enumDesc(file_carillon_v1_config, 9, 0);
+
+/**
+ * What came of it.
+ *
+ * @generated from enum carillon.v1.RemoteTest.Outcome
+ */
+export enum RemoteTest_Outcome {
+  /**
+   * Never answered.
+   *
+   * @generated from enum value: OUTCOME_UNSPECIFIED = 0;
+   */
+  OUTCOME_UNSPECIFIED = 0,
+
+  /**
+   * It works.
+   *
+   * @generated from enum value: OK = 1;
+   */
+  OK = 1,
+
+  /**
+   * It does not.
+   *
+   * @generated from enum value: FAILED = 2;
+   */
+  FAILED = 2,
+
+  /**
+   * It was not tried; the reason tells why.
+   *
+   * @generated from enum value: SKIPPED = 3;
+   */
+  SKIPPED = 3,
+}
+
+/**
+ * Describes the enum carillon.v1.RemoteTest.Outcome.
+ */
+export const RemoteTest_OutcomeSchema: GenEnum<RemoteTest_Outcome> = /*@__PURE__*/
+  enumDesc(file_carillon_v1_config, 9, 1);
+
+/**
  * Stored credentials of outside services: sealed, and write-only.
  *
  * @generated from service carillon.v1.ConfigService
@@ -303,6 +605,19 @@ export const ConfigService: GenService<{
     methodKind: "unary";
     input: typeof DeleteConfigRequestSchema;
     output: typeof DeleteConfigResponseSchema;
+  },
+  /**
+   * Tries what remotes can do, those in the request or those that are stored,
+   * and stores nothing but a token of a stored one that had to be renewed. It
+   * answers within half a minute; what a service refuses is in the answer and
+   * no error of the call.
+   *
+   * @generated from rpc carillon.v1.ConfigService.TestConfig
+   */
+  testConfig: {
+    methodKind: "unary";
+    input: typeof TestConfigRequestSchema;
+    output: typeof TestConfigResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_carillon_v1_config, 0);

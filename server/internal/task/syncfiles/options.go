@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/pointscene/carillon/server/internal/remote"
 	"github.com/pointscene/carillon/server/internal/task"
@@ -22,7 +20,6 @@ const (
 
 const (
 	maxRemotes = 20
-	maxPath    = 4096 // bytes
 	maxPattern = 1024 // bytes
 )
 
@@ -139,13 +136,8 @@ func parsePlace(text string) (p place, why string) {
 			remote.Work + " for the execution's work directory"
 	}
 	p = place{name: match[1], path: match[2]}
-	switch {
-	case len(p.path) > maxPath:
-		return place{}, "the path is too long"
-	case !utf8.ValidString(p.path) || strings.ContainsFunc(p.path, unicode.IsControl):
-		return place{}, "the path must be text without control characters"
-	case slices.Contains(strings.Split(p.path, "/"), ".."):
-		return place{}, `the path must not contain ".."`
+	if why := task.CheckRemotePath(p.path); why != "" {
+		return place{}, why
 	}
 	return p, ""
 }
