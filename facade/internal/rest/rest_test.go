@@ -131,6 +131,8 @@ var calls = []struct{ verb, address, body, method, request string }{
 	{"POST", "/v1/signingKeys:rotate", `{"purpose": "LINK", "revoke": true}`, "RotateSigningKey", `{"purpose": "LINK", "revoke": true}`},
 	{"POST", "/v1/resources/7/config", `{"config": {"s3": {"type": "s3"}, "old": null}}`, "AddConfig", `{"resourceId": "7", "config": {"s3": {"type": "s3"}, "old": null}}`},
 	{"GET", "/v1/resources/7/config", "", "GetConfig", `{"resourceId": "7"}`},
+	{"POST", "/v1/resources/7/config:test", `{"config": {"s3": {"type": "s3"}}, "remotes": ["s3:/b"], "write": true}`, "TestConfig",
+		`{"resourceId": "7", "config": {"s3": {"type": "s3"}}, "remotes": ["s3:/b"], "write": true}`},
 	{"DELETE", "/v1/resources/7/config", "", "DeleteConfig", `{"resourceId": "7"}`},
 	{"POST", "/v1/instances/1/jobs", jobBody, "CreateJob", `{"instanceId": "1", "job": ` + jobBody + `}`},
 	{"GET", "/v1/instances/1/jobs", "", "ListJobs", `{"instanceId": "1"}`},
