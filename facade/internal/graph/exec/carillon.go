@@ -885,6 +885,144 @@ func (ec *executionContext) fieldContext_Backfill_finishedAt(_ context.Context, 
 	return graphql.NewScalarFieldContext("Backfill", field, false, false, errors.New("field of type Date does not have child fields"))
 }
 
+func (ec *executionContext) _CheckResult_check(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest_Result) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CheckResult_check(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Check, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v carillonv1.RemoteTest_Check) graphql.Marshaler {
+			return ec.marshalNRemoteCheck2githubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Check(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_CheckResult_check(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CheckResult", field, false, false, errors.New("field of type RemoteCheck does not have child fields"))
+}
+
+func (ec *executionContext) _CheckResult_outcome(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest_Result) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CheckResult_outcome(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Outcome, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v carillonv1.RemoteTest_Outcome) graphql.Marshaler {
+			return ec.marshalNCheckOutcome2githubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Outcome(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_CheckResult_outcome(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CheckResult", field, false, false, errors.New("field of type CheckOutcome does not have child fields"))
+}
+
+func (ec *executionContext) _CheckResult_code(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest_Result) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CheckResult_code(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Code, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_CheckResult_code(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CheckResult", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func (ec *executionContext) _CheckResult_reason(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest_Result) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CheckResult_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_CheckResult_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CheckResult", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func (ec *executionContext) _CheckResult_message(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest_Result) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CheckResult_message(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Message, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_CheckResult_message(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CheckResult", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func (ec *executionContext) _CheckResult_duration(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest_Result) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CheckResult_duration(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Duration, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *durationpb.Duration) graphql.Marshaler {
+			return ec.marshalODuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_CheckResult_duration(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CheckResult", field, false, false, errors.New("field of type Duration does not have child fields"))
+}
+
 func (ec *executionContext) _Client_id(ctx context.Context, field graphql.CollectedField, obj *model.Client) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -1099,6 +1237,61 @@ func (ec *executionContext) _ClientPage_hasNextPage(ctx context.Context, field g
 }
 func (ec *executionContext) fieldContext_ClientPage_hasNextPage(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("ClientPage", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func (ec *executionContext) _ConfigTest_success(ctx context.Context, field graphql.CollectedField, obj *model.ConfigTest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ConfigTest_success(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Success, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ConfigTest_success(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ConfigTest", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func (ec *executionContext) _ConfigTest_remotes(ctx context.Context, field graphql.CollectedField, obj *model.ConfigTest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ConfigTest_remotes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Remotes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*carillonv1.RemoteTest) graphql.Marshaler {
+			return ec.marshalNRemoteTest2ᚕᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTestᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ConfigTest_remotes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ConfigTest",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_RemoteTest(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _ExecutionChange_execution(ctx context.Context, field graphql.CollectedField, obj *model.ExecutionChange) (ret graphql.Marshaler) {
@@ -4096,6 +4289,75 @@ func (ec *executionContext) fieldContext_QuotaLimits_minIntervalMinutes(_ contex
 	return graphql.NewScalarFieldContext("QuotaLimits", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
+func (ec *executionContext) _RemoteQuota_totalBytes(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest_Quota) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RemoteQuota_totalBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.TotalBytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int64) graphql.Marshaler {
+			return ec.marshalOInt642ᚖint64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_RemoteQuota_totalBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RemoteQuota", field, false, false, errors.New("field of type Int64 does not have child fields"))
+}
+
+func (ec *executionContext) _RemoteQuota_usedBytes(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest_Quota) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RemoteQuota_usedBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UsedBytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int64) graphql.Marshaler {
+			return ec.marshalOInt642ᚖint64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_RemoteQuota_usedBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RemoteQuota", field, false, false, errors.New("field of type Int64 does not have child fields"))
+}
+
+func (ec *executionContext) _RemoteQuota_freeBytes(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest_Quota) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RemoteQuota_freeBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.FreeBytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int64) graphql.Marshaler {
+			return ec.marshalOInt642ᚖint64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_RemoteQuota_freeBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RemoteQuota", field, false, false, errors.New("field of type Int64 does not have child fields"))
+}
+
 func (ec *executionContext) _RemoteReport_remote(ctx context.Context, field graphql.CollectedField, obj *carillonv1.Execution_RemoteReport) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4204,6 +4466,139 @@ func (ec *executionContext) fieldContext_RemoteReport_error(_ context.Context, f
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _RemoteTest_remote(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RemoteTest_remote(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Remote, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RemoteTest_remote(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RemoteTest", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func (ec *executionContext) _RemoteTest_type(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RemoteTest_type(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Type, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RemoteTest_type(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RemoteTest", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func (ec *executionContext) _RemoteTest_results(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RemoteTest_results(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Results, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*carillonv1.RemoteTest_Result) graphql.Marshaler {
+			return ec.marshalNCheckResult2ᚕᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Resultᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RemoteTest_results(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RemoteTest",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_CheckResult(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _RemoteTest_quota(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RemoteTest_quota(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Quota, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *carillonv1.RemoteTest_Quota) graphql.Marshaler {
+			return ec.marshalORemoteQuota2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Quota(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_RemoteTest_quota(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RemoteTest",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_RemoteQuota(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _RemoteTest_warnings(ctx context.Context, field graphql.CollectedField, obj *carillonv1.RemoteTest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RemoteTest_warnings(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Warnings, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RemoteTest_warnings(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RemoteTest", field, false, false, errors.New("field of type String does not have child fields"))
 }
 
 func (ec *executionContext) _Resource_id(ctx context.Context, field graphql.CollectedField, obj *model.Resource) (ret graphql.Marshaler) {
@@ -5323,6 +5718,69 @@ func (ec *executionContext) _Backfill(ctx context.Context, sel ast.SelectionSet,
 	return out
 }
 
+var checkResultImplementors = []string{"CheckResult"}
+
+func (ec *executionContext) _CheckResult(ctx context.Context, sel ast.SelectionSet, obj *carillonv1.RemoteTest_Result) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, checkResultImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("CheckResult")
+		case "check":
+			out.Values[i] = ec._CheckResult_check(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "outcome":
+			out.Values[i] = ec._CheckResult_outcome(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "code":
+			out.Values[i] = ec._CheckResult_code(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reason":
+			out.Values[i] = ec._CheckResult_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "message":
+			out.Values[i] = ec._CheckResult_message(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "duration":
+			out.Values[i] = ec._CheckResult_duration(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var clientImplementors = []string{"Client"}
 
 func (ec *executionContext) _Client(ctx context.Context, sel ast.SelectionSet, obj *model.Client) graphql.Marshaler {
@@ -5410,6 +5868,49 @@ func (ec *executionContext) _ClientPage(ctx context.Context, sel ast.SelectionSe
 			}
 		case "hasNextPage":
 			out.Values[i] = ec._ClientPage_hasNextPage(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var configTestImplementors = []string{"ConfigTest"}
+
+func (ec *executionContext) _ConfigTest(ctx context.Context, sel ast.SelectionSet, obj *model.ConfigTest) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, configTestImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ConfigTest")
+		case "success":
+			out.Values[i] = ec._ConfigTest_success(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "remotes":
+			out.Values[i] = ec._ConfigTest_remotes(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -6836,6 +7337,54 @@ func (ec *executionContext) _QuotaLimits(ctx context.Context, sel ast.SelectionS
 	return out
 }
 
+var remoteQuotaImplementors = []string{"RemoteQuota"}
+
+func (ec *executionContext) _RemoteQuota(ctx context.Context, sel ast.SelectionSet, obj *carillonv1.RemoteTest_Quota) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, remoteQuotaImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("RemoteQuota")
+		case "totalBytes":
+			out.Values[i] = ec._RemoteQuota_totalBytes(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "usedBytes":
+			out.Values[i] = ec._RemoteQuota_usedBytes(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "freeBytes":
+			out.Values[i] = ec._RemoteQuota_freeBytes(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var remoteReportImplementors = []string{"RemoteReport"}
 
 func (ec *executionContext) _RemoteReport(ctx context.Context, sel ast.SelectionSet, obj *carillonv1.Execution_RemoteReport) graphql.Marshaler {
@@ -6866,6 +7415,64 @@ func (ec *executionContext) _RemoteReport(ctx context.Context, sel ast.Selection
 		case "error":
 			out.Values[i] = ec._RemoteReport_error(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var remoteTestImplementors = []string{"RemoteTest"}
+
+func (ec *executionContext) _RemoteTest(ctx context.Context, sel ast.SelectionSet, obj *carillonv1.RemoteTest) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, remoteTestImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("RemoteTest")
+		case "remote":
+			out.Values[i] = ec._RemoteTest_remote(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "type":
+			out.Values[i] = ec._RemoteTest_type(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "results":
+			out.Values[i] = ec._RemoteTest_results(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "quota":
+			out.Values[i] = ec._RemoteTest_quota(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "warnings":
+			out.Values[i] = ec._RemoteTest_warnings(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
 		default:
@@ -7416,6 +8023,48 @@ func (ec *executionContext) marshalNCatchUpPolicy2githubᚗcomᚋpointsceneᚋca
 	return res
 }
 
+func (ec *executionContext) unmarshalNCheckOutcome2githubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Outcome(ctx context.Context, v any) (carillonv1.RemoteTest_Outcome, error) {
+	res, err := model.UnmarshalCheckOutcome(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNCheckOutcome2githubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Outcome(ctx context.Context, sel ast.SelectionSet, v carillonv1.RemoteTest_Outcome) graphql.Marshaler {
+	_ = sel
+	res := model.MarshalCheckOutcome(v)
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
+func (ec *executionContext) marshalNCheckResult2ᚕᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Resultᚄ(ctx context.Context, sel ast.SelectionSet, v []*carillonv1.RemoteTest_Result) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNCheckResult2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Result(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNCheckResult2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Result(ctx context.Context, sel ast.SelectionSet, v *carillonv1.RemoteTest_Result) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return ec._CheckResult(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNClient2githubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐClient(ctx context.Context, sel ast.SelectionSet, v model.Client) graphql.Marshaler {
 	return ec._Client(ctx, sel, &v)
 }
@@ -7458,6 +8107,20 @@ func (ec *executionContext) marshalNClientPage2ᚖgithubᚗcomᚋpointsceneᚋca
 		return graphql.Null
 	}
 	return ec._ClientPage(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNConfigTest2githubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐConfigTest(ctx context.Context, sel ast.SelectionSet, v model.ConfigTest) graphql.Marshaler {
+	return ec._ConfigTest(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNConfigTest2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐConfigTest(ctx context.Context, sel ast.SelectionSet, v *model.ConfigTest) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return ec._ConfigTest(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNDuration2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋdurationpbᚐDuration(ctx context.Context, v any) (*durationpb.Duration, error) {
@@ -8010,6 +8673,22 @@ func (ec *executionContext) marshalNQuotaLimits2ᚖgithubᚗcomᚋpointsceneᚋc
 	return ec._QuotaLimits(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalNRemoteCheck2githubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Check(ctx context.Context, v any) (carillonv1.RemoteTest_Check, error) {
+	res, err := model.UnmarshalRemoteCheck(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNRemoteCheck2githubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Check(ctx context.Context, sel ast.SelectionSet, v carillonv1.RemoteTest_Check) graphql.Marshaler {
+	_ = sel
+	res := model.MarshalRemoteCheck(v)
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
 func (ec *executionContext) marshalNRemoteReport2ᚕᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐExecution_RemoteReportᚄ(ctx context.Context, sel ast.SelectionSet, v []*carillonv1.Execution_RemoteReport) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
@@ -8050,6 +8729,32 @@ func (ec *executionContext) marshalNRemoteState2githubᚗcomᚋpointsceneᚋcari
 		}
 	}
 	return res
+}
+
+func (ec *executionContext) marshalNRemoteTest2ᚕᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTestᚄ(ctx context.Context, sel ast.SelectionSet, v []*carillonv1.RemoteTest) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNRemoteTest2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNRemoteTest2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest(ctx context.Context, sel ast.SelectionSet, v *carillonv1.RemoteTest) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return ec._RemoteTest(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNResource2githubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐResource(ctx context.Context, sel ast.SelectionSet, v model.Resource) graphql.Marshaler {
@@ -8368,6 +9073,24 @@ func (ec *executionContext) marshalOInstance2ᚖgithubᚗcomᚋpointsceneᚋcari
 	return ec._Instance(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalOInt642ᚖint64(ctx context.Context, v any) (*int64, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := model.UnmarshalInt64(v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOInt642ᚖint64(ctx context.Context, sel ast.SelectionSet, v *int64) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := model.MarshalInt64(*v)
+	return res
+}
+
 func (ec *executionContext) marshalOJobConfig2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐJobConfig(ctx context.Context, sel ast.SelectionSet, v *model.JobConfig) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
@@ -8437,6 +9160,13 @@ func (ec *executionContext) marshalOQuota2ᚖgithubᚗcomᚋpointsceneᚋcarillo
 		return graphql.Null
 	}
 	return ec._Quota(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalORemoteQuota2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋgenᚋcarillonᚋv1ᚐRemoteTest_Quota(ctx context.Context, sel ast.SelectionSet, v *carillonv1.RemoteTest_Quota) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._RemoteQuota(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOResource2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐResource(ctx context.Context, sel ast.SelectionSet, v *model.Resource) graphql.Marshaler {

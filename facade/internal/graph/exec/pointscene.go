@@ -40,6 +40,7 @@ type MutationResolver interface {
 	CancelScheduledJobRun(ctx context.Context, jobHistoryID string) (*model.ScheduledJobHistory, error)
 	ApproveScheduledJobRun(ctx context.Context, jobHistoryID string, digest string) (*model.ScheduledJobHistory, error)
 	RejectScheduledJobRun(ctx context.Context, jobHistoryID string, reason *string) (*model.ScheduledJobHistory, error)
+	TestJobConfig(ctx context.Context, resourceID string, config *structpb.Struct, remotes []string, write *bool) (*model.ConfigTest, error)
 	DeleteJobConfig(ctx context.Context, resourceID string) (*model.SuccessResponse, error)
 	CreateInstance(ctx context.Context, title *string, description *string, requestID *string, validateOnly *bool) (*model.Instance, error)
 	SetQuota(ctx context.Context, instanceID string, jobs *int32, executionsPerHour *int32, logMebibytes *int32, minIntervalMinutes *int32) (*model.Quota, error)
@@ -1174,6 +1175,44 @@ func (ec *executionContext) field_Mutation_skipOccurrence_args(ctx context.Conte
 		return nil, err
 	}
 	args["scheduledFor"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_testJobConfig_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "resourceId",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["resourceId"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "config",
+		func(ctx context.Context, v any) (*structpb.Struct, error) {
+			return ec.unmarshalOJSON2ᚖgoogleᚗgolangᚗorgᚋprotobufᚋtypesᚋknownᚋstructpbᚐStruct(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["config"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "remotes",
+		func(ctx context.Context, v any) ([]string, error) {
+			return ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["remotes"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "write",
+		func(ctx context.Context, v any) (*bool, error) {
+			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["write"] = arg3
 	return args, nil
 }
 
@@ -3037,6 +3076,50 @@ func (ec *executionContext) fieldContext_Mutation_rejectScheduledJobRun(ctx cont
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_rejectScheduledJobRun_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_testJobConfig(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_testJobConfig(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().TestJobConfig(ctx, fc.Args["resourceId"].(string), fc.Args["config"].(*structpb.Struct), fc.Args["remotes"].([]string), fc.Args["write"].(*bool))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ConfigTest) graphql.Marshaler {
+			return ec.marshalNConfigTest2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐConfigTest(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_testJobConfig(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ConfigTest(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_testJobConfig_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -6773,6 +6856,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "rejectScheduledJobRun":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_rejectScheduledJobRun(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "testJobConfig":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_testJobConfig(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++

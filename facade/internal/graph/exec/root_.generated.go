@@ -804,6 +804,66 @@ type JobRemote {
   tokenExpiresAt: Date
 }
 
+"What is tried of a remote."
+enum RemoteCheck {
+  "The service is reached, and takes the credentials."
+  CONNECT
+  "The folder can be listed."
+  LIST
+  "A file can be written to the folder, and deleted."
+  WRITE
+  "The service tells how much room there is."
+  QUOTA
+}
+
+"What came of it."
+enum CheckOutcome {
+  OK
+  FAILED
+  "It was not tried; the reason tells why."
+  SKIPPED
+}
+
+"What remotes can do."
+type ConfigTest {
+  "Whether nothing has failed."
+  success: Boolean!
+  remotes: [RemoteTest!]!
+}
+
+"What one remote can do."
+type RemoteTest {
+  "The remote and the folder, as in a workflow: aws_s3:/bucket/folder."
+  remote: String!
+  type: String!
+  "What was tried, in order."
+  results: [CheckResult!]!
+  "How much room there is; null when that was not told."
+  quota: RemoteQuota
+  "What to look after although it works, such as a token that was used up."
+  warnings: [String!]!
+}
+
+"One thing that was tried."
+type CheckResult {
+  check: RemoteCheck!
+  outcome: CheckOutcome!
+  "A failure's gRPC status name, such as UNAUTHENTICATED; else empty."
+  code: String!
+  "Why it failed or was not tried, such as REAUTH_REQUIRED; else empty."
+  reason: String!
+  "The same for people, without secrets; empty when it works."
+  message: String!
+  duration: Duration
+}
+
+"How much room there is, in bytes, as far as the service tells."
+type RemoteQuota {
+  totalBytes: Int64
+  usedBytes: Int64
+  freeBytes: Int64
+}
+
 extend type Query {
   "The executions of one job."
   getJobHistory(jobId: ID!, page: Page): InstanceJobHistory!
@@ -946,6 +1006,19 @@ extend type Mutation {
   approveScheduledJobRun(jobHistoryId: ID!, digest: String!): ScheduledJobHistory!
   "Ends an execution that waits for approval."
   rejectScheduledJobRun(jobHistoryId: ID!, reason: String): ScheduledJobHistory!
+  """
+  Tries what remotes can do, those in config or those that are stored, and stores nothing but a token of a stored one
+  that had to be renewed.
+  """
+  testJobConfig(
+    resourceId: ID!
+    "Remotes to try before they are stored, as for addJobConfig."
+    config: JSON
+    "The remotes to try, at most 10, each with the folder: aws_s3:/bucket/folder. Without any all are tried."
+    remotes: [String!]
+    "Also writes a small file with a random name to the folder and deletes it."
+    write: Boolean
+  ): ConfigTest!
   "Deletes every stored remote of a resource."
   deleteJobConfig(resourceId: ID!): SuccessResponse!
   createInstance(title: String, description: String, requestId: String, validateOnly: Boolean): Instance!
@@ -1519,6 +1592,24 @@ func (ec *executionContext) childFields_Backfill(ctx context.Context, field grap
 	return nil, fmt.Errorf("no field named %q was found under type Backfill", field.Name)
 }
 
+func (ec *executionContext) childFields_CheckResult(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "check":
+		return ec.fieldContext_CheckResult_check(ctx, field)
+	case "outcome":
+		return ec.fieldContext_CheckResult_outcome(ctx, field)
+	case "code":
+		return ec.fieldContext_CheckResult_code(ctx, field)
+	case "reason":
+		return ec.fieldContext_CheckResult_reason(ctx, field)
+	case "message":
+		return ec.fieldContext_CheckResult_message(ctx, field)
+	case "duration":
+		return ec.fieldContext_CheckResult_duration(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CheckResult", field.Name)
+}
+
 func (ec *executionContext) childFields_Client(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -1547,6 +1638,16 @@ func (ec *executionContext) childFields_ClientPage(ctx context.Context, field gr
 		return ec.fieldContext_ClientPage_hasNextPage(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ClientPage", field.Name)
+}
+
+func (ec *executionContext) childFields_ConfigTest(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "success":
+		return ec.fieldContext_ConfigTest_success(ctx, field)
+	case "remotes":
+		return ec.fieldContext_ConfigTest_remotes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ConfigTest", field.Name)
 }
 
 func (ec *executionContext) childFields_Delivery(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2049,6 +2150,18 @@ func (ec *executionContext) childFields_QuotaLimits(ctx context.Context, field g
 	return nil, fmt.Errorf("no field named %q was found under type QuotaLimits", field.Name)
 }
 
+func (ec *executionContext) childFields_RemoteQuota(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "totalBytes":
+		return ec.fieldContext_RemoteQuota_totalBytes(ctx, field)
+	case "usedBytes":
+		return ec.fieldContext_RemoteQuota_usedBytes(ctx, field)
+	case "freeBytes":
+		return ec.fieldContext_RemoteQuota_freeBytes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RemoteQuota", field.Name)
+}
+
 func (ec *executionContext) childFields_RemoteReport(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "remote":
@@ -2061,6 +2174,22 @@ func (ec *executionContext) childFields_RemoteReport(ctx context.Context, field 
 		return ec.fieldContext_RemoteReport_error(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type RemoteReport", field.Name)
+}
+
+func (ec *executionContext) childFields_RemoteTest(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "remote":
+		return ec.fieldContext_RemoteTest_remote(ctx, field)
+	case "type":
+		return ec.fieldContext_RemoteTest_type(ctx, field)
+	case "results":
+		return ec.fieldContext_RemoteTest_results(ctx, field)
+	case "quota":
+		return ec.fieldContext_RemoteTest_quota(ctx, field)
+	case "warnings":
+		return ec.fieldContext_RemoteTest_warnings(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RemoteTest", field.Name)
 }
 
 func (ec *executionContext) childFields_Resource(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
