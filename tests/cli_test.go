@@ -70,6 +70,9 @@ func TestClientCommands(t *testing.T) {
 	if info, err := os.Stat(profile); err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("the profile: %v, %v", info, err)
 	}
+	p.do(2, "", "nosuch")
+	p.do(2, "", "job", "get")
+	p.do(2, "", "job", "list", "--nosuch")
 	created := p.do(0, fmt.Sprintf(noopJob, "first", "util.noop"), "job", "create", "-f", "-", "-o", "json")
 	var j object
 	if err := json.Unmarshal([]byte(created.Stdout), &j); err != nil {
@@ -180,4 +183,26 @@ func TestApplyAtOnce(t *testing.T) {
 		t.Errorf("%d jobs, want %d", len(all), jobs)
 	}
 	p.do(0, text.String(), "diff", "-f", "-")
+}
+
+// A watch goes on until somebody interrupts it; a script can tell.
+func TestWatchIsInterrupted(t *testing.T) {
+	t.Parallel()
+	p, tenant := signedIn(t, harness.Start(t, harness.Options{}))
+	p.env = append(p.env, "CARILLON_INSTANCE="+tenant.Instance)
+	sleeper := strings.Replace(fmt.Sprintf(noopJob, "sleeper", "util.sleep"), "util.sleep", "util.sleep, args: {duration: 10m}", 1)
+	var j object
+	if err := json.Unmarshal([]byte(p.do(0, sleeper, "job", "create", "-f", "-", "-o", "json").Stdout), &j); err != nil {
+		t.Fatal(err)
+	}
+	id := harness.Text(p.object(0, "job", "run", harness.Text(j, "id")), "id")
+	for _, args := range [][]string{{"execution", "list", "--watch"}, {"execution", "log", id, "--follow", "-o", "json"}} {
+		seen := id
+		if args[1] == "log" {
+			seen = "sleeping"
+		}
+		if r := harness.RunUntil(t, p.env, seen, args...); r.Code != 130 || r.Stderr != "carillon: interrupted\n" {
+			t.Errorf("%v ended with %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -47,6 +48,39 @@ func RunWith(t testing.TB, env []string, stdin string, args ...string) Result {
 	case err != nil && !errors.As(err, &exit):
 		t.Fatalf("carillon %s: %v", strings.Join(args, " "), err)
 	}
+	return Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
+}
+
+// RunUntil runs a command of the program, interrupts it as soon as its output
+// contains seen, and answers how it ended.
+func RunUntil(t testing.TB, env []string, seen string, args ...string) Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = environment(env)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout strings.Builder
+	lines := bufio.NewScanner(out)
+	for interrupted := false; lines.Scan(); {
+		stdout.WriteString(lines.Text() + "\n")
+		if !interrupted && strings.Contains(lines.Text(), seen) {
+			interrupted = true
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = cmd.Wait() // the code tells
 	return Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
 }
 

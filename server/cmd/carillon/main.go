@@ -64,7 +64,24 @@ the flags), which beats the default.`,
 	}
 	cmd.AddCommand(versionCommand())
 	cmd.AddCommand(cli.Commands()...)
+	refuseArguments(cmd)
 	return cmd
+}
+
+// refuseArguments makes wrong arguments of any command a mistake in the call, as
+// wrong flags are.
+func refuseArguments(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{err}
+			}
+			return nil
+		}
+	}
+	for _, child := range cmd.Commands() {
+		refuseArguments(child)
+	}
 }
 
 func versionCommand() *cobra.Command {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -38,7 +39,11 @@ func (s *session) run(body func(ctx context.Context, cmd *cobra.Command, args []
 			return explain(err)
 		}
 		defer s.close()
-		return explain(body(cmd.Context(), cmd, args))
+		err := body(cmd.Context(), cmd, args)
+		if err != nil && cmd.Context().Err() != nil {
+			return &Exit{ExitInterrupted, errors.New("interrupted")}
+		}
+		return explain(err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -27,6 +26,8 @@ const (
 	// ExitConflict is a state that does not allow the call, or an object that
 	// somebody else has changed.
 	ExitConflict = 6
+	// ExitInterrupted is a command that somebody ended, as shells tell it.
+	ExitInterrupted = 130
 )
 
 // Exit is an error with the exit code that the program ends with.
@@ -60,9 +61,6 @@ func explain(err error) error {
 	}
 	s, ok := status.FromError(err)
 	if !ok {
-		if errors.Is(err, context.Canceled) {
-			return &Exit{ExitNo, errors.New("interrupted")}
-		}
 		return &Exit{ExitUnavailable, err}
 	}
 	var text strings.Builder

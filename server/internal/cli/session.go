@@ -40,6 +40,7 @@ func (s *session) addFlags(cmd *cobra.Command) {
 	f.BoolVar(&s.plaintext, "plaintext", false, "speak plain text beyond loopback, the token included")
 	f.StringVarP(&s.instance, "instance", "i", "", "`id` of the instance (default the profile's)")
 	f.StringVarP(&s.output, "output", "o", "table", "table, json or yaml")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // open fills what was not given and checks it; it does not connect yet.

@@ -136,7 +136,7 @@ export function JobPage({ id }: { id: string }) {
         )}
         {data.more && count >= most && (
           <p class="muted">
-            These are the {most} newest; the command line reads on: <code>carillon execution list --job {id} --all</code>
+            These are the {most} newest; the command line reads on: <code>carillon execution list --job {id} --limit 0</code>
           </p>
         )}
       </section>
