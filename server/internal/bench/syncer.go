@@ -71,7 +71,7 @@ func (s *syncer) prepare(ctx context.Context, c Config) (err error) {
 		local := object{"type": "local"}
 		err = s.call(ctx, "/v1/resources/"+resource.ID+"/config", object{"config": object{"a": local, "b": local}}, nil)
 	}
-	for _, mode := range []string{"copy", "mirror"} {
+	for _, mode := range []string{"copy", "mirror", "bisync"} {
 		if err != nil {
 			break
 		}

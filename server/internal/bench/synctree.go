@@ -22,7 +22,7 @@ func (c Config) tree(ctx context.Context, server string) error {
 			note:  "The most that the whole program had in memory (RSS) during one sync between two folders of one disk.",
 			head:  []string{"", "mode", "before", "most", "wall", "CPU"},
 		}
-		for _, mode := range []string{"copy", "mirror"} {
+		for _, mode := range []string{"copy", "mirror", "bisync"} {
 			for _, equal := range []bool{false, true} {
 				what.equal = equal
 				before, err := s.resetPeak()

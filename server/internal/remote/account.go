@@ -18,6 +18,7 @@ var accounts = map[string][]string{
 	"s3":     {"endpoint"},
 	"webdav": {"url", "user"},
 	"sftp":   {"host", "port", "user"},
+	typeGCS:  {"endpoint"}, // a bucket's name is unique in the world
 }
 
 // wholes are options that name a part of a service by itself: whoever has the
@@ -43,6 +44,10 @@ func accountOf(typ string, options map[string]string) string {
 		return "server:local" // the one account that all instances share
 	}
 	id := map[string]string{"type": typ}
+	if typ == typeAzure {
+		id["place"] = azurePlace(options)
+		return hashOf(id)
+	}
 	add := func(name string) {
 		if value := canonical(typ, name, options[name]); value != "" {
 			id[name] = value
@@ -79,7 +84,7 @@ func accountOf(typ string, options map[string]string) string {
 // canonical writes a value in one way that people write in several.
 func canonical(typ, name, value string) string {
 	switch {
-	case typ == "s3" && name == "endpoint", name == "url":
+	case (typ == "s3" || typ == typeGCS) && name == "endpoint", name == "url":
 		if !strings.Contains(value, "://") {
 			value = "https://" + value
 		}
@@ -103,6 +108,10 @@ func hashOf(id map[string]string) string {
 }
 
 func expiryOf(typ string, options map[string]string, now time.Time) (e job.Expiry) {
+	if typ == typeAzure {
+		e.Credentials = job.Time(azureExpiry(options))
+		return e
+	}
 	g, ok := grants[typ]
 	if !ok {
 		return e

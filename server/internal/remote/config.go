@@ -105,7 +105,8 @@ func (k kind) parse(typ, name string, value any) (string, job.Violation) {
 	return text, job.Violation{}
 }
 
-// textOf returns a decoded JSON value as text. Only a token may be an object.
+// textOf returns a decoded JSON value as text. Only what a service gives as JSON
+// may be an object.
 func textOf(name string, value any) (string, bool) {
 	switch v := value.(type) {
 	case string:
@@ -117,7 +118,7 @@ func textOf(name string, value any) (string, bool) {
 	case float64:
 		return strconv.FormatFloat(v, 'f', -1, 64), true
 	case map[string]any:
-		if name == "token" {
+		if name == "token" || name == "service_account_credentials" {
 			text, err := json.Marshal(v)
 			return string(text), err == nil
 		}
@@ -157,6 +158,11 @@ func (k kind) checkPresence(base string, raw map[string]any, options map[string]
 			if set(name) && !set(other) {
 				errs.Add(base+"."+other, task.ReasonRequired, "is required besides %s", name)
 			}
+		}
+	}
+	for _, pair := range k.apart {
+		if set(pair[0]) && set(pair[1]) {
+			errs.Add(base+"."+pair[1], task.ReasonInvalidValue, "%s is there already: give one of them", pair[0])
 		}
 	}
 	taken := map[string]string{}

@@ -28,10 +28,14 @@
 // SOCKS5 proxy on loopback, with a password of the session's own, as its only
 // proxy; behind it is the dialer given in [Options]. Guaranteed by that:
 //
-//   - Every connection of s3, drive, dropbox, webdav, sftp and acc, also those to
-//     OAuth servers and after redirects, is made by the dialer, which sees the
+//   - Every connection of s3, drive, dropbox, webdav, sftp, gcs, azureblob and
+//     acc, also those to OAuth servers and after redirects, is made by the dialer, which sees the
 //     name and decides after resolving it. There is no second resolving that
 //     could answer differently.
+//   - The library has one HTTP transport for the whole process, which azureblob
+//     uses instead of the session's: it takes the tunnel of the session in a
+//     request's context, sends nothing without one, and shares no connection
+//     between sessions (shareTransport).
 //   - HTTP_PROXY and its like in the environment are not used.
 //   - What the library does without a session's context is given a proxy that
 //     does not exist, and all its sockets start from 127.0.0.1: a path past

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rclone/rclone/backend/webdav/api"
 	"github.com/rclone/rclone/fs"
+	"golang.org/x/oauth2"
 	"google.golang.org/api/googleapi"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -121,6 +122,9 @@ func (s *Session) explain(r *Remote, doing string, err error) error {
 // text is an error's text for people.
 func (s *Session) text(err error) string {
 	text := s.mask.text(err.Error())
+	if status, code := azureStatus(err); status != 0 { // its own text is a page
+		text = fmt.Sprintf("the service answered %d %s", status, code)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The library only sees that the gate said no.
@@ -142,6 +146,13 @@ func refusesCredentials(err error) bool {
 		error
 		ErrorCode() string
 	}](err); ok && badKeys[e.ErrorCode()] {
+		return true
+	}
+	if _, code := azureStatus(err); code == "AuthenticationFailed" { // with 403
+		return true
+	}
+	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok && e.Response != nil && final(e.Response.StatusCode) {
+		// A token server that does not know the service account or its key.
 		return true
 	}
 	return statusOf(err) == http.StatusUnauthorized || slices.ContainsFunc(badTexts, func(text string) bool {
@@ -166,6 +177,9 @@ func statusOf(err error) (status int) {
 	}
 	if e, ok := errors.AsType[*googleapi.Error](err); ok {
 		status = e.Code
+	}
+	if azure, _ := azureStatus(err); azure != 0 {
+		status = azure
 	}
 	if e, ok := errors.AsType[*api.Error](err); ok { // WebDAV
 		status = e.StatusCode

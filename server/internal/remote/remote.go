@@ -117,6 +117,8 @@ func (s *Session) openLibrary(r *Remote, k kind) error {
 	switch cfg.Type {
 	case "sftp":
 		values["socks_proxy"] = s.tunnel.address()
+	case typeAzure:
+		s.mask.add(azureSignature(cfg.Options))
 	case typeACC:
 		if err := s.remotes.app.fill(cfg.Name, values); err != nil {
 			return err

@@ -36,14 +36,13 @@ func known(roots []Root, r Root) bool {
 // it is, by type. Credentials are not among them: they are renewed. A bucket's
 // name is unique at its endpoint.
 var accountKeys = map[string][]string{
-	"s3":        {"provider", "endpoint"},
-	"drive":     {"team_drive", "root_folder_id", "shared_with_me"},
-	"dropbox":   {"root_namespace"},
-	"webdav":    {"url", "user"},
-	"sftp":      {"host", "port", "user"},
-	"azureblob": {"account", "endpoint"},
-	"gcs":       {"endpoint"},
-	typeACC:     {"hub_id", "project_id"},
+	"s3":      {"provider", "endpoint"},
+	"drive":   {"team_drive", "root_folder_id", "shared_with_me"},
+	"dropbox": {"root_namespace"},
+	"webdav":  {"url", "user"},
+	"sftp":    {"host", "port", "user"},
+	typeGCS:   {"endpoint"},
+	typeACC:   {"hub_id", "project_id"},
 }
 
 // Root is what is known of the folder without asking the remote. A work
@@ -55,6 +54,9 @@ func (r *Remote) Root() Root {
 	parts := []string{r.cfg.Type, cleanPath(r.path)}
 	for _, key := range accountKeys[r.cfg.Type] {
 		parts = append(parts, key, r.cfg.Options[key])
+	}
+	if r.cfg.Type == typeAzure {
+		parts = append(parts, "place", azurePlace(r.cfg.Options))
 	}
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return Root{Base: hex.EncodeToString(sum[:16])}

@@ -19,6 +19,8 @@ type kind struct {
 	fixed map[string]string
 	// besides lists, by key, the keys that must be there if that one is.
 	besides map[string][]string
+	// apart lists pairs of keys of which only one may be there.
+	apart [][2]string
 	// bucket is set when the first part of a path is a bucket, and needed.
 	bucket bool
 }
@@ -69,6 +71,8 @@ const (
 // here can't be stored and never reaches the library.
 var kinds = map[string]kind{
 	typeLocal: {keys: map[string]key{}},
+	typeGCS:   gcsKind,
+	typeAzure: azureKind,
 	typeACC: {
 		backend: acc.Name,
 		keys: map[string]key{
@@ -147,7 +151,9 @@ var dangerous = []string{
 	"bearer_token_command", "ssh", "server_command", "key_file", "pubkey_file", "known_hosts_file",
 	"key_use_agent", "ask_password", "http_proxy", "socks_proxy", "set_env", "unix_socket", "subsystem",
 	"env_auth", "profile", "shared_credentials_file", "role_arn", "sts_endpoint",
-	"service_account_file", "service_account_credentials", "impersonate", "auth_url", "token_url",
+	"service_account_file", "impersonate", "anonymous",
+	"use_msi", "msi_object_id", "msi_client_id", "msi_mi_res_id", "use_az", "use_emulator", "connection_string",
+	"client_certificate_path", "service_principal_file", "disable_instance_discovery", "auth_url", "token_url",
 	"download_url", "ibm_iam_endpoint", "headers", "auth_redirect",
 }
 
