@@ -141,10 +141,13 @@ func (k key) refuse(text string) error {
 
 func (k kind) checkPresence(base string, raw map[string]any, options map[string]string, errs *job.InvalidError) {
 	set := func(name string) bool { return options[name] != "" }
-	for _, name := range sortedKeys(k.keys) {
-		// A value that was refused is not missing as well.
+	// A value that was refused is not missing as well.
+	missing := func(name string) bool {
 		_, given := options[name]
-		if k.keys[name].required && !set(name) && (given || raw[name] == nil) {
+		return !set(name) && (given || raw[name] == nil)
+	}
+	for _, name := range sortedKeys(k.keys) {
+		if k.keys[name].required && missing(name) {
 			errs.Add(base+"."+name, task.ReasonRequired, "is required")
 		}
 	}
@@ -155,7 +158,7 @@ func (k kind) checkPresence(base string, raw map[string]any, options map[string]
 	}
 	for _, name := range sortedKeys(k.besides) {
 		for _, other := range k.besides[name] {
-			if set(name) && !set(other) {
+			if set(name) && missing(other) {
 				errs.Add(base+"."+other, task.ReasonRequired, "is required besides %s", name)
 			}
 		}
