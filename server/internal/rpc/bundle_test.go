@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,6 +45,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/task"
 	"github.com/pointscene/carillon/server/internal/task/util"
 	"github.com/pointscene/carillon/server/internal/webhooks"
+	"github.com/pointscene/carillon/tests/sqlitetest"
 )
 
 // clock is a time that tests move by hand.
@@ -166,7 +168,7 @@ const publicURL = "https://carillon.example"
 
 func setup(t testing.TB, edit ...func(*entstore.Options)) *bundle {
 	t.Helper()
-	b := &bundle{t: t, folder: t.TempDir(), clock: &clock{now: time.Date(2026, 5, 4, 12, 0, 30, 500_000_000, time.UTC)}, output: &syncBuffer{}}
+	b := &bundle{t: t, clock: &clock{now: time.Date(2026, 5, 4, 12, 0, 30, 500_000_000, time.UTC)}, output: &syncBuffer{}}
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -174,15 +176,14 @@ func setup(t testing.TB, edit ...func(*entstore.Options)) *bundle {
 		}
 	}
 	var err error
-	o := entstore.Options{URL: "file:" + filepath.Join(b.folder, "test.db"), Timeout: time.Minute} // the machine is shared
+	o := entstore.Options{URL: sqlitetest.Open(t, migrate), Timeout: time.Minute} // the machine is shared
+	b.folder = filepath.Dir(strings.TrimPrefix(o.URL, "file:"))
 	for _, f := range edit {
 		f(&o)
 	}
 	b.store, err = entstore.Open(t.Context(), o)
 	check(err)
 	t.Cleanup(func() { _ = b.store.Close() })
-	_, err = b.store.Migrate(t.Context())
-	check(err)
 	b.logs, err = executionlog.Open(t.Context(), "file://"+t.TempDir(), executionlog.Options{})
 	check(err)
 	t.Cleanup(func() { _ = b.logs.Close() })
@@ -222,6 +223,16 @@ func setup(t testing.TB, edit ...func(*entstore.Options)) *bundle {
 	b.dial()
 	b.operator = b.as("operator")
 	return b
+}
+
+// migrate makes the database that tests get copies of.
+func migrate(url string) error {
+	s, err := entstore.Open(context.Background(), entstore.Options{URL: url, Timeout: time.Minute})
+	if err != nil {
+		return err
+	}
+	_, err = s.Migrate(context.Background())
+	return errors.Join(err, s.Close())
 }
 
 // dial serves and connects the clients.

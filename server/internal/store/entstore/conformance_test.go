@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -12,11 +13,12 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/store/storetest"
 	"github.com/pointscene/carillon/tests/pgtest"
+	"github.com/pointscene/carillon/tests/sqlitetest"
 )
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	runAll(t, func(t *testing.T) store.Store { return openMigrated(t, sqliteURL(t)) })
+	runAll(t, func(t *testing.T) store.Store { return openFresh(t) })
 }
 
 func TestPostgres(t *testing.T) {
@@ -110,6 +112,19 @@ func openStore(t *testing.T, url string) *Store {
 		}
 	})
 	return s
+}
+
+// openFresh opens an empty, migrated SQLite database.
+func openFresh(t *testing.T) *Store {
+	t.Helper()
+	return openStore(t, sqlitetest.Open(t, func(url string) error {
+		s, err := Open(t.Context(), Options{URL: url, Timeout: time.Minute})
+		if err != nil {
+			return err
+		}
+		_, err = s.Migrate(t.Context())
+		return errors.Join(err, s.Close())
+	}))
 }
 
 func openMigrated(t *testing.T, url string) *Store {

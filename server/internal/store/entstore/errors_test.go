@@ -82,7 +82,7 @@ func TestConvert(t *testing.T) {
 
 func TestTypedErrorsPassThroughTransactions(t *testing.T) {
 	t.Parallel()
-	s := openMigrated(t, sqliteURL(t))
+	s := openFresh(t)
 	want := &job.PreconditionError{Reason: "NO"}
 	err := s.tx(t.Context(), "try", func(context.Context, *ent.Tx) error { return want })
 	var got *job.PreconditionError
@@ -93,7 +93,7 @@ func TestTypedErrorsPassThroughTransactions(t *testing.T) {
 
 func TestTransactionsRunAgainAfterALostRace(t *testing.T) {
 	t.Parallel()
-	s := openMigrated(t, sqliteURL(t))
+	s := openFresh(t)
 	for losses, want := range map[int]string{0: "nil", 1: "nil", attempts - 1: "nil", attempts: "unavailable"} {
 		runs := 0
 		err := s.tx(t.Context(), "try", func(ctx context.Context, tx *ent.Tx) error {
@@ -118,7 +118,7 @@ func TestTransactionsRunAgainAfterALostRace(t *testing.T) {
 
 func TestPanicRollsBack(t *testing.T) {
 	t.Parallel()
-	s := openMigrated(t, sqliteURL(t))
+	s := openFresh(t)
 	func() {
 		defer func() { _ = recover() }()
 		_ = s.tx(t.Context(), "try", func(context.Context, *ent.Tx) error { panic("change failed") })
@@ -187,7 +187,7 @@ func TestHeldLockIsUnavailable(t *testing.T) {
 
 func TestFullSQLite(t *testing.T) {
 	t.Parallel()
-	s := openMigrated(t, sqliteURL(t))
+	s := openFresh(t)
 	var pages int
 	if err := s.db.QueryRowContext(t.Context(), "PRAGMA page_count").Scan(&pages); err != nil {
 		t.Fatal(err)

@@ -136,7 +136,7 @@ func TestTimesAreExact(t *testing.T) {
 // is. SQLite tells its plan without data; both databases have the same indexes.
 func TestQueriesUseIndexes(t *testing.T) {
 	t.Parallel()
-	s := openMigrated(t, sqliteURL(t))
+	s := openFresh(t)
 	for name, query := range map[string]string{
 		"job":                    jobQuery + "WHERE j.id = $2",
 		"jobs":                   jobQuery + "WHERE j.instance_id = $2 AND j.id < $3 ORDER BY j.id DESC LIMIT $4",

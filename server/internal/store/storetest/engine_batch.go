@@ -118,7 +118,7 @@ func testMarks(t *testing.T, b *engineBench) {
 // testReportsAndEnds: reports and ends of the same executions, in any order,
 // wait for one another and not for each other.
 func testReportsAndEnds(t *testing.T, b *engineBench) {
-	const jobs = 300
+	jobs := volume(300)
 	for range jobs {
 		b.job(t, job.Policies{})
 	}
