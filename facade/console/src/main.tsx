@@ -8,6 +8,7 @@ import { InstancePage } from './pages/instance';
 import { InstancesPage } from './pages/instances';
 import { JobPage } from './pages/job';
 import { JobForm } from './pages/jobform';
+import { NoticesPage } from './pages/notices';
 import { SignIn } from './pages/signin';
 import { to, useRoute } from './router';
 import { currentToken, onSession, setToken } from './session';
@@ -17,6 +18,7 @@ function Page({ route }: { route: string[] }) {
   switch (kind) {
     case 'instance':
       if (action === 'new') return <JobForm key="new" instance={id} />;
+      if (action === 'notices') return <NoticesPage key={id} instance={id} />;
       if (action === 'config') return <ConfigPage key={id} instance={id} />;
       return <InstancePage key={id} id={id} />;
     case 'job':

@@ -17,6 +17,7 @@ func Commands() []*cobra.Command {
 		loginCommand(s), logoutCommand(),
 		instanceCommand(s), resourceCommand(s), clientCommand(s), configCommand(s),
 		jobCommand(s), backfillCommand(s), executionCommand(s), scheduleCommand(s),
+		webhookCommand(s), deliveryCommand(s),
 		exportCommand(s), diffCommand(s), applyCommand(s),
 	}
 	for _, cmd := range all {

@@ -114,6 +114,9 @@ export function InstancePage({ id }: { id: string }) {
         <a class="button primary" href={to('instance', id, 'new')}>
           New job
         </a>
+        <a class="button" href={to('instance', id, 'notices')}>
+          Notices
+        </a>
         <a class="button" href={to('instance', id, 'config')}>
           Credentials
         </a>
