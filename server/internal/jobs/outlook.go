@@ -11,8 +11,9 @@ import (
 // of them as long as nobody changes anything.
 type outlook struct {
 	plan occurrence.Plan
-	// skipped are the slots that a pause takes away: up to its end, or up to now
-	// when it has none.
+	// skipped are the slots that a pause takes away, up to its end, or up to now
+	// when it has none; and those up to now that excluded dates took away, which
+	// the ticker tells when it comes to the next run.
 	skipped []job.Skip
 	// from is when the next occurrence may come due, zero when none will.
 	from time.Time
@@ -35,11 +36,12 @@ func look(j job.Job, now time.Time) (*outlook, error) {
 	}
 	since, paused := stopped(j, now)
 	if !paused {
-		o.from = j.NextRun
+		o.from, o.skipped = j.NextRun, excluded(j, times, now)
 		return o, nil
 	}
 	end, ends := resumes(j, now)
 	o.skipped, o.plan.Changes = o.plan.Passed(job.SkipPaused, since, end)
+	o.skipped = append(o.skipped, excluded(j, times, now)...)
 	for i := range o.skipped {
 		o.skipped[i].JobID, o.skipped[i].InstanceID = j.ID, j.InstanceID
 	}

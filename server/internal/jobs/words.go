@@ -169,6 +169,10 @@ func (w wording) toCome(o Occurrence) string {
 	switch {
 	case o.Outcome == Skipped && o.Reason == job.SkipByCaller:
 		return at + "will be left out, as a caller wants it."
+	case o.Outcome == Skipped && o.Reason == job.SkipExcluded && o.Count == 1:
+		return at + "left out, as the job's excluded dates say."
+	case o.Outcome == Skipped && o.Reason == job.SkipExcluded:
+		return fmt.Sprintf("%s%d occurrences from then to %s were left out, as the job's excluded dates say.", at, o.Count, clock(o.Until))
 	case o.Outcome == Skipped && o.Count == 1:
 		return at + "does not run, because the job is paused."
 	case o.Outcome == Skipped:
