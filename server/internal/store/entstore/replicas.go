@@ -138,7 +138,7 @@ const liteSuspects = `SELECT id, true FROM replicas WHERE id <> ?1 UNION ALL ` +
 
 // connectsWithin is how long a living replica may be without a connection: it
 // connects again at once.
-const connectsWithin = 350 * time.Millisecond
+const connectsWithin = 250 * time.Millisecond
 
 // Bury implements store.Replicas. Most calls find nothing, and cost one
 // statement.
