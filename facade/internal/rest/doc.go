@@ -15,7 +15,8 @@
 //     Fields that only the service sets are ignored, as google.aip.dev/203
 //     says, so that a resource that was read can be sent back.
 //  5. The gateway calls the service and answers the message as JSON with
-//     lowerCamelCase names; fields without a value are present.
+//     lowerCamelCase names; fields without a value are present,
+//     but enums that are not set.
 //
 // A request that the facade refuses in steps 2 and 3 reaches the service only
 // as the question whether the caller may read the object: authorization comes

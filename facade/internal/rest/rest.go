@@ -10,7 +10,6 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/pointscene/carillon/facade/internal/door"
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
@@ -19,9 +18,6 @@ import (
 // maxDuration ends a call to a service that does not answer; the service's own
 // limit is shorter.
 const maxDuration = 35 * time.Second
-
-// answers is how messages are written, in streams too.
-var answers = protojson.MarshalOptions{EmitUnpopulated: true}
 
 // Handler serves /v1/, and signed links by [Handler.SignedLog].
 type Handler struct {
@@ -44,7 +40,7 @@ func New(conn grpc.ClientConnInterface) (*Handler, error) {
 		executions: carillonv1.NewExecutionServiceClient(conn),
 	}
 	h.mux = runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{MarshalOptions: answers}),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{&runtime.JSONPb{MarshalOptions: answers}}),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithIncomingHeaderMatcher(none),

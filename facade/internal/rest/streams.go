@@ -221,7 +221,7 @@ func (events) failed(fault []byte) []byte {
 
 // encode writes a message on one line; the service sends valid text only.
 func encode(message proto.Message) []byte {
-	text, _ := answers.Marshal(message)
+	text, _ := answerText(message)
 	return text
 }
 

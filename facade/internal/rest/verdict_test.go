@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/pointscene/carillon/facade/internal/facadetest"
@@ -197,6 +198,35 @@ func noToken(r *http.Request)   { r.Header.Del("Authorization") }
 func badToken(r *http.Request)  { r.Header.Set("Authorization", "Bearer bad") }
 func twoTokens(r *http.Request) { r.Header.Add("Authorization", "Bearer good") }
 
+// An enum that is not set is left out, at any depth; what callers stored is told
+// as it is.
+func TestUnsetEnumsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	workflow, err := structpb.NewStruct(map[string]any{"state": "STATE_UNSPECIFIED"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]string{"state": "STATE_UNSPECIFIED", `a"b`: "é"}
+	b.Answer("ListJobs", &carillonv1.ListJobsResponse{Jobs: []*carillonv1.Job{
+		{Id: "job_1", Workflow: workflow, Labels: labels}, {},
+	}})
+	text := b.ask(t, "GET", "/v1/instances/1/jobs", "").Body.Bytes()
+	var got struct{ Jobs []map[string]any }
+	if err := json.Unmarshal(text, &got); err != nil || len(got.Jobs) != 2 {
+		t.Fatalf("%v: %s", err, text)
+	}
+	if n := strings.Count(string(text), "UNSPECIFIED"); n != 2 {
+		t.Errorf("%d unset enums are told, want those of the workflow and the labels: %s", n, text)
+	}
+	if diff := cmp.Diff(map[string]any{"state": "STATE_UNSPECIFIED", `a"b`: "é"}, got.Jobs[0]["labels"]); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	if name, told := got.Jobs[1]["name"]; !told || name != "" {
+		t.Errorf("another empty field is left out: %s", text)
+	}
+}
+
 func TestAnswersHoldEveryField(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -206,7 +236,7 @@ func TestAnswersHoldEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"id": "exec_1", "jobId": "", "instanceId": "", "trigger": "TRIGGER_UNSPECIFIED", "triggerId": "", "waitingFor": nil, "scheduledFor": "1970-01-01T00:00:00.000001Z",
+		"id": "exec_1", "jobId": "", "instanceId": "", "triggerId": "", "waitingFor": nil, "scheduledFor": "1970-01-01T00:00:00.000001Z",
 		"startedAt": nil, "finishedAt": nil, "state": "RUNNING", "success": nil, "error": nil, "attempt": 0.0, "logPath": "",
 		"signedLogUrl": "", "tasks": []any{}, "createdAt": nil, "approval": nil, "plans": []any{},
 	}
