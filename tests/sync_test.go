@@ -212,7 +212,7 @@ func checkRecords(t *testing.T, door harness.Door, execution string, places map[
 	if err != nil {
 		t.Fatal(err)
 	}
-	recorded, states := map[string]bool{}, map[any]int{}
+	recorded, states, lost := map[string]bool{}, map[any]int{}, map[string]bool{}
 	for _, r := range records {
 		place, name := harness.Text(r, "remote"), harness.Text(r, "path")
 		content, known := places[place][name]
@@ -225,6 +225,7 @@ func checkRecords(t *testing.T, door harness.Door, execution string, places map[
 			t.Fatalf("the file has %d bytes: %v", len(content), r)
 		}
 		recorded[path.Join(place, name)] = true
+		lost[path.Join(place, name)] = r["state"] == "UNKNOWN" // the last record counts
 		states[r["state"]]++
 	}
 	for place, files := range places {
@@ -234,8 +235,12 @@ func checkRecords(t *testing.T, door harness.Door, execution string, places map[
 			}
 		}
 	}
-	// The outcome of what was being done at a kill is unknown for good; only
-	// what the kills took with them may be so.
+	for name, unknown := range lost {
+		if unknown {
+			t.Errorf("the last record of %q does not say what became of it", name)
+		}
+	}
+	// The kills took outcomes with them; the attempts after them found out.
 	if states["UNKNOWN"] == 0 || states["DONE"] == 0 {
 		t.Errorf("the records say %v", states)
 	}

@@ -20,6 +20,8 @@ const (
 	// filesHeld is how many may wait while the database is slow; then the task
 	// waits.
 	filesHeld = 10 * filesBatch
+	// doubtfulHeld bounds how many records of lost outcomes are looked at.
+	doubtfulHeld = 10_000
 	// maxFileMessage bounds the text of one record, in bytes.
 	maxFileMessage = 1000
 )
@@ -53,6 +55,27 @@ var _ task.Files = (*fileRecorder)(nil)
 
 func (e *Executor) newFileRecorder(a *attempt, taskName string) *fileRecorder {
 	return &fileRecorder{e: e, a: a, task: taskName} // most tasks never use it
+}
+
+// Doubtful implements task.Files.
+func (r *fileRecorder) Doubtful(ctx context.Context, remote string) (files []job.FileRecord, err error) {
+	if r.a.Attempt == 1 {
+		return nil, nil
+	}
+	q := store.FileQuery{ExecutionID: r.a.ExecutionID, State: job.FileUnknown, Limit: filesBatch}
+	for more := true; more && len(files) < doubtfulHeld; {
+		records, next, err := r.e.o.Store.Files(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range records {
+			if f.Task == r.task && f.Remote == remote {
+				files = append(files, f)
+			}
+		}
+		q.After, more = next, next != 0
+	}
+	return files, nil
 }
 
 // Announce implements task.Files.

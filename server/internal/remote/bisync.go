@@ -302,6 +302,7 @@ func (t *twoWay) decide(key string) {
 	default:
 		f = flow{key: key, from: t.a, to: t.b, dst: b, action: job.FileDelete}
 	}
+	t.stillThere(f.name())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.flows = append(t.flows, f)
@@ -309,6 +310,7 @@ func (t *twoWay) decide(key string) {
 
 // same notes that both sides are equal.
 func (t *twoWay) same(key string, a, b fs.Object) {
+	t.settle(a.Remote())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.equal = append(t.equal, key)

@@ -52,6 +52,9 @@ const (
 	ReasonFileFailed  = "FILE_FAILED"
 	ReasonConflict    = "CONFLICT"
 	ReasonNameTooLong = "NAME_TOO_LONG"
+	// ReasonFoundDone is that of a file that was changed by an attempt which
+	// was lost, and found done by the next.
+	ReasonFoundDone = "FOUND_DONE"
 )
 
 // reasonTexts tell errors apart that have no type.

@@ -252,10 +252,12 @@ func (p *planner) add(m *matched) {
 		p.note(c)
 	}
 	for _, file := range m.first {
+		p.stillThere(file.Remote())
 		p.plan.digest.add(p.compareIn, "first", file)
 		add(&p.plan.gone, file)
 	}
 	for _, file := range m.deletes {
+		p.stillThere(file.Remote())
 		p.plan.digest.add(p.compareIn, "delete", file)
 		add(&p.plan.gone, file)
 	}
@@ -278,6 +280,7 @@ func (p *planner) add(m *matched) {
 
 // note takes a change into the plan; p.mu is held.
 func (p *planner) note(c change) {
+	p.stillThere(c.src.Remote())
 	switch {
 	case c.touch:
 	case c.dst == nil:
@@ -313,6 +316,7 @@ func (p *planner) check(c change) {
 		// is known when it is tried.
 		c.touch = true
 	default:
+		p.settle(c.src.Remote())
 		p.mu.Lock()
 		p.plan.equal++
 		p.mu.Unlock()

@@ -65,6 +65,9 @@ type Request struct {
 	// Listing is the [Outcome.Listing] of the last bisync of these two, nil for
 	// the first.
 	Listing []byte
+	// Doubtful are files of which an earlier attempt could not tell what became
+	// of them. Those that are found done are told of by OnFile.
+	Doubtful []job.FileRecord
 	// Announce is told of files before they are changed; unless it answers nil
 	// the sync ends. Nil announces nothing.
 	Announce func(context.Context, []job.FileRecord) error
@@ -122,7 +125,9 @@ func (s *Session) Sync(r Request) (Outcome, error) {
 		err = e.mirror()
 	}
 	stop()
-	err = e.verdict(err)
+	if err = e.verdict(err); err == nil {
+		e.settleGone()
+	}
 	return e.outcome(), err
 }
 
@@ -146,6 +151,7 @@ func (s *Session) engine(r Request) (*engine, error) {
 	}
 	e := &engine{Session: s, Request: r, filter: fi, src: r.Source.fs, dst: r.Dest.fs}
 	e.ctx = e.settings(s.ctx)
+	e.doubt(r.Doubtful)
 	if r.Backup != nil {
 		if overlap(r.Dest, r.Backup) || overlap(r.Source, r.Backup) {
 			return nil, failure(ReasonOverlap, "the backup folder %s overlaps what is synced", r.Backup)
@@ -163,11 +169,13 @@ type engine struct {
 	filter           *filter.Filter
 	src, dst, backup fs.Fs
 
-	mu      sync.Mutex
-	result  Result
-	errors  fileErrors
-	root    Root
-	listing []byte
+	mu     sync.Mutex
+	result Result
+	// doubtful are the files of Request.Doubtful that were not found yet.
+	doubtful map[string]job.FileRecord
+	errors   fileErrors
+	root     Root
+	listing  []byte
 }
 
 // settings returns the context that the library is called with.

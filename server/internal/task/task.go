@@ -116,9 +116,12 @@ type Run struct {
 }
 
 // Files keeps the record of an execution's files. It is safe for concurrent
-// use. Both methods may block while the database is away, until the task's
+// use. Its methods may block while the database is away, until the task's
 // context ends.
 type Files interface {
+	// Doubtful lists this task's files at a remote whose outcome an earlier
+	// attempt could not tell any more; up to some number.
+	Doubtful(ctx context.Context, remote string) ([]job.FileRecord, error)
 	// Announce notes durably that files are about to be changed, so that each
 	// has a record even if the process dies meanwhile.
 	Announce(ctx context.Context, files []job.FileRecord) error

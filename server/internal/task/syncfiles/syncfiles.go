@@ -171,6 +171,9 @@ func (t *syncType) one(ctx context.Context, run task.Run, p *progress, i int) (r
 			return remote.Outcome{}, fmt.Errorf("recall the listing of the last bisync: %w", err)
 		}
 	}
+	if request.Doubtful, err = run.Files.Doubtful(ctx, o.places[i].String()); err != nil {
+		return remote.Outcome{}, fmt.Errorf("read which outcomes were lost: %w", err)
+	}
 	request.Announce = run.Files.Announce
 	request.OnFile = func(ctx context.Context, r job.FileRecord) {
 		logFile(ctx, log, r)

@@ -50,6 +50,8 @@ type files struct {
 	announced, done []job.FileRecord
 }
 
+func (f *files) Doubtful(context.Context, string) ([]job.FileRecord, error) { return nil, nil }
+
 func (f *files) Announce(_ context.Context, files []job.FileRecord) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
