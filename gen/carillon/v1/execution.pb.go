@@ -256,6 +256,8 @@ const (
 	Approval_REJECTED Approval_State = 3
 	// Nobody decided in time.
 	Approval_EXPIRED Approval_State = 4
+	// The execution was cancelled before anybody decided.
+	Approval_CANCELLED Approval_State = 5
 )
 
 // Enum value maps for Approval_State.
@@ -266,6 +268,7 @@ var (
 		2: "APPROVED",
 		3: "REJECTED",
 		4: "EXPIRED",
+		5: "CANCELLED",
 	}
 	Approval_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
@@ -273,6 +276,7 @@ var (
 		"APPROVED":          2,
 		"REJECTED":          3,
 		"EXPIRED":           4,
+		"CANCELLED":         5,
 	}
 )
 
@@ -2701,7 +2705,7 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"\x06FAILED\x10\a\x12\r\n" +
 	"\tCANCELLED\x10\b\x12\x0f\n" +
-	"\vWORKER_LOST\x10\t\"\xa8\x03\n" +
+	"\vWORKER_LOST\x10\t\"\xb7\x03\n" +
 	"\bApproval\x121\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1b.carillon.v1.Approval.StateR\x05state\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12'\n" +
@@ -2712,13 +2716,14 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"decided_by\x18\x06 \x01(\tR\tdecidedBy\x129\n" +
 	"\n" +
-	"decided_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\"T\n" +
+	"decided_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\"c\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\f\n" +
 	"\bAPPROVED\x10\x02\x12\f\n" +
 	"\bREJECTED\x10\x03\x12\v\n" +
-	"\aEXPIRED\x10\x04\"\x96\x04\n" +
+	"\aEXPIRED\x10\x04\x12\r\n" +
+	"\tCANCELLED\x10\x05\"\x96\x04\n" +
 	"\x04Plan\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x16\n" +
 	"\x06remote\x18\x02 \x01(\tR\x06remote\x12\x16\n" +

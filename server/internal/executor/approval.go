@@ -34,6 +34,10 @@ type snapshot struct {
 	// stopped is given when it goes on.
 	Outputs []task.Output           `json:"outputs"`
 	States  map[int]json.RawMessage `json:"states"`
+	// Decided is how many approvals the execution went on after before, Waited
+	// how long it had waited for them.
+	Decided int           `json:"decided,omitempty"`
+	Waited  time.Duration `json:"waited,omitempty"`
 }
 
 func workflowDigest(workflow []byte) string {
@@ -46,7 +50,7 @@ func (r *runner) approval() *job.Approval {
 	if !slices.ContainsFunc(r.stopped, func(a *task.Approval) bool { return a != nil }) {
 		return nil
 	}
-	s := snapshot{Workflow: workflowDigest(r.a.Workflow), Tasks: r.a.tasks, Outputs: r.outputs, States: map[int]json.RawMessage{}}
+	s := snapshot{Workflow: workflowDigest(r.a.Workflow), Tasks: r.a.tasks, Outputs: r.outputs, States: map[int]json.RawMessage{}, Decided: r.a.decided, Waited: r.a.waited}
 	a := &job.Approval{ExecutionID: r.a.ExecutionID, Attempt: r.a.Attempt, State: job.ApprovalPending}
 	for i, stopped := range r.stopped {
 		if stopped != nil && r.a.tasks[i].State == job.TaskAwaitingApproval {
@@ -93,6 +97,10 @@ func (r *runner) resume() error {
 	if err := json.Unmarshal(approved.Snapshot, &s); err != nil {
 		return err
 	}
+	r.a.decided, r.a.waited = s.after(approved)
+	if approved.Attempt+1 != r.a.Attempt {
+		return nil // it was that of an earlier attempt
+	}
 	if s.Workflow != workflowDigest(r.a.Workflow) || len(s.Tasks) != len(r.w.Tasks) || len(s.Outputs) != len(r.w.Tasks) {
 		return errWorkflowChanged
 	}
@@ -102,7 +110,22 @@ func (r *runner) resume() error {
 	return nil
 }
 
-// readApproval answers the approval that this attempt goes on after, nil when
+// after counts the approval that the snapshot was kept for.
+func (s snapshot) after(a *job.Approval) (decided int, waited time.Duration) {
+	return s.Decided + 1, s.Waited + a.DecidedAt.Sub(a.RequestedAt)
+}
+
+// unwaited is a claim without what approvals took: for the retry policy they
+// are neither attempts nor time.
+func unwaited(c store.Claimed, decided int, waited time.Duration) store.Claimed {
+	c.Attempt -= decided
+	if !c.FirstStartedAt.IsZero() {
+		c.FirstStartedAt = c.FirstStartedAt.Add(waited)
+	}
+	return c
+}
+
+// readApproval answers the last approval that the execution was given, nil when
 // there is none. It asks until the store answers: an attempt must not begin
 // from the start because the database was away.
 func (e *Executor) readApproval(a *attempt) (*job.Approval, error) {
@@ -111,8 +134,8 @@ func (e *Executor) readApproval(a *attempt) (*job.Approval, error) {
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return nil, nil //nolint:nilnil // most attempts have none
-		case err == nil && (approval.State != job.ApprovalApproved || approval.Attempt+1 != a.Attempt):
-			return nil, nil //nolint:nilnil // it was that of an earlier attempt
+		case err == nil && approval.State != job.ApprovalApproved:
+			return nil, nil //nolint:nilnil // nobody has approved it
 		case err == nil:
 			return &approval, nil
 		case a.ctx.Err() != nil:

@@ -91,6 +91,67 @@ func TestGuardedTaskWaitsAndGoesOn(t *testing.T) {
 	})
 }
 
+// Waiting for an approval and going on takes nothing of the retry policy.
+func TestApprovalTakesNoAttempt(t *testing.T) {
+	t.Parallel()
+	for name, lost := range map[string]bool{"fails": false, "is lost": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T, b *bench) {
+				approvals := 0
+				b.hook["sync"] = func(_ context.Context, run task.Run) (task.Output, error) {
+					if run.Approved != nil {
+						return nil, &job.Failure{Code: "UNAVAILABLE", Reason: "AWAY", Message: "away"}
+					}
+					approvals++
+					return nil, &task.Approval{Plans: []job.Plan{{Task: "sync", Digest: "p"}}, State: json.RawMessage(`{}`), Failure: guard}
+				}
+				c := claim(1, oneSync)
+				c.Trigger = job.TriggerManual
+				c.Policies.Retry = &job.RetryPolicy{Count: 1, MinBackoff: time.Second, MaxBackoff: time.Minute, MaxDuration: time.Hour}
+				c.FirstStartedAt = time.Now()
+				// stop runs an attempt that a guard stops, and approves its plan after two
+				// hours; goOn runs the one after it.
+				stop := func() {
+					t.Helper()
+					b.Submit([]store.Claimed{c})
+					f := <-b.store.ends
+					if f.State != job.StateAwaitingApproval {
+						t.Fatalf("%s, %v", f.State, f.Error)
+					}
+					time.Sleep(2 * time.Hour)
+					f.Approval.State, f.Approval.DecidedAt = job.ApprovalApproved, time.Now()
+					b.store.approvals = map[int64]job.Approval{1: *f.Approval}
+					c.Attempt, c.Fence = c.Attempt+1, c.Fence+1
+				}
+				goOn := func(want job.State) {
+					t.Helper()
+					if lost {
+						b.Adopt([]store.Lost{{Claimed: c, StartedAt: time.Now(), State: job.StateRunning}})
+					} else {
+						b.Submit([]store.Claimed{c})
+					}
+					if f := <-b.store.ends; f.State != want || !f.Decided {
+						t.Fatalf("attempt %d: %s, %v, decided %t", c.Attempt, f.State, f.Error, f.Decided)
+					}
+					c.Attempt, c.Fence = c.Attempt+1, c.Fence+1
+				}
+				stop()
+				goOn(job.StateQueued)
+				stop()
+				end := job.StateFailed
+				if lost {
+					end = job.StateWorkerLost
+				}
+				goOn(end)
+				if approvals != 2 {
+					t.Errorf("stopped %d times", approvals)
+				}
+			})
+		})
+	}
+}
+
 // An approval is for the next attempt of the same workflow, and nothing else.
 func TestApprovalOfSomethingElse(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -52,14 +53,14 @@ func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
 	now := notBefore(e.o.Now(), a.startedAt)
 	f := store.Finish{
 		ExecutionID: a.ExecutionID, JobID: a.JobID, Fence: a.Fence, Mark: a.Mark, State: state, Error: failure, PauseAfter: pauseAfter(a.Claimed),
-		Tasks: a.tasks, StartedAt: a.startedAt, FinishedAt: now, Now: e.o.Now, LogBytes: logBytes,
+		Tasks: a.tasks, StartedAt: a.startedAt, FinishedAt: now, Now: e.o.Now, LogBytes: logBytes, Decided: a.decided > 0,
 	}
 	switch state {
 	case job.StateAwaitingApproval:
 		a.approval.RequestedAt = now
 		f.Approval, f.RetryAt = a.approval, now.Add(e.o.ApprovalTimeout)
 	case job.StateFailed, job.StateWorkerLost, job.StatePartiallySucceeded:
-		if at, ok := policy.Retry(a.Claimed, failure, a.startedAt, now); ok {
+		if at, ok := policy.Retry(unwaited(a.Claimed, a.decided, a.waited), failure, a.startedAt, now); ok {
 			f.State, f.RetryAt = job.StateQueued, at
 		}
 	}
@@ -100,15 +101,16 @@ func notBefore(now, start time.Time) time.Time {
 }
 
 // lostEnd is the end of an execution whose replica died.
-func lostEnd(l store.Lost, clock store.Clock) store.Finish {
-	now := notBefore(clock(), l.StartedAt)
+func (e *Executor) lostEnd(l store.Lost) store.Finish {
+	now := notBefore(e.o.Now(), l.StartedAt)
+	claimed, decided := e.lostClaim(l.Claimed)
 	failure := &job.Failure{
 		Code: "UNAVAILABLE", Reason: job.ReasonWorkerLost,
 		Message: "The server that ran the execution died or lost its connection to the database. It may have done part of its work.",
 	}
 	f := store.Finish{
 		ExecutionID: l.ExecutionID, JobID: l.JobID, Fence: l.Fence, State: job.StateWorkerLost, Error: failure, PauseAfter: pauseAfter(l.Claimed),
-		Tasks: l.Tasks, StartedAt: l.StartedAt, FinishedAt: now, Now: clock, LogBytes: l.LogBytes,
+		Tasks: l.Tasks, StartedAt: l.StartedAt, FinishedAt: now, Now: e.o.Now, LogBytes: l.LogBytes, Decided: decided,
 	}
 	for i := range f.Tasks {
 		if t := &f.Tasks[i]; t.State == job.TaskRunning {
@@ -120,10 +122,26 @@ func lostEnd(l store.Lost, clock store.Clock) store.Finish {
 		f.State, f.Error = job.StateCancelled, errCancelled
 		return f
 	}
-	if at, ok := policy.Retry(l.Claimed, failure, l.StartedAt, now); ok {
+	if at, ok := policy.Retry(claimed, failure, l.StartedAt, now); ok {
 		f.State, f.RetryAt = job.StateQueued, at
 	}
 	return f
+}
+
+// lostClaim is the claim of a lost execution without what approvals took. When
+// the database does not tell, an attempt more counts as used: adopting must not
+// wait for it.
+func (e *Executor) lostClaim(c store.Claimed) (_ store.Claimed, decided bool) {
+	if c.Attempt <= 1 {
+		return c, false
+	}
+	a, err := e.o.Store.Approval(e.ctx, c.ExecutionID)
+	var s snapshot
+	if err != nil || a.State != job.ApprovalApproved || json.Unmarshal(a.Snapshot, &s) != nil {
+		return c, false
+	}
+	n, waited := s.after(&a)
+	return unwaited(c, n, waited), true
 }
 
 // storeEnds writes ends in groups until ctx ends.

@@ -126,6 +126,10 @@ type attempt struct {
 	failure, partial *job.Failure
 	// approval is what it waits for, nil for nothing.
 	approval *job.Approval
+	// decided is how often the execution went on after an approval, waited how
+	// long it had waited for them: neither counts for the retry policy.
+	decided int
+	waited  time.Duration
 	// reported is when a task's report was last told.
 	reported time.Time
 	// changed says that there is something to report.
@@ -254,7 +258,7 @@ func (e *Executor) Adopt(lost []store.Lost) {
 		for _, l := range lost {
 			e.toStore(1)
 			select {
-			case e.ends <- lostEnd(l, e.o.Now):
+			case e.ends <- e.lostEnd(l):
 			case <-e.ctx.Done():
 				return
 			}

@@ -47,6 +47,8 @@ const (
 	ApprovalApproved ApprovalState = "APPROVED"
 	ApprovalRejected ApprovalState = "REJECTED"
 	ApprovalExpired  ApprovalState = "EXPIRED"
+	// ApprovalCancelled is that of an execution that was cancelled before.
+	ApprovalCancelled ApprovalState = "CANCELLED"
 )
 
 // Approval is what an execution waits for whose tasks were stopped by a guard.

@@ -176,6 +176,9 @@ type Finish struct {
 	// Approval, when not nil, puts the execution back to wait for it
 	// (AWAITING_APPROVAL) until RetryAt, when it expires.
 	Approval *job.Approval
+	// Decided says that the execution had gone on after an approval: what was
+	// kept for that goes with its end.
+	Decided bool
 }
 
 // Progress is what is told of an execution that has been running for a while.

@@ -245,6 +245,8 @@ enum ApprovalState {
   APPROVED
   REJECTED
   EXPIRED
+  "The execution was cancelled before anybody decided."
+  CANCELLED
 }
 
 "What was to be done with a file."

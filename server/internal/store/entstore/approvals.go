@@ -35,6 +35,31 @@ func putApprovals(r runner, ends []store.Finish, kept map[int64]bool) error {
 	return nil
 }
 
+// What an attempt needed to go on is kept no longer than its execution runs.
+const (
+	settleApproval = `
+UPDATE approvals SET snapshot = '' WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM active_executions e WHERE e.id = approvals.id)`
+	// cancelApprovals are those of executions ($2, a query) that are cancelled
+	// where they wait, at $1.
+	cancelApprovals = `
+UPDATE approvals SET snapshot = '', decided_at = CASE state WHEN 'PENDING' THEN CAST($1 AS bigint) ELSE decided_at END,
+  state = CASE state WHEN 'PENDING' THEN 'CANCELLED' ELSE state END
+WHERE id IN (SELECT id FROM active_executions WHERE `
+)
+
+// settleApprovals forgets what was kept for the ends that were written.
+func settleApprovals(r runner, ends []store.Finish, missing map[int64]bool) error {
+	for _, end := range ends {
+		if !end.Decided || missing[end.ExecutionID] {
+			continue
+		}
+		if err := r.exec(settleApproval, end.ExecutionID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Approval implements store.Approvals.
 func (s *Store) Approval(ctx context.Context, executionID int64) (a job.Approval, err error) {
 	err = s.query(ctx, "read approval", func(ctx context.Context, c *ent.Client) error {
@@ -62,8 +87,8 @@ func (s *Store) Approve(ctx context.Context, executionID int64, now time.Time, d
 	err = s.decide(ctx, "approve execution", executionID, func(ctx context.Context, tx *ent.Tx, waiting job.Execution) error {
 		a, err := tx.Approval.Get(ctx, executionID)
 		switch {
-		case err == nil && a.State == string(job.ApprovalApproved) && a.Digest == digest && !waiting.State.Ended():
-			e = waiting // it was approved before
+		case err == nil && a.State == string(job.ApprovalApproved) && a.Digest == digest:
+			e = waiting // it was approved before, whatever became of it
 			return nil
 		case waiting.State != job.StateAwaitingApproval, ent.IsNotFound(err):
 			return notAwaiting(waiting)

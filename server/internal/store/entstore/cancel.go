@@ -3,6 +3,7 @@ package entstore
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pointscene/carillon/ent"
@@ -47,6 +48,9 @@ func (s *Store) CancelExecution(ctx context.Context, id int64, now time.Time, wh
 // archive moves active executions that wait for a replica to the history as
 // cancelled. condition has one parameter, key; the rows are locked.
 func archive(ctx context.Context, tx *ent.Tx, condition string, key int64, now time.Time, why *job.Failure) error {
+	if _, err := tx.ExecContext(ctx, strings.Replace(cancelApprovals, "$1", "$2", 1)+condition+")", key, micros(now)); err != nil {
+		return err
+	}
 	_, err := tx.ExecContext(ctx, `
 INSERT INTO executions (`+historyColumns+`)
 SELECT id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, CAST($2 AS bigint),

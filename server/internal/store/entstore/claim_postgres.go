@@ -219,6 +219,10 @@ SELECT pg_notify('carillon', 'cancel:' || id) FROM asked`
 const pgCancelWaiting = `
 WITH gone AS (
   DELETE FROM active_executions WHERE job_id = ANY($1::bigint[]) AND owner = 0 AND attempt > 0 AND trigger <> 'BACKFILL' RETURNING *
+), decided AS (
+  UPDATE approvals a SET snapshot = '', decided_at = CASE a.state WHEN 'PENDING' THEN $2 ELSE a.decided_at END,
+    state = CASE a.state WHEN 'PENDING' THEN 'CANCELLED' ELSE a.state END
+  FROM gone WHERE a.id = gone.id
 )
 INSERT INTO executions (id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, finished_at,
   state, attempt, fence, error, tasks, log_bytes)

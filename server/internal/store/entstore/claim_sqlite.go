@@ -46,7 +46,8 @@ INSERT INTO executions (` + historyColumns + `)
 SELECT id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, ?,
   'CANCELLED', attempt, fence, ?, ` + tasksCancelled + `, log_bytes
 FROM active_executions WHERE job_id = ? AND owner = 0 AND attempt > 0 AND "trigger" <> 'BACKFILL'`
-	liteDropWaiting = `
+	liteCancelApprovals = cancelApprovals + `job_id = $2 AND owner = 0 AND attempt > 0 AND "trigger" <> 'BACKFILL')`
+	liteDropWaiting     = `
 DELETE FROM active_executions WHERE job_id = ? AND owner = 0 AND attempt > 0 AND "trigger" <> 'BACKFILL'`
 	liteFoldSkip = `
 UPDATE skips SET first = min(first, ?), last = max(last, ?), count = count + ? WHERE id = ? AND reason = ? AND blocked_by = ?`
@@ -208,6 +209,9 @@ func liteAddSkip(tx *liteTx, k *skipRow) error {
 func liteCancel(tx *liteTx, jobs []int64, now int64) (signals []store.Signal, err error) {
 	for _, id := range jobs {
 		if _, err := tx.exec(liteArchiveWaiting, now, failureText(cancelledByNext), id); err != nil {
+			return nil, err
+		}
+		if _, err := tx.exec(liteCancelApprovals, now, id); err != nil {
 			return nil, err
 		}
 		if _, err := tx.exec(liteDropWaiting, id); err != nil {

@@ -97,6 +97,9 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 			return err
 		}
 		stale = slices.Sorted(maps.Keys(missing))
+		if err := settleApprovals(pgRunner{ctx, tx}, final, missing); err != nil {
+			return err
+		}
 		return countFailures(final, missing, pgRunner{ctx, tx})
 	})
 	return stale, convert("finish executions", err)

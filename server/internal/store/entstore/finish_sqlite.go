@@ -59,6 +59,9 @@ func (s *Store) liteFinish(ctx context.Context, ends []store.Finish) (stale []in
 				return err
 			}
 		}
+		if err := settleApprovals(liteRunner{tx, &signals}, final, missing); err != nil {
+			return err
+		}
 		return countFailures(final, missing, liteRunner{tx, &signals})
 	})
 	if err != nil {

@@ -90,8 +90,23 @@ var approvalTests = tests{
 		if len(claimed) != 1 || claimed[0].Attempt != 2 || claimed[0].Fence <= c.Fence {
 			t.Fatalf("claimed %+v", claimed)
 		}
-		finish(t, s, claimed[0], job.StateSucceeded, noon, noon.Add(4*time.Minute))
-		_, err = s.Approve(t.Context(), c.ExecutionID, noon.Add(5*time.Minute), "d1", "ann")
+		end := store.Finish{
+			ExecutionID: c.ExecutionID, JobID: c.JobID, Fence: c.Fence, State: job.StateSucceeded,
+			StartedAt: noon, FinishedAt: noon.Add(4 * time.Minute), Decided: true,
+		}
+		same(t, "stale", must(s.Finish(t.Context(), []store.Finish{end}))(t), []int64{c.ExecutionID})
+		if a := must(s.Approval(t.Context(), c.ExecutionID))(t); len(a.Snapshot) == 0 {
+			t.Error("a stale end has taken what the living attempt needs")
+		}
+		end.Fence = claimed[0].Fence
+		_ = must(s.Finish(t.Context(), []store.Finish{end}))(t)
+		if a := must(s.Approval(t.Context(), c.ExecutionID))(t); len(a.Snapshot) > 0 || a.State != job.ApprovalApproved {
+			t.Errorf("after its end the approval is %+v", a)
+		}
+		// Whoever did not get the answer asks again, also when it has ended.
+		again = must(s.Approve(t.Context(), c.ExecutionID, noon.Add(5*time.Minute), "d1", "ann"))(t)
+		same(t, "after its end", again.State, job.StateSucceeded)
+		_, err = s.Approve(t.Context(), c.ExecutionID, noon.Add(5*time.Minute), "d0", "ann")
 		refused(t, err, job.ReasonNotAwaiting)
 		_, err = s.Approve(t.Context(), 999, noon, "d1", "ann")
 		missing(t, "approve", err)
@@ -132,6 +147,21 @@ var approvalTests = tests{
 		same(t, "state", e.State, job.StateCancelled)
 		same(t, "tasks", taskStates(e), []job.TaskState{job.TaskCancelled, job.TaskCancelled})
 		same(t, "a name that looks like a state", e.Tasks[0].Name, `"state":"PENDING"`)
+		a := must(s.Approval(t.Context(), c.ExecutionID))(t)
+		if a.State != job.ApprovalCancelled || len(a.Snapshot) > 0 || a.DecidedAt != noon.Add(time.Minute) {
+			t.Errorf("approval %+v", a)
+		}
+		_, err := s.Approve(t.Context(), c.ExecutionID, noon.Add(2*time.Minute), "d1", "ann")
+		refused(t, err, job.ReasonNotAwaiting)
+	},
+	"a cancel after the approval keeps who approved": func(t *testing.T, s store.Store) {
+		c, _ := awaiting(t, s)
+		_ = must(s.Approve(t.Context(), c.ExecutionID, noon.Add(time.Minute), "d1", "ann"))(t)
+		_ = must(s.CancelExecution(t.Context(), c.ExecutionID, noon.Add(2*time.Minute), byUser))(t)
+		a := must(s.Approval(t.Context(), c.ExecutionID))(t)
+		if a.State != job.ApprovalApproved || len(a.Snapshot) > 0 || a.DecidedBy != "ann" || a.DecidedAt != noon.Add(time.Minute) {
+			t.Errorf("approval %+v", a)
+		}
 	},
 	"one that was asked to end does not wait": func(t *testing.T, s store.Store) {
 		newJob(t, s)
