@@ -3,8 +3,8 @@ package doctor_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +17,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
 	"github.com/pointscene/carillon/tests/pgtest"
+	"github.com/pointscene/carillon/tests/sqlitetest"
 )
 
 // bench is a database with the life of one job in it, and a way to damage it.
@@ -37,7 +38,7 @@ func onBoth(t *testing.T, test func(t *testing.T, b *bench)) {
 	t.Helper()
 	for driver, open := range map[string]func(*testing.T) (string, string){
 		"sqlite": func(t *testing.T) (string, string) {
-			file := "file:" + filepath.Join(t.TempDir(), "carillon.db")
+			file := sqlitetest.Open(t, migrate)
 			return file, file + "?_pragma=busy_timeout(60000)"
 		},
 		"pgx": func(t *testing.T) (string, string) { url := pgtest.Open(t); return url, url },
@@ -56,6 +57,16 @@ func onBoth(t *testing.T, test func(t *testing.T, b *bench)) {
 	}
 }
 
+// migrate makes the SQLite database that tests get copies of.
+func migrate(url string) error {
+	s, err := entstore.Open(context.Background(), entstore.Options{URL: url, Timeout: time.Minute})
+	if err != nil {
+		return err
+	}
+	_, err = s.Migrate(context.Background())
+	return errors.Join(err, s.Close())
+}
+
 func openBench(t *testing.T, url string) *bench {
 	t.Helper()
 	s, err := entstore.Open(t.Context(), entstore.Options{URL: url, Timeout: time.Minute, MaxConns: 4})
@@ -63,7 +74,7 @@ func openBench(t *testing.T, url string) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	if _, err := s.Migrate(t.Context()); err != nil {
+	if _, err := s.Migrate(t.Context()); err != nil { // that of SQLite is migrated
 		t.Fatal(err)
 	}
 	in, err := s.CreateInstance(t.Context(), job.Instance{}, 0, store.Request{})
