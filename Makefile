@@ -45,6 +45,12 @@ test: $(TOOLS)/withpg ## every test; starts a PostgreSQL of its own unless CARIL
 race: $(TOOLS)/withpg ## every test under the race detector; needs a C compiler
 	CGO_ENABLED=1 $(TOOLS)/withpg go test -race -timeout 30m ./...
 
+FUZZTIME := 10s
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME=10s; TARGETS=Cron for some
+	.ci/fuzz $(FUZZTIME) $(TARGETS)
+
 .PHONY: bench
 bench: build $(TOOLS)/withpg ## benchmarks, with a durable PostgreSQL; half an hour on a quiet machine
 	go build -o $(TOOLS)/bench ./server/internal/bench/cmd/bench

@@ -288,3 +288,32 @@ func FuzzLiterals(f *testing.F) {
 		b.log.Reset()
 	})
 }
+
+// FuzzDocument sends whole queries through the transport: each is answered with
+// data or with refusals that have a code, of a size that the limits promise.
+func FuzzDocument(f *testing.F) {
+	for _, seed := range []string{
+		`{ getScheduledJob(id: 19) { id name ...f } } fragment f on ScheduledJob { id ...f }`, `query($a: [ID!]! = [1]) { __typename @skip(if: $a) }`,
+		`{ __schema { types { fields { type { ofType { name } } } } } }`, `subscription { executionChanged(instanceId: 1) { __typename } }`,
+		`mutation { a: deleteScheduledJob(id: 1) { success } b: deleteScheduledJob(id: 1) { success } }`, `{ a(b: """c""") }`, "{", "#", "\ufeff{ __typename }",
+		`query a { __typename } query b { __typename }`, `{ ... on Query { ... { __typename } } }`, `{ x: __typename @a @a @a @a }`, `fragment a on Query { ...a }`,
+	} {
+		f.Add(seed)
+	}
+	b := newBench(f)
+	f.Fuzz(func(t *testing.T, query string) {
+		w, got := b.post(t, query, "")
+		if w.Body.Len() > 1<<20 {
+			t.Errorf("%q is answered by %d bytes", query, w.Body.Len())
+		}
+		for _, e := range got.Errors {
+			if e.Extensions.Code == "" || e.Extensions.Code == "INTERNAL" || e.Extensions.Reason == "" {
+				t.Errorf("%q: %s", query, w.Body)
+			}
+		}
+		if strings.Contains(b.log.String(), "msg=panic") {
+			t.Fatalf("%q: a panic", query)
+		}
+		b.log.Reset()
+	})
+}

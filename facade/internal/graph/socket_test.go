@@ -374,3 +374,20 @@ func (l *lockedText) Reset() {
 	defer l.mu.Unlock()
 	l.text.Reset()
 }
+
+// FuzzSocketMessage: a connection takes any bytes, and what it takes for a message
+// holds a payload that is JSON.
+func FuzzSocketMessage(f *testing.F) {
+	for _, seed := range []string{`{"type":"connection_init"}`, `{"type":"subscribe","id":"1","payload":{"query":"{","variables":{"a":1,"a":2}}}`, `{"type":1}`, `[]`, `{"type":"ping","type":"pong"}`, "{\"id\":\"\x00\"}", `{"payload":` + strings.Repeat("[", 200)} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var m message
+		if !wellFormed(data) || json.Unmarshal(data, &m) != nil {
+			return
+		}
+		if len(m.Payload) > 0 && !json.Valid(m.Payload) {
+			t.Errorf("%q has the payload %q", data, m.Payload)
+		}
+	})
+}

@@ -293,3 +293,28 @@ func FuzzBody(f *testing.F) {
 		}
 	})
 }
+
+// FuzzQueryString: what is accepted of an address, the gateway's decoder accepts, too.
+func FuzzQueryString(f *testing.F) {
+	for _, seed := range []string{"", "updateMask=name,workflow.tasks", "update_mask=*&validateOnly", "updateMask=a&update_mask=b", "validateOnly=1", "page_size=-1", "pageToken=%00", "x=y", "%zz", ";", "updateMask=%C3%28", "updateMask=" + strings.Repeat("a.", 200)} {
+		f.Add(seed)
+	}
+	all, err := newRoutes()
+	if err != nil {
+		f.Fatal(err)
+	}
+	routes := []*route{all.byID["PATCH /v1/jobs/{job.id=*}"], all.byID["GET /v1/instances/{instance_id=*}/jobs"], all.byID["GET /v1/jobs/{job_id=*}/occurrences"]}
+	f.Fuzz(func(t *testing.T, raw string) {
+		for _, r := range routes {
+			values, violations := r.query(raw)
+			if len(violations) > 0 {
+				continue
+			}
+			for name, given := range values {
+				if field := fieldNamed(r.method.Input(), name); field == nil || len(given) != 1 {
+					t.Errorf("%q lets %q through", raw, name)
+				}
+			}
+		}
+	})
+}

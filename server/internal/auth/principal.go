@@ -17,6 +17,10 @@ type Principal struct {
 	Scopes  Scopes
 }
 
+// ByHand tells whether the operator made the token on the command line. Those have
+// one subject, whoever has them.
+func (p Principal) ByHand() bool { return p.ClientID == 0 && p.Subject == subjectOperator }
+
 type principalKey struct{}
 
 // With returns ctx for calls in the name of p.

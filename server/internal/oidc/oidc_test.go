@@ -98,6 +98,10 @@ func sign(t *testing.T, header, claims object, key any) string {
 	case ed25519.PrivateKey:
 		signature = ed25519.Sign(key, []byte(input))
 	case *rsa.PrivateKey:
+		if header["alg"] == "PS256" {
+			signature, err = rsa.SignPSS(rand.Reader, key, crypto.SHA256, digest.Sum(nil), nil)
+			break
+		}
 		signature, err = rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest.Sum(nil))
 	case *ecdsa.PrivateKey:
 		r, s, signErr := ecdsa.Sign(rand.Reader, key, digest.Sum(nil))

@@ -1,12 +1,15 @@
 package rpc
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 	"github.com/pointscene/carillon/server/internal/job"
@@ -89,6 +92,16 @@ func TestEveryFieldOfAJobIsMapped(t *testing.T) {
 	}
 }
 
+// No caller gets more rows at once than the service holds in memory.
+func TestPageSize(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[int32]int{0: 100, -1: 100, 1: 1, 1000: 1000, 1001: 1000, 1 << 30: 1000} {
+		if got := pageSize(asked); got != want {
+			t.Errorf("asked for %d: %d rows, want %d", asked, got, want)
+		}
+	}
+}
+
 // No text makes a page token panic, or pass for another list's.
 func FuzzPageToken(f *testing.F) {
 	q := query{"method", "inst_1"}
@@ -108,6 +121,28 @@ func FuzzPageToken(f *testing.F) {
 		}
 		if err := (query{"method", "inst_2"}).parse(token, &at); err == nil && token == valid {
 			t.Errorf("%q is accepted for another list", token)
+		}
+	})
+}
+
+// No mask names what only the service sets.
+func FuzzMask(f *testing.F) {
+	for _, seed := range []string{"", "*", "name", "workflow.tasks", "next_run", "retry_policy.max_attempts", "retry_policy.", "id,etag", ".", "name\x00", "labels.a,labels.a"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		m, err := newMask(&fieldmaskpb.FieldMask{Paths: strings.Split(text, ",")})
+		if err != nil {
+			var invalid *job.InvalidError
+			if !errors.As(err, &invalid) || len(err.Error()) > 1000+100*len(text) {
+				t.Fatalf("%q: %v", text, err)
+			}
+			return
+		}
+		for path := range m {
+			if name, _, _ := strings.Cut(path, "."); !slices.Contains(writable(), name) {
+				t.Errorf("%q lets %s be written", text, path)
+			}
 		}
 	})
 }

@@ -154,13 +154,12 @@ func isLimited(err error) bool {
 	return errors.As(err, &exhausted) && slices.Contains([]string{reasonRateLimited, reasonStreams, reasonUnread}, exhausted.Reason)
 }
 
-// caller names whose bucket it is: the client; the token, of those that the
-// operator made by hand; the address, of a caller without any.
+// caller names whose bucket it is: the client, or the subject of an outside issuer,
+// however many tokens it has; the token, of those that the operator made by hand
+// and gave to several; the address, of a caller without any.
 func (call *call) caller() string {
 	switch p := call.principal; {
-	case p.ClientID != 0:
-		return p.Subject
-	case p.TokenID != "":
+	case p.ByHand():
 		return p.Subject + ":" + p.TokenID
 	case p.Subject != "":
 		return p.Subject

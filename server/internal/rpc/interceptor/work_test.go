@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
@@ -90,6 +91,26 @@ func TestClientsAreLimitedByWork(t *testing.T) {
 	}
 	if passed, err := b.until(t, "operator", large); err != nil {
 		t.Errorf("the operator was refused after %d: %v", passed, err)
+	}
+}
+
+// An outside issuer gives as many tokens as somebody asks for: all of a subject's
+// share one bucket. Those that the operator made by hand are of many.
+func TestTokensOfASubjectShareABucket(t *testing.T) {
+	t.Parallel()
+	of := func(p auth.Principal) string { return (&call{principal: p, peer: "192.0.2.1"}).caller() }
+	for name, c := range map[string]struct {
+		a, b auth.Principal
+		same bool
+	}{
+		"outside":  {auth.Principal{Subject: "oidc:ann", TokenID: "1"}, auth.Principal{Subject: "oidc:ann", TokenID: "2"}, true},
+		"subjects": {auth.Principal{Subject: "oidc:ann", TokenID: "1"}, auth.Principal{Subject: "oidc:bob", TokenID: "1"}, false},
+		"client":   {auth.Principal{Subject: "client_3", ClientID: 3, TokenID: "1"}, auth.Principal{Subject: "client_3", ClientID: 3, TokenID: "2"}, true},
+		"by hand":  {auth.Principal{Subject: "operator", TokenID: "1"}, auth.Principal{Subject: "operator", TokenID: "2"}, false},
+	} {
+		if same := of(c.a) == of(c.b); same != c.same {
+			t.Errorf("%s: %s and %s", name, of(c.a), of(c.b))
+		}
 	}
 }
 
