@@ -19,7 +19,7 @@ type Principal struct {
 
 // ByHand tells whether the operator made the token on the command line. Those have
 // one subject, whoever has them.
-func (p Principal) ByHand() bool { return p.ClientID == 0 && p.Subject == subjectOperator }
+func (p Principal) ByHand() bool { return p.ClientID == 0 && p.Subject == SubjectOperator }
 
 type principalKey struct{}
 
