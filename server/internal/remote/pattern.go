@@ -18,6 +18,8 @@ const (
 	maxRepeated = 10_000
 	// maxSteps bounds all steps of a sync's filter.
 	maxSteps = 500_000
+	// maxBracketed bounds those of a list's includes with brackets.
+	maxBracketed = 50_000
 	// classSteps is what a class of Unicode such as \pL takes.
 	classSteps = 100
 )
@@ -74,10 +76,34 @@ func checkSteps(include, exclude []string) error {
 		sum += len(pattern) + repeated(pattern)
 	}
 	for _, pattern := range include {
-		sum += (len(pattern) + repeated(pattern)) * (1 + strings.Count(pattern, "/") + strings.Count(pattern, "**"))
+		sum += includeSteps(pattern)
 	}
 	if sum > maxSteps {
 		return fmt.Errorf("the patterns are too many, too long or too deep: they take %d steps, and %d are allowed", sum, maxSteps)
 	}
 	return nil
+}
+
+// CheckIncludes finds the first include that the library can't look for folders
+// by: it splits patterns at slashes, in brackets too. Only those with brackets are
+// tried, since trying takes as long as using them.
+func CheckIncludes(patterns []string) (at int, err error) {
+	sum := 0
+	for i, pattern := range patterns {
+		if !strings.Contains(pattern, "[") {
+			continue
+		}
+		if sum += includeSteps(pattern); sum > maxBracketed {
+			return i, errors.New("the includes with brackets are too many or too deep")
+		}
+		if _, err := newFilter([]string{pattern}, nil); err != nil {
+			return i, errors.New("has a slash or two stars in brackets")
+		}
+	}
+	return 0, nil
+}
+
+// includeSteps is what an include takes with the folders above it.
+func includeSteps(pattern string) int {
+	return (len(pattern) + repeated(pattern)) * (1 + strings.Count(pattern, "/") + strings.Count(pattern, "**"))
 }

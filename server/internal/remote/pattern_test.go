@@ -59,6 +59,9 @@ func FuzzPatterns(f *testing.F) {
 		if len(pattern) > 1024 || CheckFilter(pattern) != nil {
 			return
 		}
+		if _, err := CheckIncludes([]string{pattern}); err != nil {
+			return
+		}
 		if _, err := newFilter([]string{pattern}, nil); err != nil && len(pattern)*(2+len(pattern)) < maxSteps {
 			t.Errorf("%q is allowed, and can't be used: %v", pattern, err)
 		}

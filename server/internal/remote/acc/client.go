@@ -193,7 +193,7 @@ func (c *client) attempt(ctx context.Context, r request, result any) error {
 func failed(doing string, resp *http.Response) *Error {
 	e := &Error{Doing: doing, Status: resp.StatusCode, Text: "no reason given"}
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
-		e.RetryAfter = time.Duration(seconds) * time.Second
+		e.RetryAfter = time.Duration(min(seconds, int(24*time.Hour/time.Second))) * time.Second
 	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	var body struct {

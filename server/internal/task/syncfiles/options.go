@@ -155,5 +155,10 @@ func readPatterns(r *task.Reader, name string) []string {
 			r.Refuse(task.Index(name, i), ReasonBadPattern, "not a filter pattern of rclone")
 		}
 	}
+	if name == "include" {
+		if at, err := remote.CheckIncludes(patterns); err != nil {
+			r.Refuse(task.Index(name, at), ReasonBadPattern, "%v", err)
+		}
+	}
 	return patterns
 }
