@@ -87,7 +87,7 @@ func TestReadRefuses(t *testing.T) {
 		"unknown argument":    {with(`,"maxDeletes":1`), []string{"maxDeletes UNKNOWN_FIELD"}},
 		"bad limits":          {with(`,"maxDelete":"200%","transfers":0,"bandwidth":"fast"`), []string{"transfers OUT_OF_RANGE", "maxDelete INVALID_VALUE", "bandwidth INVALID_VALUE"}},
 		"bad patterns":        {with(`,"exclude":["ok","a["],"include":[""]`), []string{"exclude[1] INVALID_PATTERN", "include[0] INVALID_PATTERN"}},
-		"patterns that grow":  {with(`,"exclude":["{{`+strings.Repeat("a{1000}", 100)+`}}"],"include":["a/[b/c]"]`), []string{"exclude INVALID_PATTERN", "include[0] INVALID_PATTERN"}},
+		"patterns that grow":  {with(`,"exclude":["{{` + strings.Repeat("a{1000}", 100) + `}}"],"include":["a/[b/c]"]`), []string{"exclude INVALID_PATTERN", "include[0] INVALID_PATTERN"}},
 		"resource":            {`{"resourceId":1.5,"remotes":["a:/x","b:/y"]}`, []string{"resourceId WRONG_TYPE"}},
 		"spelling of another": {`{"id":"7","remotes":["a:/x","b:/y"]}`, []string{"id UNKNOWN_FIELD", "resourceId REQUIRED"}},
 	}
