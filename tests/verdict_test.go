@@ -33,6 +33,9 @@ type guarded struct {
 	request object
 }
 
+// The first of their kinds on a server; whoever asks every call makes them.
+const theWebhook, theDelivery = "webhook_1", "delivery_1"
+
 // everyCall is every RPC. Whoever may make the call gets an answer or is told
 // what is wrong with it; nobody gets to change the tenant.
 func everyCall(n *harness.Tenant, job, execution, backfill string) []guarded {
@@ -92,6 +95,16 @@ func everyCall(n *harness.Tenant, job, execution, backfill string) []guarded {
 		{"DestroyKey", right{operator: true}, object{"keyId": "key_1"}},
 		{"ListSigningKeys", right{operator: true}, object{}},
 		{"RotateSigningKey", right{operator: true}, object{"purpose": "LINK"}},
+		{"CreateWebhook", right{instance: "write"}, object{"instanceId": n.Instance, "webhook": object{"url": "ftp://example.com", "events": []any{}}}},
+		{"GetWebhook", right{instance: "read"}, object{"webhookId": theWebhook}},
+		{"ListWebhooks", right{instance: "read"}, object{"instanceId": n.Instance}},
+		{"UpdateWebhook", right{instance: "write"}, object{"webhook": object{"id": theWebhook, "url": "ftp://example.com"}}},
+		{"DeleteWebhook", right{instance: "write"}, object{"webhookId": theWebhook, "etag": `"stale"`}},
+		{"RotateWebhookSecret", right{instance: "write"}, object{"webhookId": theWebhook}},
+		{"TestWebhook", right{instance: "write"}, object{"webhookId": theWebhook}},
+		{"ListDeliveries", right{instance: "read"}, object{"instanceId": n.Instance}},
+		{"GetDelivery", right{instance: "read"}, object{"deliveryId": theDelivery}},
+		{"RedeliverNotice", right{instance: "write"}, object{"deliveryId": theDelivery}},
 		{"ListInstances", right{any: true}, object{}},
 		{"ListTaskTypes", right{any: true}, object{}},
 		{"PreviewSchedule", right{any: true}, object{"frequencyType": "MANUAL"}},
@@ -135,6 +148,8 @@ func TestVerdicts(t *testing.T) {
 	execution := tenant.Run(t, job)
 	tenant.End(t, execution)
 	backfill := backfilled(t, tenant, tenant.Operator.GRPCDoor(), job)
+	harness.Must(t, tenant.Operator.GRPCDoor(), "CreateWebhook", object{"instanceId": tenant.Instance, "webhook": object{"url": "http://127.0.0.1:1/", "events": []any{"FRESH"}}})
+	harness.Must(t, tenant.Operator.GRPCDoor(), "TestWebhook", object{"webhookId": theWebhook})
 	before := harness.Must(t, tenant.Operator.GRPCDoor(), "GetJob", object{"jobId": job})
 
 	number := func(id string) string { _, n, _ := strings.Cut(id, "_"); return n }
