@@ -1,0 +1,178 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/accounting"
+	"github.com/rclone/rclone/fs/operations"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pointscene/carillon/server/internal/job"
+)
+
+// apply makes the changes, deletions last and only if all else went well.
+func (t *twoWay) apply() error {
+	// The library's own limit, should the plan be wrong.
+	ctx, ci := fs.AddConfig(t.ctx)
+	ci.MaxDelete = t.plan.deletions() + t.plan.clashes.Files // a version set aside may be copied and deleted
+	t.ctx = ctx
+	if len(t.b.files) == 0 {
+		if err := t.makeDest(); err != nil {
+			return err
+		}
+	}
+	isDelete := func(f flow) bool { return f.action == job.FileDelete }
+	changes := slices.DeleteFunc(slices.Clone(t.flows), isDelete)
+	deletes := slices.DeleteFunc(t.flows, func(f flow) bool { return !isDelete(f) })
+	if err := t.each(changes, fs.GetConfig(t.ctx).Transfers, t.carry); err != nil {
+		return err
+	}
+	if t.counts().Failed > 0 {
+		if len(deletes) > 0 {
+			t.log.WarnContext(t.ctx, "nothing is deleted because files failed", "kept", len(deletes))
+		}
+		for _, f := range deletes {
+			t.keep(f.key)
+		}
+		return nil
+	}
+	if err := t.each(deletes, fs.GetConfig(t.ctx).Checkers, t.remove); err != nil {
+		return err
+	}
+	for _, s := range []*side{t.a, t.b} {
+		dirs := map[string]bool{}
+		for _, f := range deletes {
+			for dir := path.Dir(f.dst.Remote()); f.to == s && dir != "."; dir = path.Dir(dir) {
+				dirs[dir] = true
+			}
+		}
+		t.removeDirs(s.fs, slices.Collect(maps.Keys(dirs)))
+	}
+	return t.ended()
+}
+
+// each does something with every change, announced before.
+func (t *twoWay) each(flows []flow, atOnce int, do func(flow) error) error {
+	group := errgroup.Group{}
+	group.SetLimit(atOnce)
+	for batch := range slices.Chunk(flows, announceBatch) {
+		records := make([]job.FileRecord, len(batch))
+		for i, f := range batch {
+			records[i] = job.FileRecord{Remote: t.Dest.String(), Action: f.action, Path: f.name(), Size: f.size()}
+		}
+		if t.Announce != nil {
+			if err := t.Announce(t.ctx, records); err != nil {
+				return errors.Join(err, group.Wait())
+			}
+		}
+		for _, f := range batch {
+			if t.ctx.Err() != nil {
+				break
+			}
+			group.Go(func() error {
+				if err := t.try(f, do); err != nil {
+					t.keep(f.key)
+					t.failed(f.action, f.name(), f.size(), err)
+				}
+				return nil
+			})
+		}
+	}
+	_ = group.Wait() // it has no errors: they are told file by file
+	return t.ended()
+}
+
+// try does something with a change, and tries again what failed; a conflict
+// that was not told is mended by the next sync.
+func (t *twoWay) try(f flow, do func(flow) error) error {
+	if f.action == job.FileConflict {
+		return do(f)
+	}
+	err := t.again(t.ctx, func() error { return do(f) })
+	if err == nil {
+		accounting.Stats(t.ctx).ResetErrors() // of earlier tries; what failed is counted
+	}
+	return err
+}
+
+// keep remembers of a name what was known before.
+func (t *twoWay) keep(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last, ok := t.before.get(key); ok {
+		t.after.set(key, last.A, last.B)
+	}
+}
+
+// carry copies, updates, or keeps both versions of a file.
+func (t *twoWay) carry(f flow) error {
+	if f.action == job.FileConflict {
+		return t.keepBoth(f)
+	}
+	made, err := operations.Copy(t.ctx, f.to.fs, f.dst, f.src.Remote(), f.src)
+	if err != nil {
+		return err
+	}
+	t.remember(f.key, f.to, f.src, made)
+	t.tell(job.FileRecord{Action: f.action, State: job.FileDone, Path: f.name(), Size: f.size(), Message: "to " + f.to.remote.String()})
+	return nil
+}
+
+// remember notes that made, at side to, is equal to src.
+func (t *twoWay) remember(key string, to *side, src, made fs.Object) {
+	a, b := version(t.dry, src), version(t.dry, made)
+	if to == t.a {
+		a, b = b, a
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.after.set(key, a, b)
+}
+
+// keepBoth gives b's version a name of its own, on both sides, and a's version
+// to b. No step loses a version, so that a failure is mended by the next sync.
+func (t *twoWay) keepBoth(f flow) error {
+	aside := conflictName(f.dst.Remote(), time.Now())
+	moved, err := operations.Move(t.ctx, t.b.fs, nil, aside, f.dst)
+	if err != nil {
+		return err
+	}
+	made, err := operations.Copy(t.ctx, t.a.fs, nil, aside, moved)
+	if err != nil {
+		return err
+	}
+	t.remember(t.key(aside), t.a, moved, made)
+	if made, err = operations.Copy(t.ctx, t.b.fs, nil, f.src.Remote(), f.src); err != nil {
+		return err
+	}
+	t.remember(f.key, t.b, f.src, made)
+	t.log.WarnContext(t.ctx, "changed on both sides: both versions are kept", "path", f.name(), "other", aside)
+	t.tell(job.FileRecord{Action: job.FileConflict, State: job.FileDone, Path: f.name(), Size: f.size(), Reason: ReasonConflict,
+		Message: fmt.Sprintf("changed on both sides: the version of %s is now %s", t.Dest, aside)})
+	return nil
+}
+
+// conflictName is report.conflict-20260102T150405Z.pdf for report.pdf.
+func conflictName(name string, at time.Time) string {
+	ext := path.Ext(name)
+	if ext == path.Base(name) {
+		ext = "" // .profile has none
+	}
+	return strings.TrimSuffix(name, ext) + ".conflict-" + at.UTC().Format("20060102T150405Z") + ext
+}
+
+// remove deletes what is gone on the other side.
+func (t *twoWay) remove(f flow) error {
+	if err := operations.DeleteFile(t.ctx, f.dst); err != nil {
+		return err
+	}
+	t.tell(job.FileRecord{Action: job.FileDelete, State: job.FileDone, Path: f.name(), Size: f.size(), Message: "at " + f.to.remote.String()})
+	return nil
+}
