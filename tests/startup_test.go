@@ -227,7 +227,7 @@ func TestCommands(t *testing.T) {
 		{1, []string{"--scope", "everything"}, []string{"token", "--scope", "everything", "--data-dir", server.DataDir}},
 		{1, []string{"token lives"}, []string{"token", "--scope", "operator", "--ttl", "10000h", "--data-dir", server.DataDir}},
 		{2, []string{"--colour"}, []string{"migrate", "--colour"}},
-		{1, []string{"frobnicate"}, []string{"frobnicate"}},
+		{2, []string{"frobnicate"}, []string{"frobnicate"}},
 	} {
 		refusesToStart(t, c.code, c.words, nil, c.args...)
 	}

@@ -49,6 +49,7 @@ func everyCall(n *harness.Tenant, job, execution, backfill string) []guarded {
 		{"GetResource", right{resource: "read"}, object{"resourceId": n.Resource}},
 		{"DeleteResource", right{resource: "write"}, object{"resourceId": n.Resource}},
 		{"AddConfig", right{resource: "write"}, object{"resourceId": n.Resource, "config": object{"x": object{"type": "none"}}}},
+		{"TestConfig", right{resource: "write"}, object{"resourceId": n.Resource, "config": object{"x": object{"type": "none"}}}},
 		{"GetConfig", right{resource: "read"}, object{"resourceId": n.Resource}},
 		{"DeleteConfig", right{resource: "write"}, object{"resourceId": n.Resource}},
 		{"CreateJob", right{instance: "write"}, object{"instanceId": n.Instance, "job": object{"frequencyType": "MANUAL", "workflow": wrong}}},
