@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pointscene/carillon/tests/apstest"
 	"github.com/pointscene/carillon/tests/harness"
@@ -78,8 +79,12 @@ func TestTwentyShareOneRotatingToken(t *testing.T) {
 	}
 	store(aps.Token("bob"))
 	for _, id := range jobs {
-		if job := harness.Must(t, door, "GetJob", object{"jobId": id}); job["state"] != "ACTIVE" {
-			t.Fatalf("with new credentials the job is %v", job)
+		var job object
+		if !harness.Within(30*time.Second, func() bool {
+			job = harness.Must(t, door, "GetJob", object{"jobId": id})
+			return job["state"] == "ACTIVE"
+		}) {
+			t.Fatalf("with new credentials the job is still %v", job)
 		}
 	}
 	for _, violation := range aps.Violations() {
