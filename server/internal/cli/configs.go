@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -26,9 +27,9 @@ func configGet(s *session) *cobra.Command {
 				return err
 			}
 			return s.print(cmd.OutOrStdout(), answer, func() *table {
-				t := &table{head: []string{"NAME", "TYPE", "KEYS", "UPDATED"}}
+				t := &table{head: []string{"NAME", "TYPE", "STATE", "EXPIRES", "KEYS", "UPDATED"}}
 				for _, r := range answer.GetRemotes() {
-					t.add(r.GetName(), r.GetType(), strings.Join(r.GetKeys(), " "), at(r.GetUpdatedAt()))
+					t.add(r.GetName(), r.GetType(), r.GetState().String(), soon(r.GetExpiresAt(), time.Now()), strings.Join(r.GetKeys(), " "), at(r.GetUpdatedAt()))
 				}
 				return t
 			})
