@@ -33,7 +33,7 @@ func TestEnums(t *testing.T) {
 			job.StateSucceeded, job.StatePartiallySucceeded, job.StateFailed, job.StateCancelled, job.StateWorkerLost)},
 		"task state": {carillonv1.Execution_Task_State(0), texts(job.TaskPending, job.TaskRunning, job.TaskSucceeded, job.TaskFailed, job.TaskSkipped, job.TaskCancelled,
 			job.TaskPartiallySucceeded, job.TaskAwaitingApproval)},
-		"approval":    {carillonv1.Approval_State(0), texts(job.ApprovalPending, job.ApprovalApproved, job.ApprovalRejected, job.ApprovalExpired)},
+		"approval":    {carillonv1.Approval_State(0), texts(job.ApprovalPending, job.ApprovalApproved, job.ApprovalRejected, job.ApprovalExpired, job.ApprovalCancelled)},
 		"file action": {carillonv1.ExecutionFile_Action(0), texts(job.FileCopy, job.FileUpdate, job.FileDelete, job.FileConflict)},
 		"file state":  {carillonv1.ExecutionFile_State(0), texts(job.FileDone, job.FileFailed, job.FileSkipped, job.FilePlanned, job.FileUnknown)},
 		"notice event": {carillonv1.Webhook_Event(0), texts(job.EventFirstFailure, job.EventNthFailure, job.EventRecovered, job.EventPausedBySystem,
