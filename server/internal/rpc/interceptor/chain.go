@@ -122,6 +122,9 @@ func (c *Chain) Unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 		if err := c.admit(ctx, call, request); err != nil {
 			return err
 		}
+		if err := c.roomToChange(call); err != nil {
+			return err
+		}
 		if response, err = handler(ctx, request); err == nil {
 			response, err = c.answered(ctx, call, response)
 		}

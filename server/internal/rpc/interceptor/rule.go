@@ -28,6 +28,8 @@ type rule struct {
 	foreign bool
 	// optional says that the objects may be left out.
 	optional bool
+	// changes says that its calls may change something.
+	changes bool
 	// audited says that its calls are events.
 	audited bool
 }
@@ -112,7 +114,8 @@ func readRules(files *protoregistry.Files, pkg protoreflect.FullName) (map[strin
 func newRule(method protoreflect.MethodDescriptor) (*rule, error) {
 	declared, _ := proto.GetExtension(method.Options(), carillonv1.E_Access).(*carillonv1.AccessRule)
 	r := &rule{level: declared.GetLevel(), resource: resourceField(method), optional: declared.GetObjectsOptional()}
-	r.audited = declared.GetAudited() || r.mayChange() && !isGet(method)
+	r.changes = r.mayChange() && !isGet(method)
+	r.audited = declared.GetAudited() || r.changes
 	if r.level == carillonv1.AccessRule_LEVEL_UNSPECIFIED {
 		return nil, errors.New("has no option carillon.v1.access")
 	}

@@ -38,14 +38,36 @@ type unread struct {
 func (u *unread) add(caller string, size int) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.bytes[caller]+size > maxUnread {
-		return &job.ExhaustedError{
-			Reason: reasonUnread, Subject: "client:" + caller, RetryAfter: time.Second,
-			Message: fmt.Sprintf("%d MiB of earlier answers wait to be read; read them first", u.bytes[caller]>>20),
-		}
+	if err := u.full(caller, size); err != nil {
+		return err
 	}
 	u.bytes[caller] += size
 	return nil
+}
+
+// full refuses a caller who has no room for size more bytes; u.mu is held.
+func (u *unread) full(caller string, size int) error {
+	if u.bytes[caller]+size <= maxUnread {
+		return nil
+	}
+	return &job.ExhaustedError{
+		Reason: reasonUnread, Subject: "client:" + caller, RetryAfter: time.Second,
+		Message: fmt.Sprintf("%d MiB of earlier answers wait to be read; read them first", u.bytes[caller]>>20),
+	}
+}
+
+// check refuses a caller who has no room for a large answer.
+func (u *unread) check(caller string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.full(caller, largeAnswer)
+}
+
+// force counts size more bytes of a caller, room or not.
+func (u *unread) force(caller string, size int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.bytes[caller] += size
 }
 
 func (u *unread) release(caller string, size int) {
@@ -102,10 +124,22 @@ func (c *Chain) answered(ctx context.Context, call *call, response any) (any, er
 		return response, nil
 	}
 	caller := call.caller()
-	if err := c.unread.add(caller, size); err != nil {
+	if call.rule.changes {
+		// What is done can't be refused any more; roomToChange has asked before.
+		c.unread.force(caller, size)
+	} else if err := c.unread.add(caller, size); err != nil {
 		return nil, err
 	}
 	// Compressed bytes would be others than those that are counted.
 	_ = grpc.SetSendCompressor(ctx, "identity") // outside of a server there is none
 	return &outgoing{message, func() { c.unread.release(caller, size) }}, nil
+}
+
+// roomToChange refuses a change, before it is made, of a caller who reads no
+// answers.
+func (c *Chain) roomToChange(call *call) error {
+	if call.rule.foreign || !call.rule.changes {
+		return nil
+	}
+	return c.unread.check(call.caller())
 }

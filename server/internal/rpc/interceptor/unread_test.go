@@ -94,3 +94,29 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 		t.Errorf("after it was forgotten: %v", err)
 	}
 }
+
+// A change is refused before it is made or not at all: who is told that it was
+// refused would make it again.
+func TestChangesAreAnsweredWhenTheyAreMade(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := as(t.Context(), "instance-write-1")
+	made := 0
+	change := func() error {
+		_, err := b.chain.Unary(ctx, &carillonv1.CreateJobRequest{InstanceId: "1", Job: &carillonv1.Job{}}, &grpc.UnaryServerInfo{FullMethod: createJob},
+			func(context.Context, any) (any, error) {
+				made++
+				return &carillonv1.Job{Description: strings.Repeat("x", 1<<20)}, nil
+			})
+		return err
+	}
+	if _, err := b.answering(ctx, maxUnread-1<<19); err != nil {
+		t.Fatal(err)
+	}
+	if err := change(); err != nil || made != 1 {
+		t.Errorf("with room for a part of the answer: %v, made %d", err, made)
+	}
+	if err := change(); status.Code(err) != codes.ResourceExhausted || made != 1 {
+		t.Errorf("without room: %v, made %d", err, made)
+	}
+}
