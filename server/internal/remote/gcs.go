@@ -22,6 +22,8 @@ var gcsKind = kind{
 	},
 	fixed:  map[string]string{"no_check_bucket": "true"},
 	bucket: true,
+	// They are listed by a project, which a configuration does not name.
+	unlisted: true,
 }
 
 // checkServiceAccount wants the JSON key of a service account. Other kinds of

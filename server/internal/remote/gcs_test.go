@@ -311,6 +311,9 @@ func TestGCSRefusals(t *testing.T) {
 	}
 	wantReason(t, open(server.config(), "/missing/x"), ReasonDestMissing)
 	wantReason(t, open(server.config(), "/"), ReasonNoBucket)
+	// A test without a bucket has nothing to ask for, and must not blame the service.
+	b.tries(t, server.config(), "", "CONNECT FAILED "+ReasonNoBucket+allSkipped)
+	b.tries(t, server.config(), "/"+gcsBucket, "CONNECT OK, LIST OK, WRITE OK, QUOTA SKIPPED NOT_OFFERED")
 	server.banned = true
 	wantReason(t, open(server.config(), "/"+gcsBucket+"/x"), "REAUTH_REQUIRED")
 	if len(server.files()) != 0 {

@@ -57,7 +57,7 @@ func (r *Remotes) test(ctx context.Context, cfg task.RemoteConfig, folder string
 	defer context.AfterFunc(ctx, stop)()
 	t := &trial{
 		Session: s, ctx: trying,
-		remote: &Remote{cfg: cfg, path: folder, service: cleanPath(folder) == ""},
+		remote: &Remote{cfg: cfg, path: folder, service: cleanPath(folder) == "" && !kinds[cfg.Type].unlisted},
 		out:    job.RemoteTest{Remote: cfg.Name + ":" + folder, Type: cfg.Type},
 	}
 	t.run(write)

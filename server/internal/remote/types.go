@@ -23,6 +23,8 @@ type kind struct {
 	apart [][2]string
 	// bucket is set when the first part of a path is a bucket, and needed.
 	bucket bool
+	// unlisted is set when the buckets can't be listed.
+	unlisted bool
 }
 
 // key describes one key of a stored configuration.
