@@ -27,12 +27,14 @@ const (
 // For returns the remotes that an execution of an instance may open; 0 is a
 // caller who asks what one would do. Each opening is audited as theirs; one that can't be is refused.
 func (s *Service) For(instanceID, executionID int64) task.Configs {
-	return opener{s, instanceID, executionID}
+	return opener{service: s, instanceID: instanceID, executionID: executionID}
 }
 
 type opener struct {
 	service                 *Service
 	instanceID, executionID int64
+	// tries says that a refusal is not noted, lest a test pause jobs.
+	tries bool
 }
 
 // event tells of a use of a remote by the execution, or, without one, by the

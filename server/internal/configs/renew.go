@@ -95,7 +95,7 @@ func (o *opening) renewLocked(ctx context.Context, holder string, fresh func(map
 	defer stop()
 	token, err = exchange(exchanging, o.known)
 	if err != nil {
-		if why, ok := isRefusal(err); ok {
+		if why, ok := isRefusal(err); ok && !o.tries {
 			return "", errors.Join(err, o.refuseLocked(ctx, why))
 		}
 		return "", err

@@ -146,7 +146,8 @@ func (s *Service) test(ctx context.Context, resource job.Resource, one tested, w
 		config := task.RemoteConfig{ResourceID: resource.ID, Name: one.name, Type: one.given.kind, Options: one.given.options}
 		return s.try(ctx, config, one.folder, write)
 	}
-	o := opener{s, resource.InstanceID, 0}
+	// One answer to a test pauses no jobs: an execution will ask for itself.
+	o := opener{service: s, instanceID: resource.InstanceID, tries: true}
 	stored, options, err := s.open(ctx, resource.ID, one.name)
 	if err == nil && stored.Refusal != nil {
 		err = refused(stored)
@@ -161,7 +162,6 @@ func (s *Service) test(ctx context.Context, resource job.Resource, one tested, w
 		return job.RemoteTest{}, err
 	}
 	config := o.opened(stored, options)
-	// One answer to a test pauses no jobs: an execution will ask for itself.
 	config.Save, config.Refused = nil, nil
 	return s.try(ctx, config, one.folder, write)
 }

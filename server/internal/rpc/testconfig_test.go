@@ -192,3 +192,29 @@ func TestTestConfigHasPlaces(t *testing.T) {
 		wantCode(t, err, codes.Internal, "")
 	}
 }
+
+// A token that can't be renewed is told by a test, and left to an execution to note.
+func TestTestNotesNoRefusal(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	res := b.resource(b.instance().GetId()).GetId()
+	if err := b.addConfig(res, `{"a":{"type":"s3","token":"x"}}`); err != nil {
+		t.Fatal(err)
+	}
+	before := b.remotes(res)
+	asked := false
+	b.configs.TestWith(func(ctx context.Context, config task.RemoteConfig, _ string, _ bool) (job.RemoteTest, error) {
+		_, err := config.Renew(ctx, func(map[string]string) bool { return false }, func(context.Context, map[string]string) (string, error) {
+			asked = true
+			return "", &job.Failure{Code: "UNAUTHENTICATED", Reason: job.ReasonReauth, Message: "invalid_grant"}
+		})
+		if f, ok := errors.AsType[*job.Failure](err); !ok || f.Reason != job.ReasonReauth {
+			t.Errorf("the renewal says %v", err)
+		}
+		return job.RemoteTest{}, nil
+	})
+	must(b.testConfig(res, ""))(t)
+	if diff := cmp.Diff(before, b.remotes(res), protocmp.Transform()); !asked || diff != "" {
+		t.Errorf("asked: %t; a test has noted a refusal (-before +after):\n%s", asked, diff)
+	}
+}
