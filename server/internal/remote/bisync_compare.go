@@ -92,7 +92,8 @@ func (t *twoWay) take(s *side, l *listing) {
 		key := t.key(file.Remote())
 		switch {
 		case !file.Storable():
-			event(job.FileSkipped, file.Remote(), file.Size(), ReasonNotAFile, "it has no content of its own that could be copied")
+			reason, why := noContent(t.ctx, file)
+			event(job.FileSkipped, file.Remote(), file.Size(), reason, why)
 			t.mu.Lock()
 			t.bare[key] = true
 			t.mu.Unlock()

@@ -10,6 +10,8 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"os"
+	"os/exec"
 	"path"
 	"regexp"
 	"slices"
@@ -28,6 +30,8 @@ type driveServer struct {
 	*cloud
 	files map[string]*driveFile
 	order []string
+	// mute keeps the formats for exports back.
+	mute bool
 }
 
 type driveFile struct {
@@ -40,6 +44,8 @@ type driveFile struct {
 	// Size and MD5 are left out for documents and folders.
 	Size string `json:"size,omitempty"`
 	MD5  string `json:"md5Checksum,omitempty"`
+	// Exports are URLs by MIME type.
+	Exports map[string]string `json:"exportLinks,omitempty"`
 
 	content []byte
 }
@@ -52,6 +58,10 @@ func startDrive(t *testing.T) *driveServer {
 	d.files["root"] = &driveFile{ID: "root", Name: "My Drive", MimeType: driveFolder}
 	d.cloud = startCloud(t, func(*cloud) http.Handler {
 		mux := http.NewServeMux()
+		mux.HandleFunc("GET /drive/v3/about", d.about)
+		mux.HandleFunc("GET /export/{id}", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "export of "+d.files[r.PathValue("id")].Name)
+		})
 		mux.HandleFunc("GET /drive/v3/files", d.search)
 		mux.HandleFunc("POST /drive/v3/files", d.create)
 		mux.HandleFunc("GET /drive/v3/files/{id}", d.get)
@@ -128,6 +138,26 @@ var (
 func answerJSON(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(body)
+}
+
+const (
+	driveDocument = "application/vnd.google-apps.document"
+	docx          = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+)
+
+// addDocument makes a document that can be exported as docx only.
+func (d *driveServer) addDocument(at string) {
+	f := d.add(driveFile{MimeType: driveDocument}, at)
+	f.Exports = map[string]string{docx: "https://docs.google.com/export/" + f.ID}
+}
+
+func (d *driveServer) about(w http.ResponseWriter, _ *http.Request) {
+	if d.mute {
+		http.Error(w, `{"error":{"code":403,"message":"no","errors":[{"reason":"forbidden"}]}}`, http.StatusForbidden)
+		return
+	}
+	answerJSON(w, map[string]any{"exportFormats": map[string][]string{
+		driveDocument: {docx}, "application/vnd.google-apps.form": {"application/zip"}}})
 }
 
 // search answers two files a page, so that every listing has several.
@@ -239,7 +269,7 @@ func TestDriveDocumentsAreSkipped(t *testing.T) {
 	t.Parallel()
 	d := startDrive(t)
 	d.add(driveFile{MimeType: "text/plain"}, "s/a").set([]byte("1"))
-	d.add(driveFile{MimeType: "application/vnd.google-apps.document"}, "s/plan")
+	d.add(driveFile{MimeType: driveDocument}, "s/plan")
 	d.add(driveFile{MimeType: "application/vnd.google-apps.form"}, "s/sub/form")
 	d.add(driveFile{MimeType: "video/mp4", Size: "7"}, "s/film.mp4")
 	s := d.begin(t)
@@ -264,8 +294,67 @@ func TestDriveDocumentsAreSkipped(t *testing.T) {
 		t.Fatalf("up: %+v, %v", result, err)
 	}
 	for _, id := range d.order {
-		if f := d.files[id]; f.Trashed || f.MimeType == "application/vnd.google-apps.document" && f.content != nil {
+		if f := d.files[id]; f.Trashed || f.MimeType == driveDocument && f.content != nil {
 			t.Errorf("%s was deleted or overwritten", f.Name)
 		}
 	}
+}
+
+// With exports the library would drop what none of the formats fits.
+func TestDriveDocumentsWithoutAnExportAreTold(t *testing.T) {
+	t.Parallel()
+	d := startDrive(t)
+	d.add(driveFile{MimeType: "text/plain"}, "s/a").set([]byte("1"))
+	d.addDocument("s/plan")
+	d.add(driveFile{MimeType: "application/vnd.google-apps.form"}, "s/sub/form") // has formats, but no wanted one
+	d.add(driveFile{MimeType: "application/vnd.google-apps.map"}, "s/map")       // has none at all
+	d.add(driveFile{MimeType: "video/mp4", Size: "7"}, "s/film.mp4")
+	s, cfg := d.begin(t), d.config()
+	cfg.Options["export_formats"] = "docx"
+	want := []FileEvent{
+		{Skipped, "film.mp4", -1, ReasonNotAFile}, {Skipped, "map", -1, ReasonNotExportable},
+		{Skipped, "sub/form", -1, ReasonNotExportable},
+	}
+	for _, mode := range []Mode{Mirror, Copy, Bisync} {
+		to := "/" + string(mode)
+		result, events, err := d.sync(t, s, mustOpen(t, s, cfg, "/s"), mustOpen(t, s, local("b"), to), func(r *Request) { r.Mode = mode })
+		if err != nil || result.Copied != 2 || result.Skipped != 3 || result.Failed != 0 {
+			t.Fatalf("%s: %+v, %v", mode, result, err)
+		}
+		read(t, d.root+to).equal(t, files{"a": "1", "plan.docx": "export of plan"})
+		skipped := slices.DeleteFunc(events, func(ev FileEvent) bool { return ev.Action != Skipped })
+		if !slices.Equal(skipped, want) {
+			t.Errorf("%s skipped %v, want %v", mode, skipped, want)
+		}
+	}
+}
+
+// The library asks for the formats once per process. When that fails, every
+// document would be one without an export, and the mirror delete the exports.
+func TestDriveFormatsThatAreNotKnown(t *testing.T) {
+	if os.Getenv("REMOTE_TEST_CHILD") == "" {
+		t.Parallel()
+		cmd := exec.Command(os.Args[0], "-test.run=^TestDriveFormatsThatAreNotKnown$", "-test.v")
+		cmd.Env = append(os.Environ(), "REMOTE_TEST_CHILD=1")
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "child is done") {
+			t.Fatalf("child: %v\n%s", err, out)
+		}
+		return
+	}
+	d := startDrive(t)
+	d.mute = true
+	d.add(driveFile{MimeType: "text/plain"}, "s/a").set([]byte("1"))
+	d.addDocument("s/plan")
+	d.add(driveFile{MimeType: driveFolder}, "s/empty")
+	there := files{"a": "1", "plan.docx": "export of plan"}
+	there.write(t, d.root+"/d")
+	s, cfg := d.begin(t), d.config()
+	cfg.Options["export_formats"] = "docx"
+	_, _, err := d.sync(t, s, mustOpen(t, s, cfg, "/s"), mustOpen(t, s, local("b"), "/d"), nil)
+	wantReason(t, err, ReasonRemoteFailed)
+	if !strings.Contains(err.Error(), "formats that Google exports") {
+		t.Errorf("ended with %v", err)
+	}
+	read(t, d.root+"/d").equal(t, there)
+	fmt.Println("child is done")
 }

@@ -38,20 +38,23 @@ const (
 
 // Reasons that a file was skipped or failed with.
 const (
-	ReasonSameName    = "SAME_NAME"
-	ReasonNotAFile    = "NOT_A_FILE"
-	ReasonBadName     = "BAD_NAME"
-	ReasonInTheWay    = "FOLDER_IN_THE_WAY"
-	ReasonFileRefused = "PERMISSION_DENIED"
-	ReasonFileGone    = "FILE_GONE"
-	ReasonFileChanged = "FILE_CHANGED"
-	ReasonFileCorrupt = "CORRUPTED_ON_TRANSFER"
-	ReasonThrottled   = "THROTTLED"
-	ReasonStorageFull = "STORAGE_FULL"
-	ReasonFileTimeout = "TIMEOUT"
-	ReasonFileFailed  = "FILE_FAILED"
-	ReasonConflict    = "CONFLICT"
-	ReasonNameTooLong = "NAME_TOO_LONG"
+	ReasonSameName = "SAME_NAME"
+	ReasonNotAFile = "NOT_A_FILE"
+	// ReasonNotExportable is that of a Google document which none of the
+	// wanted formats fits.
+	ReasonNotExportable = "NOT_EXPORTABLE"
+	ReasonBadName       = "BAD_NAME"
+	ReasonInTheWay      = "FOLDER_IN_THE_WAY"
+	ReasonFileRefused   = "PERMISSION_DENIED"
+	ReasonFileGone      = "FILE_GONE"
+	ReasonFileChanged   = "FILE_CHANGED"
+	ReasonFileCorrupt   = "CORRUPTED_ON_TRANSFER"
+	ReasonThrottled     = "THROTTLED"
+	ReasonStorageFull   = "STORAGE_FULL"
+	ReasonFileTimeout   = "TIMEOUT"
+	ReasonFileFailed    = "FILE_FAILED"
+	ReasonConflict      = "CONFLICT"
+	ReasonNameTooLong   = "NAME_TOO_LONG"
 	// ReasonFoundDone is that of a file that was changed by an attempt which
 	// was lost, and found done by the next.
 	ReasonFoundDone = "FOUND_DONE"

@@ -66,7 +66,8 @@ func (m *matcher) srcFiles(files []fs.Object) {
 		key := m.key(file)
 		switch {
 		case !file.Storable():
-			m.skip(file, ReasonNotAFile, "it has no content of its own that could be copied, such as a Google document or a model in the cloud")
+			reason, why := noContent(m.compareIn, file)
+			m.skip(file, reason, why)
 			continue
 		case seen[key]:
 			m.skip(file, ReasonSameName, "another file has the same name at the destination")

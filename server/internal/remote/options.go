@@ -136,7 +136,7 @@ func adjust(typ string, values map[string]string) {
 		// Documents are exported only when somebody asks for it.
 		if values["export_formats"] == "" || values["skip_gdocs"] == "true" {
 			delete(values, "skip_gdocs")
-			values["show_all_gdocs"] = "true"
+			values[showDocuments] = "true"
 		}
 	case "sftp":
 		// The library wants a key on one line, with the line ends escaped.

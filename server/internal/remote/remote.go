@@ -129,12 +129,13 @@ func (s *Session) openLibrary(r *Remote, k kind) error {
 		r.tokens = s.tokensOf(cfg, values)
 	}
 	o := &options{ctx: s.ctx, cfg: cfg, learn: s.mask.add, fail: s.cancel, values: values, tokens: r.tokens}
-	opened, err := info.NewFs(s.ctx, fsName(cfg), root, o.mapper(info))
+	open := func() (fs.Fs, error) { return info.NewFs(s.ctx, fsName(cfg), root, o.mapper(info)) }
+	opened, err := open()
 	if errors.Is(err, fs.ErrorIsFile) {
 		return failure(ReasonIsFile, "%s is a file; a sync needs a folder", r)
 	}
-	if values["show_all_gdocs"] == "true" && err == nil {
-		opened = documents{opened}
+	if err == nil && cfg.Type == "drive" {
+		opened, err = withDocuments(opened, o, open)
 	}
 	r.fs = opened
 	return err
