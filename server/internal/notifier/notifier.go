@@ -15,7 +15,10 @@ package notifier
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/notice"
@@ -58,24 +61,23 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// look looks at every instance that has webhooks.
+// look looks at every instance that has webhooks. They take turns, and one
+// that fails keeps none of the others waiting.
 func (w *Watcher) look(ctx context.Context) error {
 	instances, err := w.Store.NoticeInstances(ctx)
-	if err != nil {
-		return err
-	}
-	for _, id := range instances {
-		for more := true; more && ctx.Err() == nil; {
-			made := 0
-			made, more, err = w.Store.AdvanceNotices(ctx, id, w.Deriver.Derive)
+	errs := []error{err}
+	for len(instances) > 0 && ctx.Err() == nil {
+		instances = slices.DeleteFunc(instances, func(id int64) bool {
+			made, more, err := w.Store.AdvanceNotices(ctx, id, w.Deriver.Derive)
 			if err != nil {
-				return err
+				errs = append(errs, fmt.Errorf("instance %d: %w", id, err))
 			}
 			if made > 0 {
 				w.Metrics.Told(made)
 				w.Made()
 			}
-		}
+			return err != nil || !more
+		})
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -17,11 +17,10 @@ import (
 // refusals) is compared with what lasted at the last look.
 
 const (
-	// feedPage is how many ends one look takes, about.
-	feedPage = 500
-	// feedJobs is how many jobs, and how many due ones, a look takes for their
-	// freshness.
-	feedJobs = 200
+	// feedPage is how many ends one look takes, and feedJobs how many jobs and how
+	// many due ones for their freshness: divided among the webhooks, since each may
+	// have a row of each stored, and all must be stored within one call.
+	feedPage, feedJobs = 500, 200
 	// lookAgain is how often all jobs are looked at for their freshness.
 	lookAgain = time.Hour
 	// feedSettled is how old an execution must be for none with a lower id to
@@ -91,13 +90,19 @@ func (s *Store) lookFeed(ctx context.Context, c *ent.Client, feed feedRow, page 
 	if l.webhooks, err = webhooksOf(rows); err != nil {
 		return l, err
 	}
+	page = share(page, l.webhooks)
 	if err := s.lookEnds(ctx, c, feed, &l, page); err != nil {
 		return l, err
 	}
-	if err := lookLasting(ctx, c, feed, &l); err != nil {
+	if err := lookLasting(ctx, c, feed, &l, page); err != nil {
 		return l, err
 	}
 	return l, lookFreshness(ctx, c, feed, &l)
+}
+
+// share is how much of a page one look takes with so many webhooks.
+func share(page int, webhooks []job.Webhook) int {
+	return max(1, page/max(1, len(webhooks)))
 }
 
 // lookEnds finds executions that have ended, and moves the floor.
@@ -111,10 +116,17 @@ func (s *Store) lookEnds(ctx context.Context, c *ent.Client, feed feedRow, l *fe
 	if err != nil {
 		return err
 	}
+	seen, open := map[int64]bool{}, active
 	if len(feed.position.Open) > 0 {
-		l.ended, err = collect(ctx, c, scanID, "SELECT id FROM executions WHERE "+s.inList("id", 1)+" ORDER BY id", s.list(feed.position.Open))
+		l.ended, err = collect(ctx, c, scanID, "SELECT id FROM executions WHERE "+s.inList("id", 1)+" ORDER BY finished_at, id LIMIT $2", s.list(feed.position.Open), page)
 		if err != nil {
 			return err
+		}
+		if l.more = len(l.ended) == page; l.more { // others may have ended too
+			open = slices.Compact(slices.Sorted(slices.Values(slices.Concat(active, feed.position.Open))))
+		}
+		for _, id := range l.ended {
+			seen[id] = true
 		}
 	}
 	if len(above) > 0 {
@@ -122,13 +134,16 @@ func (s *Store) lookEnds(ctx context.Context, c *ent.Client, feed feedRow, l *fe
 		if err != nil {
 			return err
 		}
-		l.more = len(above) == limit
-		if l.more {
-			settled = min(settled, above[len(above)-1])
+		last := above[len(above)-1]
+		if len(above) == limit {
+			l.more = true
+			settled = min(settled, last)
+			// Those that were told and come after this page stay so.
+			after, _ := slices.BinarySearch(feed.position.Told, last+1)
+			defer func() { l.next.position.Told = append(l.next.position.Told, feed.position.Told[after:]...) }()
 		}
 		l.next.floor = max(feed.floor, settled)
 	}
-	seen := map[int64]bool{}
 	for _, id := range above {
 		seen[id] = true
 		if _, told := slices.BinarySearch(feed.position.Told, id); !told {
@@ -138,10 +153,7 @@ func (s *Store) lookEnds(ctx context.Context, c *ent.Client, feed feedRow, l *fe
 			l.next.position.Told = append(l.next.position.Told, id)
 		}
 	}
-	for _, id := range l.ended {
-		seen[id] = true
-	}
-	for _, id := range active {
+	for _, id := range open {
 		if id <= l.next.floor && !seen[id] {
 			l.next.position.Open = append(l.next.position.Open, id)
 		}
@@ -183,8 +195,9 @@ SELECT c.id, c.refused_at FROM resource_configs c JOIN resources r ON r.id = c.r
 WHERE r.instance_id = $1 AND c.refused_at > 0 ORDER BY c.id`
 )
 
-// lookLasting finds what lasts now and did not at the last look.
-func lookLasting(ctx context.Context, q querier, feed feedRow, l *feedLook) error {
+// lookLasting finds what lasts now and did not at the last look; of too much,
+// some at the next one.
+func lookLasting(ctx context.Context, q querier, feed feedRow, l *feedLook, page int) error {
 	for _, one := range []struct {
 		query     string
 		old       []mark
@@ -198,11 +211,20 @@ func lookLasting(ctx context.Context, q querier, feed feedRow, l *feedLook) erro
 		if err != nil {
 			return err
 		}
-		*one.now = found
+		old := make(map[mark]bool, len(one.old))
+		for _, m := range one.old {
+			old[m] = true
+		}
 		for _, m := range found {
-			if !slices.Contains(one.old, m) {
+			switch {
+			case old[m]:
+			case len(*one.news) == page:
+				l.more = true
+				continue
+			default:
 				*one.news = append(*one.news, m)
 			}
+			*one.now = append(*one.now, m)
 		}
 	}
 	return nil
@@ -223,8 +245,9 @@ func lookFreshness(ctx context.Context, q querier, feed feedRow, l *feedLook) (e
 	if !slices.ContainsFunc(l.webhooks, func(w job.Webhook) bool { return w.WatchesFreshness() }) {
 		return nil
 	}
+	page := share(feedJobs, l.webhooks)
 	l.due, err = collect(ctx, q, scanFreshness, "SELECT "+freshnessColumns+
-		" FROM job_freshnesses WHERE instance_id = $1 AND due > 0 AND due <= $2 ORDER BY due LIMIT $3", feed.instanceID, micros(l.now), feedJobs)
+		" FROM job_freshnesses WHERE instance_id = $1 AND due > 0 AND due <= $2 ORDER BY due LIMIT $3", feed.instanceID, micros(l.now), page)
 	if err != nil {
 		return err
 	}
@@ -232,11 +255,11 @@ func lookFreshness(ctx context.Context, q querier, feed feedRow, l *feedLook) (e
 	if l.now.Sub(timeOf(feed.lookedAt)) >= lookAgain {
 		after, l.next.lookedAt = 0, micros(l.now)
 	}
-	l.jobs, err = collect(ctx, q, scanID, "SELECT id FROM jobs WHERE instance_id = $1 AND id > $2 ORDER BY id LIMIT $3", feed.instanceID, after, feedJobs)
+	l.jobs, err = collect(ctx, q, scanID, "SELECT id FROM jobs WHERE instance_id = $1 AND id > $2 ORDER BY id LIMIT $3", feed.instanceID, after, page)
 	if len(l.jobs) > 0 {
 		after = l.jobs[len(l.jobs)-1]
 	}
 	l.next.jobsSeen = after
-	l.more = l.more || len(l.jobs) == feedJobs || len(l.due) == feedJobs
+	l.more = l.more || len(l.jobs) == page || len(l.due) == page
 	return err
 }

@@ -193,23 +193,27 @@ func (s *Store) DeleteWebhook(ctx context.Context, id int64, check func(job.Webh
 	})
 }
 
-// closeFeed forgets how far the changes of an instance have been told.
+// closeFeed forgets how far the changes of an instance have been told. The feed
+// goes first: who is looking at it has stored what it will store then.
 func closeFeed(ctx context.Context, tx *ent.Tx, instanceID int64) error {
-	if _, err := tx.JobStreak.Delete().Where(jobstreak.InstanceID(instanceID)).Exec(ctx); err != nil {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM notice_feeds WHERE id = $1", instanceID); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, "DELETE FROM notice_feeds WHERE id = $1", instanceID)
+	_, err := tx.JobStreak.Delete().Where(jobstreak.InstanceID(instanceID)).Exec(ctx)
 	return err
 }
 
 // deleteWebhooks removes all webhooks of an instance that is deleted.
 func deleteWebhooks(ctx context.Context, tx *ent.Tx, instanceID int64) error {
+	if err := closeFeed(ctx, tx, instanceID); err != nil {
+		return err
+	}
 	for _, table := range []string{"deliveries", "notices", "job_freshnesses", "webhooks"} {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE instance_id = $1", instanceID); err != nil {
 			return err
 		}
 	}
-	return closeFeed(ctx, tx, instanceID)
+	return nil
 }
 
 // lockWebhook locks the feed of the webhook's instance and the webhook.

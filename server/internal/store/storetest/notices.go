@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -67,6 +69,12 @@ var noticeTests = tests{
 		finish(t, s, claimed[0], job.StateSucceeded, noon, noon.Add(4*time.Hour))
 		same(t, "the earlier one", idsOf(lookOnce(t, s, j.InstanceID, store.NoticeStep{}).Ended), []int64{open.ID})
 		idle(t, s, j.InstanceID)
+	},
+	"of many ends each is looked at once": func(t *testing.T, s store.Store) {
+		// Those of noon are old enough to be below the floor, the others are not.
+		for _, from := range []time.Time{noon, time.Now()} {
+			manyEnds(t, s, from)
+		}
 	},
 	"of replicas that look at once one tells": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
@@ -240,6 +248,45 @@ var noticeTests = tests{
 		same(t, "left", len(must(s.WebhooksToReseal(t.Context(), 6, 0, 10))(t)), 0)
 		same(t, "counted", must(s.SealingView(t.Context()))(t).Sealed, map[uint32]int64{6: 1})
 	},
+}
+
+// manyEnds ends more executions than one look takes with so many webhooks, the
+// youngest first.
+func manyEnds(t *testing.T, s store.Store, from time.Time) {
+	t.Helper()
+	const youngest, rest, atOnce = 5, 40, 25
+	j := newJob(t, s)
+	for range job.MaxWebhooks {
+		newWebhook(t, s, failing(j.InstanceID))
+	}
+	for i := range youngest + rest {
+		enqueue(t, s, j.ID, from.Add(time.Duration(i)*time.Microsecond))
+	}
+	claimed := claimQueued(t, s, from.Add(time.Second))
+	slices.SortFunc(claimed, func(a, b store.Claimed) int { return cmp.Compare(b.ExecutionID, a.ExecutionID) })
+	seen := map[int64]int{}
+	for i, ended := range [][]store.Claimed{claimed[:youngest], claimed[youngest:]} {
+		for _, c := range ended {
+			finish(t, s, c, job.StateFailed, from, from.Add(time.Minute))
+		}
+		for more := true; more; {
+			var err error
+			_, more, err = s.AdvanceNotices(t.Context(), j.InstanceID, func(look store.NoticeLook) (step store.NoticeStep) {
+				if len(look.Ended) > atOnce {
+					t.Errorf("one look took %d ends, want at most %d", len(look.Ended), atOnce)
+				}
+				for _, e := range look.Ended {
+					seen[e.ID]++
+				}
+				return step
+			})
+			ok(t, err)
+		}
+		same(t, "seen", len(seen), youngest+i*rest)
+	}
+	for id, times := range seen {
+		same(t, fmt.Sprintf("looks at execution %d", id), times, 1)
+	}
 }
 
 // failing is a webhook that hears of failures.
