@@ -176,3 +176,55 @@ func waitForLock(t *testing.T, s *Store) {
 		}
 	}
 }
+
+// When all connections have broken, the first replica to be back must give the
+// others time: their executions go on.
+func TestBrokenConnectionsAreNoDeath(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Open(t)
+	awaitOld(t, openMigrated(t, database))
+	first, other := openStore(t, database), openStore(t, database)
+	self, _, err := first.Register(t.Context(), "first", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := other.Register(t.Context(), "other", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	other.pool.Reset()
+	other.engine.Reset()
+	awaitNoConnection(t, first, other.session)
+	back := time.AfterFunc(3*connectsWithin, func() {
+		if _, err := other.DatabaseTime(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	defer back.Stop()
+	if _, err := first.Bury(t.Context(), self.ID); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := first.Replicas(t.Context()); err != nil || len(list) != 2 {
+		t.Errorf("replicas %+v, error %v; want both", list, err)
+	}
+}
+
+// awaitOld waits until the server has been up for so long that silence counts.
+func awaitOld(t *testing.T, s *Store) {
+	t.Helper()
+	_, err := s.engine.Exec(t.Context(), `
+SELECT pg_sleep(greatest(0, extract(epoch FROM pg_postmaster_start_time() + interval '`+aliveAfterRestart+`' + interval '1 second' - clock_timestamp())))`)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitNoConnection waits until the database has closed those of a session.
+func awaitNoConnection(t *testing.T, s *Store, session string) {
+	t.Helper()
+	for left := 1; left > 0; {
+		err := s.engine.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", session).Scan(&left)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

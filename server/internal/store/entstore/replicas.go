@@ -136,18 +136,39 @@ UNION ALL ` + orphaned
 
 const liteSuspects = `SELECT id, true FROM replicas WHERE id <> ?1 UNION ALL ` + orphaned
 
-// connectsWithin is how long a living replica may be without a connection: it
-// connects again at once.
-const connectsWithin = 250 * time.Millisecond
+// A living replica that lost its connections alone connects again within
+// connectsWithin. Where the one that looks has none older than brokenFor, all may
+// have lost theirs, by a failover or a crash that a standby or the postmaster
+// survived: then it gives them reconnectsWithin.
+const (
+	connectsWithin   = 250 * time.Millisecond
+	reconnectsWithin = 2 * time.Second
+	brokenFor        = "5 seconds"
+)
+
+// pgBroken tells whether the connections of a session are all young.
+const pgBroken = `
+SELECT coalesce(min(backend_start) > clock_timestamp() - interval '` + brokenFor + `', true)
+FROM pg_stat_activity WHERE application_name = $1`
+
+// patience is how long a replica may have no connection.
+func (s *Store) patience(ctx context.Context) (time.Duration, error) {
+	broken := false
+	err := s.run(ctx, "look how old the connections are", func(ctx context.Context) error {
+		return s.engine.QueryRow(ctx, pgBroken, s.session).Scan(&broken)
+	})
+	if broken {
+		return reconnectsWithin, err
+	}
+	return connectsWithin, err
+}
 
 // Bury implements store.Replicas. Most calls find nothing, and cost one
 // statement.
 func (s *Store) Bury(ctx context.Context, self int64) (lost []store.Lost, err error) {
 	dead, silent, err := s.suspects(ctx, self)
-	if err == nil && len(silent) > 0 && pauseFor(ctx, connectsWithin) {
-		var still []int64
-		dead, still, err = s.suspects(ctx, self)
-		dead = append(dead, slices.DeleteFunc(still, func(id int64) bool { return !slices.Contains(silent, id) })...)
+	if err == nil && len(silent) > 0 {
+		dead, err = s.confirm(ctx, self, silent)
 	}
 	if err != nil || len(dead) == 0 {
 		return nil, err
@@ -166,6 +187,17 @@ func (s *Store) Bury(ctx context.Context, self int64) (lost []store.Lost, err er
 		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
 	})
 	return lost, err
+}
+
+// confirm looks again after a while: what is surely dead by then, and which of the
+// silent ones still are.
+func (s *Store) confirm(ctx context.Context, self int64, silent []int64) ([]int64, error) {
+	wait, err := s.patience(ctx)
+	if err != nil || !pauseFor(ctx, wait) {
+		return nil, err
+	}
+	dead, still, err := s.suspects(ctx, self)
+	return append(dead, slices.DeleteFunc(still, func(id int64) bool { return !slices.Contains(silent, id) })...), err
 }
 
 // suspects answers what is surely dead, 0 for executions whose owner is gone,
