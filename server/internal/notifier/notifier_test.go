@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
@@ -38,5 +39,12 @@ func TestNoInstanceKeepsOthersWaiting(t *testing.T) {
 	}
 	if want := []int64{1, 2, 3, 2, 2}; !slices.Equal(f.looks, want) {
 		t.Errorf("looked at %v, want %v", f.looks, want)
+	}
+}
+
+func TestDeadReceiversOfOneInstanceLeavePlaces(t *testing.T) {
+	t.Parallel()
+	if left := places - job.MaxWebhooks*webhookPlaces; left < webhookPlaces {
+		t.Errorf("%d places are left to other instances, want enough for a webhook", left)
 	}
 }

@@ -21,8 +21,8 @@ import (
 
 const (
 	// places is how many notices are sent at once, webhookPlaces how many of
-	// them to one webhook.
-	places, webhookPlaces = 32, 4
+	// them to one webhook: all webhooks of one instance together can't take all.
+	places, webhookPlaces = 256, 4
 	// attemptTimeout bounds an attempt; claimFor is when others take the sender
 	// for dead.
 	attemptTimeout = 15 * time.Second
