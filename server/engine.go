@@ -44,6 +44,8 @@ const (
 	pruneEvery = 10 * time.Minute
 	// noticesEvery is the longest time between looks for notices.
 	noticesEvery = time.Second
+	// countEvery is the time between counts of remotes that need credentials.
+	countEvery = time.Minute
 	// storeEndsFor is how long a stop waits for the database to take the ends.
 	storeEndsFor = 5 * time.Second
 )
@@ -185,6 +187,8 @@ func (s *Server) startEngine(ctx context.Context, failed chan<- error) {
 		s.engine.Go(func() { s.watcher.Run(ctx) })
 		inspector := s.inspector()
 		s.engine.Go(func() { inspector.Run(ctx) })
+		counter := &configs.Counter{Store: s.store, Every: countEvery, Now: s.lease.Now, Set: telemetry.NewRemotes(s.registry), Log: s.log}
+		s.engine.Go(func() { counter.Run(ctx) })
 	}
 	claiming, stopClaims := context.WithCancel(ctx)
 	s.stopClaims = stopClaims

@@ -718,6 +718,22 @@ var (
 				Unique:  false,
 				Columns: []*schema.Column{ResourceConfigsColumns[5]},
 			},
+			{
+				Name:    "resource_configs_refused",
+				Unique:  false,
+				Columns: []*schema.Column{ResourceConfigsColumns[11]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "(refused_at > 0)",
+				},
+			},
+			{
+				Name:    "resource_configs_expiring",
+				Unique:  false,
+				Columns: []*schema.Column{ResourceConfigsColumns[9]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "(expires_at > 0)",
+				},
+			},
 		},
 	}
 	// SchedulesColumns holds the columns for the "schedules" table.

@@ -126,7 +126,12 @@ func (ResourceConfig) Edges() []ent.Edge {
 
 // Indexes of ResourceConfig.
 func (ResourceConfig) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("resource_id", "name").Unique(), index.Fields("key_id")}
+	return []ent.Index{
+		index.Fields("resource_id", "name").Unique(), index.Fields("key_id"),
+		// What CountRemotes counts.
+		index.Fields("refused_at").StorageKey("resource_configs_refused").Annotations(entsql.IndexWhere("(refused_at > 0)")),
+		index.Fields("expires_at").StorageKey("resource_configs_expiring").Annotations(entsql.IndexWhere("(expires_at > 0)")),
+	}
 }
 
 // ServiceClient is a program that may ask for tokens.

@@ -34,7 +34,7 @@ type Configs interface {
 	// does anything, and none for a version that is not the stored one.
 	RefuseRemote(ctx context.Context, r RemoteRefusal) (refused bool, err error)
 	// CountRemotes counts the remotes that are refused, and those that are not
-	// and whose credentials end before a time.
+	// and whose credentials end before a time, reading no other.
 	CountRemotes(ctx context.Context, before time.Time) (refused, expiring int, err error)
 }
 

@@ -28,7 +28,7 @@ func TestPlansOfEmptyTables(t *testing.T) {
 		}
 	}
 	for name, statement := range map[string]string{
-		"nextWork": nextWork, "holders": holdersQuery, "pgLockAdmitted": pgLockAdmitted, "pgLockDue": pgLockDue, "pgLockTurns": pgLockTurns, "pgWorkflows": pgWorkflows, "pgBehindDue": pgBehindDue, "pgChanges": pgChanges,
+		"nextWork": nextWork, "countRemotes": countRemotes, "holders": holdersQuery, "pgLockAdmitted": pgLockAdmitted, "pgLockDue": pgLockDue, "pgLockTurns": pgLockTurns, "pgWorkflows": pgWorkflows, "pgBehindDue": pgBehindDue, "pgChanges": pgChanges,
 		"pgMoveSchedules": pgMoveSchedules, "pgFoldSkips": pgFoldSkips, "pgCancelRunning": pgCancelRunning,
 		"pgLockQueued": pgLockQueued, "pgOthersActive": pgOthersActive, "pgTakeQueued": pgTakeQueued, "pgRaiseFences": pgRaiseFences,
 		"pgStillClaimed": pgStillClaimed, "pgRelease": pgRelease, "pgFinish": pgFinish, "pgFinishSearched": pgFinishSearched, "pgFinished": pgFinished, "pgRetry": pgRetry, "pgProgress": pgProgress,

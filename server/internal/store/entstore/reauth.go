@@ -68,14 +68,18 @@ func (s *Store) RefuseRemote(ctx context.Context, r store.RemoteRefusal) (refuse
 	return refused, err
 }
 
+// countRemotes says each condition as its index does: then it reads only what
+// it counts.
+const countRemotes = `
+SELECT (SELECT count(*) FROM resource_configs WHERE refused_at > 0),
+  (SELECT count(*) FROM resource_configs WHERE expires_at > 0 AND expires_at < $1 AND refused_at = 0)`
+
 // CountRemotes implements store.Configs.
 func (s *Store) CountRemotes(ctx context.Context, before time.Time) (refused, expiring int, err error) {
 	err = s.query(ctx, "count remotes", func(ctx context.Context, c *ent.Client) error {
-		if refused, err = c.ResourceConfig.Query().Where(resourceconfig.RefusedAtGT(0)).Count(ctx); err != nil {
-			return err
-		}
-		expiring, err = c.ResourceConfig.Query().Where(resourceconfig.RefusedAt(0), resourceconfig.ExpiresAtGT(0),
-			resourceconfig.ExpiresAtLT(micros(before))).Count(ctx)
+		_, err := collect(ctx, c, func(scan func(...any) error) (struct{}, error) {
+			return struct{}{}, scan(&refused, &expiring)
+		}, countRemotes, micros(before))
 		return err
 	})
 	return refused, expiring, err
