@@ -54,6 +54,38 @@ func signedIn(t *testing.T, server *harness.Server) (*person, *harness.Tenant) {
 	return p, tenant
 }
 
+// Shells complete ids, and get no message in the middle of a line.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{})
+	p, tenant := signedIn(t, server)
+	id := tenant.Create(t, object{"name": "first\tjob"}, harness.Noop("a"))
+	execution := harness.Text(p.object(0, "job", "run", id, "--wait"), "id")
+	for _, test := range []struct{ want, args string }{
+		{id + "\tfirst job\n", "job get"},
+		{execution + "\t" + id + " SUCCEEDED\n", "execution log"},
+		{tenant.Instance + "\t", "instance use"},
+		{tenant.Instance + "\t", "job list --instance"},
+		{id + "\t", "execution list --job"},
+	} {
+		r := p.do(0, "", append(append([]string{"__complete"}, strings.Fields(test.args)...), "")...)
+		if !strings.HasPrefix(r.Stdout, test.want) {
+			t.Errorf("%s completes to %q, want %q", test.args, r.Stdout, test.want)
+		}
+	}
+	const nothing = ":4\n"
+	if r := p.do(0, "", "__complete", "job", "get", id, ""); r.Stdout != nothing {
+		t.Errorf("a second id: %q", r.Stdout)
+	}
+	if r := p.do(0, "", "__complete", "job", "get", "x"); !strings.HasPrefix(r.Stdout, ":") {
+		t.Errorf("an id that does not fit: %q", r.Stdout)
+	}
+	r := newPerson(t).do(0, "", "__complete", "job", "get", "--api-addr", server.GRPC, "")
+	if r.Stdout != nothing || strings.Contains(r.Stderr, "carillon") {
+		t.Errorf("a stranger gets %q, %q", r.Stdout, r.Stderr)
+	}
+}
+
 const noopJob = "name: %s\nfrequencyType: MANUAL\nworkflow: {tasks: [{name: a, type: %s}]}\n"
 
 // From signing in to an execution's end, by commands alone.
@@ -86,6 +118,9 @@ func TestClientCommands(t *testing.T) {
 	r := p.do(1, "", "job", "run", broken, "--follow")
 	if !strings.Contains(r.Stdout, "FAILED") || !strings.Contains(r.Stderr, "[call]") {
 		t.Errorf("a failed run printed %q, %q", r.Stdout, r.Stderr)
+	}
+	if strings.ContainsAny(r.Stderr, "\r\x1b") || strings.Contains(r.Stderr, "tasks 0/1") {
+		t.Errorf("progress without a terminal: %q", r.Stderr)
 	}
 	if all := p.object(0, "execution", "list", "--limit", "1"); len(all["executions"].([]any)) != 1 {
 		t.Errorf("listed %v", all)

@@ -25,6 +25,9 @@ func Commands() []*cobra.Command {
 		if cmd.Name() != "logout" {
 			s.addFlags(cmd)
 		}
+		if list, ok := map[string]listing{"instance": instanceIDs, "job": jobIDs, "execution": executionIDs}[cmd.Name()]; ok {
+			completeIDs(s, list, cmd.Commands()...)
+		}
 	}
 	return all
 }

@@ -72,6 +72,7 @@ func executionList(s *session) *cobra.Command {
 	}
 	limitFlag(cmd, &limit)
 	cmd.Flags().StringVar(&job, "job", "", "only of this job; its `id`")
+	_ = cmd.RegisterFlagCompletionFunc("job", s.complete(jobIDs))
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show those that have not ended, then every change, until interrupted")
 	return cmd
 }
@@ -159,7 +160,7 @@ func (s *session) toTheEnd(ctx context.Context, cmd *cobra.Command, e *carillonv
 		lines = cmd.ErrOrStderr()
 	}
 	// The log's end is the execution's.
-	err := s.tail(ctx, lines, &carillonv1.TailLogRequest{ExecutionId: e.GetId(), Follow: true}, logText)
+	err := s.tailWithProgress(ctx, cmd, lines, &carillonv1.TailLogRequest{ExecutionId: e.GetId(), Follow: true})
 	if err != nil {
 		return err
 	}

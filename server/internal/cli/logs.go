@@ -20,6 +20,9 @@ func executionLog(s *session) *cobra.Command {
 		Example: `  carillon execution log exec_100 --follow`,
 		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			request.ExecutionId = args[0]
+			if request.GetFollow() && s.output == "table" {
+				return s.tailWithProgress(ctx, cmd, cmd.OutOrStdout(), request)
+			}
 			format := logText
 			switch s.output {
 			case "json":

@@ -39,6 +39,7 @@ func (s *session) addFlags(cmd *cobra.Command) {
 	f.StringVar(&s.tlsCA, "tls-ca", "", "PEM `file` of the authority that signed the server's certificate (default the system's)")
 	f.BoolVar(&s.plaintext, "plaintext", false, "speak plain text beyond loopback, the token included")
 	f.StringVarP(&s.instance, "instance", "i", "", "`id` of the instance (default the profile's)")
+	_ = cmd.RegisterFlagCompletionFunc("instance", s.complete(instanceIDs))
 	f.StringVarP(&s.output, "output", "o", "table", "table, json or yaml")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 }
