@@ -4,11 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"time"
-)
 
-// expiringWithin is how long before their end credentials count as expiring:
-// time enough for whoever must ask somebody else for new ones.
-const expiringWithin = 7 * 24 * time.Hour
+	"github.com/pointscene/carillon/server/internal/job"
+)
 
 // Counter counts again and again the remotes that need new credentials.
 type Counter struct {
@@ -29,7 +27,7 @@ func (c *Counter) Run(ctx context.Context) {
 	ticker := time.NewTicker(c.Every)
 	defer ticker.Stop()
 	for {
-		refused, expiring, err := c.Store.CountRemotes(ctx, c.Now().Add(expiringWithin))
+		refused, expiring, err := c.Store.CountRemotes(ctx, c.Now().Add(job.ExpiringWithin))
 		switch {
 		case err == nil:
 			c.Set(refused, expiring)

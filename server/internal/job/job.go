@@ -148,6 +148,10 @@ type SealedRemote struct {
 	Refusal *Refusal
 }
 
+// ExpiringWithin is how long before their end credentials count as expiring:
+// time enough for whoever must ask somebody else for new ones.
+const ExpiringWithin = 7 * 24 * time.Hour
+
 // Expiry is when credentials end, zero where nobody knows.
 type Expiry struct {
 	// Credentials is when somebody must authorise anew, unless they are used

@@ -57,6 +57,8 @@ type Store interface {
 	EnqueueManual(ctx context.Context, m store.Manual) (job.Execution, error)
 	ExecutionsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error)
 	ScheduledBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Execution, error)
+	// Remotes lists the sealed remotes of a resource by name.
+	Remotes(ctx context.Context, resourceID int64) ([]job.SealedRemote, error)
 	SkipsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Skip, error)
 }
 

@@ -21,7 +21,8 @@ const (
 
 // Explanation is what happened to a job and why, in words.
 type Explanation struct {
-	// Summary is the job's state and schedule.
+	// Summary is the job's state and schedule, and which of its remotes need
+	// new credentials.
 	Summary string
 	// Events are in the order of their times.
 	Events []Event
@@ -73,7 +74,13 @@ func (s *Service) explanation(ctx context.Context, id int64, from, to time.Time)
 	if err != nil {
 		return Explanation{}, fmt.Errorf("read the skips of job %d: %w", id, err)
 	}
-	return explain(shown(j, now), o, w, executions, skips, now), nil
+	credentials, err := s.credentials(ctx, j, later(w.To, now.Add(job.ExpiringWithin)), now)
+	if err != nil {
+		return Explanation{}, err
+	}
+	e := explain(shown(j, now), o, w, executions, skips, now)
+	e.Summary += credentials
+	return e, nil
 }
 
 // explain puts what was read into words.

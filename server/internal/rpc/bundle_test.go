@@ -113,6 +113,9 @@ func remoteFacts(_ string, options map[string]string, now time.Time) (string, jo
 	if options["token"] != "" {
 		e.Credentials = now.Add(time.Hour)
 	}
+	if options["month"] != "" {
+		e.Credentials = now.AddDate(0, 0, 30)
+	}
 	return options["account"], e
 }
 

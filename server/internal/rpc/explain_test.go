@@ -92,6 +92,53 @@ func TestExplainJobTellsAThousand(t *testing.T) {
 	}
 }
 
+// What needs new credentials is told ahead: for a week, or as far as the caller
+// looks.
+func TestExplainJobTellsOfCredentials(t *testing.T) {
+	t.Parallel()
+	b := setup(t) // 12:00:30.5
+	in := b.instance().GetId()
+	res := b.resource(in).GetId()
+	j := hourly(t)
+	j.Workflow = document(t, `{"tasks":[{"name":"t","type":"test.touch","args":{"resourceId":"`+res+`"}}]}`)
+	id := b.create(in, j).GetId()
+	check := func(name, want string, to *timestamppb.Timestamp) {
+		t.Helper()
+		summary, _ := b.explained(t, &carillonv1.ExplainJobRequest{JobId: id, To: to})
+		_, got, _ := strings.Cut(summary, " The credentials")
+		if got != want {
+			t.Errorf("%s: of the credentials it tells %q, want %q", name, got, want)
+		}
+	}
+	store := func(config string) {
+		t.Helper()
+		if err := b.addConfig(res, config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later := func(days int) {
+		b.clock.set(b.clock.Now().AddDate(0, 0, days))
+		b.operator = b.as("operator") // the token has expired meanwhile
+	}
+	// The token of b, which the workflow does not name, ends too.
+	store(`{"a":{"type":"s3","month":"x"},"b":{"type":"s3","token":"x"}}`)
+	check("in a month", "", nil)
+	check("in a month, as seen far ahead", ` of remote "a" of `+res+" end at 2026-06-03 12:00:30 UTC, in 30 d, unless a use renews them: store new ones before.",
+		timestamppb.New(b.clock.Now().AddDate(0, 0, 31)))
+	later(24)
+	check("in six days", ` of remote "a" of `+res+" end at 2026-06-03 12:00:30 UTC, in 6 d, unless a use renews them: store new ones before.", nil)
+	later(7)
+	check("since a day", ` of remote "a" of `+res+" ended at 2026-06-03 12:00:30 UTC: store new ones.", nil)
+	instance, _ := job.KindInstance.Parse(in)
+	opened := must(b.configs.For(instance, 1).Remote(t.Context(), res, "a"))(t)
+	if err := opened.Refused(t.Context(), &job.Failure{Reason: job.ReasonReauth, Message: "invalid_grant"}); err != nil {
+		t.Fatal(err)
+	}
+	check("refused", ` of remote "a" of `+res+" are refused since 2026-06-04 12:00:30 UTC (REAUTH_REQUIRED): store new ones.", nil)
+	store(`{"a":{"type":"s3"}}`)
+	check("with credentials that don't end", "", nil)
+}
+
 func TestExplainJobRefuses(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
