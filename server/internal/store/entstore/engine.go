@@ -94,12 +94,8 @@ func (s *Store) Owned(ctx context.Context, owner int64) (owned []store.Owned, er
 // Reclaim implements store.Engine.
 func (s *Store) Reclaim(ctx context.Context, self int64, executions []int64) (lost []store.Lost, err error) {
 	err = s.tx(ctx, "take back claims", func(ctx context.Context, tx *ent.Tx) error {
-		now, _, err := s.clock(ctx, tx)
-		if err != nil {
-			return err
-		}
 		which := "owner = " + idList([]int64{self}) + " AND id IN (" + idList(executions) + ")"
-		if lost, err = s.adopt(ctx, tx, self, which, now); err != nil {
+		if lost, err = s.adopt(ctx, tx, self, which); err != nil {
 			return err
 		}
 		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})

@@ -140,6 +140,43 @@ func TestStalledClaim(t *testing.T) {
 	}
 }
 
+// A stopped replica that goes on may claim and start what is due while its burial
+// waits for a lock: that may have had its effect, and must not wait again.
+func TestBurialCountsWhatStartsMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := openMigrated(t, pgtest.Open(t))
+	before := claimOne(t, s, job.Time(time.Now().Add(-time.Minute)))
+	tx, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT FROM schedules WHERE id = $1 FOR UPDATE", before.JobID); err != nil {
+		t.Fatal(err)
+	}
+	var lost []store.Lost
+	buried := make(chan error, 1)
+	go func() {
+		var err error
+		lost, err = s.Bury(t.Context(), 2)
+		buried <- err
+	}()
+	waitForLock(t, s)
+	now, err := s.DatabaseTime(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	meanwhile := claimOne(t, s, now)
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-buried; err != nil {
+		t.Fatal(err)
+	}
+	if len(lost) != 2 {
+		t.Errorf("lost are %+v, want %d and %d", lost, before.ExecutionID, meanwhile.ExecutionID)
+	}
+}
+
 // claimOne makes a job and claims an execution of it.
 func claimOne(t *testing.T, s *Store, now time.Time) store.Claimed {
 	t.Helper()

@@ -174,14 +174,10 @@ func (s *Store) Bury(ctx context.Context, self int64) (lost []store.Lost, err er
 		return nil, err
 	}
 	err = s.tx(ctx, "bury replicas", func(ctx context.Context, tx *ent.Tx) error {
-		now, _, err := s.clock(ctx, tx)
-		if err != nil {
-			return err
-		}
 		if _, err := tx.Replica.Delete().Where(replica.IDIn(dead...), replica.IDNEQ(self)).Exec(ctx); err != nil {
 			return err
 		}
-		if lost, err = s.adopt(ctx, tx, self, ownerless, now); err != nil {
+		if lost, err = s.adopt(ctx, tx, self, ownerless); err != nil {
 			return err
 		}
 		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
@@ -238,7 +234,15 @@ func (s *Store) Leave(ctx context.Context, self int64) error {
 // adopt lets go of executions (a condition on active_executions): those whose
 // time has not come wait again, the others become self's under a new fence. The
 // schedule rows are locked first and in order, as everywhere.
-func (s *Store) adopt(ctx context.Context, tx *ent.Tx, self int64, which string, now time.Time) ([]store.Lost, error) {
+//
+// The clock is asked when a row is looked at: a stopped replica that goes on may
+// claim and start while this waits for locks. What it may have looked at for the
+// last time before a start counts as started.
+func (s *Store) adopt(ctx context.Context, tx *ent.Tx, self int64, which string) ([]store.Lost, error) {
+	clock := strconv.FormatInt(micros(time.Now()), 10)
+	if s.postgres() {
+		clock = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+	}
 	inOrder := `SELECT id FROM schedules WHERE id IN (SELECT job_id FROM active_executions WHERE ` + which + `) ORDER BY id`
 	if s.postgres() {
 		inOrder += " FOR UPDATE"
@@ -249,7 +253,7 @@ func (s *Store) adopt(ctx context.Context, tx *ent.Tx, self int64, which string,
 	steps := []string{
 		`UPDATE schedules SET fence = fence + 1 WHERE id IN (SELECT job_id FROM active_executions WHERE ` + which + `)`,
 		`UPDATE active_executions SET owner = 0, attempt = attempt - 1, fence = 0 WHERE ` + which + `
-		   AND started_at = 0 AND state = 'QUEUED' AND not_before > ` + strconv.FormatInt(micros(now), 10),
+		   AND started_at = 0 AND state = 'QUEUED' AND not_before > ` + clock + ` + ` + strconv.FormatInt(store.StartGuard.Microseconds(), 10),
 	}
 	for _, step := range steps {
 		if _, err := tx.ExecContext(ctx, step); err != nil {
