@@ -41,7 +41,8 @@ const (
 	keysMaxAge = 10 * time.Second
 	// keysMinAge is how often tokens with unknown keys can make us ask.
 	keysMinAge  = time.Second
-	loadTimeout = 5 * time.Second
+	// loadTimeout is longer than a store takes to say that it does not answer.
+	loadTimeout = 10 * time.Second
 )
 
 // Keys holds the signing keys of the database in the clear. Every replica has
