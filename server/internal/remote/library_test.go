@@ -75,7 +75,7 @@ func TestRemotesAreShutDownWithTheirSession(t *testing.T) {
 			if i == 0 {
 				return ctx.Err()
 			}
-			select {} //nolint:revive // never answers
+			select {} // never answers
 		}
 	}
 	began := time.Now()
