@@ -40,7 +40,7 @@ const (
 	// how long a removed key lives on.
 	keysMaxAge = 10 * time.Second
 	// keysMinAge is how often tokens with unknown keys can make us ask.
-	keysMinAge  = time.Second
+	keysMinAge = time.Second
 	// loadTimeout is longer than a store takes to say that it does not answer.
 	loadTimeout = 10 * time.Second
 )
