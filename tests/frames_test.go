@@ -148,7 +148,7 @@ func (n *neighbour) noticed(t *testing.T, what string) {
 	close(n.stop)
 	n.done.Wait()
 	t.Logf("%s: %d calls of a neighbour, the slowest %s; at most %d goroutines and %d MiB", what, n.calls, n.slowest, n.most.goroutines, n.most.mebibytes)
-	if n.failed != nil || n.slowest > 30*time.Second || n.calls == 0 { // half a second on a quiet machine
+	if n.failed != nil || n.slowest > 30*time.Second || n.calls == 0 { // a fifth of a second on a quiet machine
 		t.Errorf("%s: the slowest call of a neighbour took %s, an error: %v", what, n.slowest, n.failed)
 	}
 }
