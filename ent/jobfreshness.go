@@ -24,6 +24,8 @@ type JobFreshness struct {
 	JobID int64 `json:"job_id,omitempty"`
 	// Since holds the value of the "since" field.
 	Since int64 `json:"since,omitempty"`
+	// Stood holds the value of the "stood" field.
+	Stood int64 `json:"stood,omitempty"`
 	// Due holds the value of the "due" field.
 	Due int64 `json:"due,omitempty"`
 	// Stale holds the value of the "stale" field.
@@ -38,7 +40,7 @@ func (*JobFreshness) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case jobfreshness.FieldStale:
 			values[i] = new(sql.NullBool)
-		case jobfreshness.FieldID, jobfreshness.FieldInstanceID, jobfreshness.FieldWebhookID, jobfreshness.FieldJobID, jobfreshness.FieldSince, jobfreshness.FieldDue:
+		case jobfreshness.FieldID, jobfreshness.FieldInstanceID, jobfreshness.FieldWebhookID, jobfreshness.FieldJobID, jobfreshness.FieldSince, jobfreshness.FieldStood, jobfreshness.FieldDue:
 			values[i] = new(sql.NullInt64)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -84,6 +86,12 @@ func (_m *JobFreshness) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field since", values[i])
 			} else if value.Valid {
 				_m.Since = value.Int64
+			}
+		case jobfreshness.FieldStood:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field stood", values[i])
+			} else if value.Valid {
+				_m.Stood = value.Int64
 			}
 		case jobfreshness.FieldDue:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -144,6 +152,9 @@ func (_m *JobFreshness) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("since=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Since))
+	builder.WriteString(", ")
+	builder.WriteString("stood=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Stood))
 	builder.WriteString(", ")
 	builder.WriteString("due=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Due))

@@ -45,6 +45,20 @@ func (_c *JobFreshnessCreate) SetSince(v int64) *JobFreshnessCreate {
 	return _c
 }
 
+// SetStood sets the "stood" field.
+func (_c *JobFreshnessCreate) SetStood(v int64) *JobFreshnessCreate {
+	_c.mutation.SetStood(v)
+	return _c
+}
+
+// SetNillableStood sets the "stood" field if the given value is not nil.
+func (_c *JobFreshnessCreate) SetNillableStood(v *int64) *JobFreshnessCreate {
+	if v != nil {
+		_c.SetStood(*v)
+	}
+	return _c
+}
+
 // SetDue sets the "due" field.
 func (_c *JobFreshnessCreate) SetDue(v int64) *JobFreshnessCreate {
 	_c.mutation.SetDue(v)
@@ -70,6 +84,7 @@ func (_c *JobFreshnessCreate) Mutation() *JobFreshnessMutation {
 
 // Save creates the JobFreshness in the database.
 func (_c *JobFreshnessCreate) Save(ctx context.Context) (*JobFreshness, error) {
+	_c.defaults()
 	return withHooks(ctx, _c.sqlSave, _c.mutation, _c.hooks)
 }
 
@@ -95,6 +110,14 @@ func (_c *JobFreshnessCreate) ExecX(ctx context.Context) {
 	}
 }
 
+// defaults sets the default values of the builder before save.
+func (_c *JobFreshnessCreate) defaults() {
+	if _, ok := _c.mutation.Stood(); !ok {
+		v := jobfreshness.DefaultStood
+		_c.mutation.SetStood(v)
+	}
+}
+
 // check runs all checks and user-defined validators on the builder.
 func (_c *JobFreshnessCreate) check() error {
 	if _, ok := _c.mutation.InstanceID(); !ok {
@@ -108,6 +131,9 @@ func (_c *JobFreshnessCreate) check() error {
 	}
 	if _, ok := _c.mutation.Since(); !ok {
 		return &ValidationError{Name: "since", err: errors.New(`ent: missing required field "JobFreshness.since"`)}
+	}
+	if _, ok := _c.mutation.Stood(); !ok {
+		return &ValidationError{Name: "stood", err: errors.New(`ent: missing required field "JobFreshness.stood"`)}
 	}
 	if _, ok := _c.mutation.Due(); !ok {
 		return &ValidationError{Name: "due", err: errors.New(`ent: missing required field "JobFreshness.due"`)}
@@ -163,6 +189,10 @@ func (_c *JobFreshnessCreate) createSpec() (*JobFreshness, *sqlgraph.CreateSpec)
 	if value, ok := _c.mutation.Since(); ok {
 		_spec.SetField(jobfreshness.FieldSince, field.TypeInt64, value)
 		_node.Since = value
+	}
+	if value, ok := _c.mutation.Stood(); ok {
+		_spec.SetField(jobfreshness.FieldStood, field.TypeInt64, value)
+		_node.Stood = value
 	}
 	if value, ok := _c.mutation.Due(); ok {
 		_spec.SetField(jobfreshness.FieldDue, field.TypeInt64, value)
@@ -239,6 +269,24 @@ func (u *JobFreshnessUpsert) UpdateSince() *JobFreshnessUpsert {
 // AddSince adds v to the "since" field.
 func (u *JobFreshnessUpsert) AddSince(v int64) *JobFreshnessUpsert {
 	u.Add(jobfreshness.FieldSince, v)
+	return u
+}
+
+// SetStood sets the "stood" field.
+func (u *JobFreshnessUpsert) SetStood(v int64) *JobFreshnessUpsert {
+	u.Set(jobfreshness.FieldStood, v)
+	return u
+}
+
+// UpdateStood sets the "stood" field to the value that was provided on create.
+func (u *JobFreshnessUpsert) UpdateStood() *JobFreshnessUpsert {
+	u.SetExcluded(jobfreshness.FieldStood)
+	return u
+}
+
+// AddStood adds v to the "stood" field.
+func (u *JobFreshnessUpsert) AddStood(v int64) *JobFreshnessUpsert {
+	u.Add(jobfreshness.FieldStood, v)
 	return u
 }
 
@@ -350,6 +398,27 @@ func (u *JobFreshnessUpsertOne) UpdateSince() *JobFreshnessUpsertOne {
 	})
 }
 
+// SetStood sets the "stood" field.
+func (u *JobFreshnessUpsertOne) SetStood(v int64) *JobFreshnessUpsertOne {
+	return u.Update(func(s *JobFreshnessUpsert) {
+		s.SetStood(v)
+	})
+}
+
+// AddStood adds v to the "stood" field.
+func (u *JobFreshnessUpsertOne) AddStood(v int64) *JobFreshnessUpsertOne {
+	return u.Update(func(s *JobFreshnessUpsert) {
+		s.AddStood(v)
+	})
+}
+
+// UpdateStood sets the "stood" field to the value that was provided on create.
+func (u *JobFreshnessUpsertOne) UpdateStood() *JobFreshnessUpsertOne {
+	return u.Update(func(s *JobFreshnessUpsert) {
+		s.UpdateStood()
+	})
+}
+
 // SetDue sets the "due" field.
 func (u *JobFreshnessUpsertOne) SetDue(v int64) *JobFreshnessUpsertOne {
 	return u.Update(func(s *JobFreshnessUpsert) {
@@ -437,6 +506,7 @@ func (_c *JobFreshnessCreateBulk) Save(ctx context.Context) ([]*JobFreshness, er
 	for i := range _c.builders {
 		func(i int, root context.Context) {
 			builder := _c.builders[i]
+			builder.defaults()
 			var mut Mutator = MutateFunc(func(ctx context.Context, m Mutation) (Value, error) {
 				mutation, ok := m.(*JobFreshnessMutation)
 				if !ok {
@@ -625,6 +695,27 @@ func (u *JobFreshnessUpsertBulk) AddSince(v int64) *JobFreshnessUpsertBulk {
 func (u *JobFreshnessUpsertBulk) UpdateSince() *JobFreshnessUpsertBulk {
 	return u.Update(func(s *JobFreshnessUpsert) {
 		s.UpdateSince()
+	})
+}
+
+// SetStood sets the "stood" field.
+func (u *JobFreshnessUpsertBulk) SetStood(v int64) *JobFreshnessUpsertBulk {
+	return u.Update(func(s *JobFreshnessUpsert) {
+		s.SetStood(v)
+	})
+}
+
+// AddStood adds v to the "stood" field.
+func (u *JobFreshnessUpsertBulk) AddStood(v int64) *JobFreshnessUpsertBulk {
+	return u.Update(func(s *JobFreshnessUpsert) {
+		s.AddStood(v)
+	})
+}
+
+// UpdateStood sets the "stood" field to the value that was provided on create.
+func (u *JobFreshnessUpsertBulk) UpdateStood() *JobFreshnessUpsertBulk {
+	return u.Update(func(s *JobFreshnessUpsert) {
+		s.UpdateStood()
 	})
 }
 

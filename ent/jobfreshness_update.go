@@ -49,6 +49,27 @@ func (_u *JobFreshnessUpdate) AddSince(v int64) *JobFreshnessUpdate {
 	return _u
 }
 
+// SetStood sets the "stood" field.
+func (_u *JobFreshnessUpdate) SetStood(v int64) *JobFreshnessUpdate {
+	_u.mutation.ResetStood()
+	_u.mutation.SetStood(v)
+	return _u
+}
+
+// SetNillableStood sets the "stood" field if the given value is not nil.
+func (_u *JobFreshnessUpdate) SetNillableStood(v *int64) *JobFreshnessUpdate {
+	if v != nil {
+		_u.SetStood(*v)
+	}
+	return _u
+}
+
+// AddStood adds value to the "stood" field.
+func (_u *JobFreshnessUpdate) AddStood(v int64) *JobFreshnessUpdate {
+	_u.mutation.AddStood(v)
+	return _u
+}
+
 // SetDue sets the "due" field.
 func (_u *JobFreshnessUpdate) SetDue(v int64) *JobFreshnessUpdate {
 	_u.mutation.ResetDue()
@@ -137,6 +158,12 @@ func (_u *JobFreshnessUpdate) sqlSave(ctx context.Context) (_node int, err error
 	if value, ok := _u.mutation.AddedSince(); ok {
 		_spec.AddField(jobfreshness.FieldSince, field.TypeInt64, value)
 	}
+	if value, ok := _u.mutation.Stood(); ok {
+		_spec.SetField(jobfreshness.FieldStood, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedStood(); ok {
+		_spec.AddField(jobfreshness.FieldStood, field.TypeInt64, value)
+	}
 	if value, ok := _u.mutation.Due(); ok {
 		_spec.SetField(jobfreshness.FieldDue, field.TypeInt64, value)
 	}
@@ -186,6 +213,27 @@ func (_u *JobFreshnessUpdateOne) SetNillableSince(v *int64) *JobFreshnessUpdateO
 // AddSince adds value to the "since" field.
 func (_u *JobFreshnessUpdateOne) AddSince(v int64) *JobFreshnessUpdateOne {
 	_u.mutation.AddSince(v)
+	return _u
+}
+
+// SetStood sets the "stood" field.
+func (_u *JobFreshnessUpdateOne) SetStood(v int64) *JobFreshnessUpdateOne {
+	_u.mutation.ResetStood()
+	_u.mutation.SetStood(v)
+	return _u
+}
+
+// SetNillableStood sets the "stood" field if the given value is not nil.
+func (_u *JobFreshnessUpdateOne) SetNillableStood(v *int64) *JobFreshnessUpdateOne {
+	if v != nil {
+		_u.SetStood(*v)
+	}
+	return _u
+}
+
+// AddStood adds value to the "stood" field.
+func (_u *JobFreshnessUpdateOne) AddStood(v int64) *JobFreshnessUpdateOne {
+	_u.mutation.AddStood(v)
 	return _u
 }
 
@@ -306,6 +354,12 @@ func (_u *JobFreshnessUpdateOne) sqlSave(ctx context.Context) (_node *JobFreshne
 	}
 	if value, ok := _u.mutation.AddedSince(); ok {
 		_spec.AddField(jobfreshness.FieldSince, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Stood(); ok {
+		_spec.SetField(jobfreshness.FieldStood, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedStood(); ok {
+		_spec.AddField(jobfreshness.FieldStood, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.Due(); ok {
 		_spec.SetField(jobfreshness.FieldDue, field.TypeInt64, value)

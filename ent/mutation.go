@@ -12202,6 +12202,8 @@ type JobFreshnessMutation struct {
 	addjob_id      *int64
 	since          *int64
 	addsince       *int64
+	stood          *int64
+	addstood       *int64
 	due            *int64
 	adddue         *int64
 	stale          *bool
@@ -12539,6 +12541,62 @@ func (m *JobFreshnessMutation) ResetSince() {
 	m.addsince = nil
 }
 
+// SetStood sets the "stood" field.
+func (m *JobFreshnessMutation) SetStood(i int64) {
+	m.stood = &i
+	m.addstood = nil
+}
+
+// Stood returns the value of the "stood" field in the mutation.
+func (m *JobFreshnessMutation) Stood() (r int64, exists bool) {
+	v := m.stood
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStood returns the old "stood" field's value of the JobFreshness entity.
+// If the JobFreshness object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *JobFreshnessMutation) OldStood(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStood is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStood requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStood: %w", err)
+	}
+	return oldValue.Stood, nil
+}
+
+// AddStood adds i to the "stood" field.
+func (m *JobFreshnessMutation) AddStood(i int64) {
+	if m.addstood != nil {
+		*m.addstood += i
+	} else {
+		m.addstood = &i
+	}
+}
+
+// AddedStood returns the value that was added to the "stood" field in this mutation.
+func (m *JobFreshnessMutation) AddedStood() (r int64, exists bool) {
+	v := m.addstood
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetStood resets all changes to the "stood" field.
+func (m *JobFreshnessMutation) ResetStood() {
+	m.stood = nil
+	m.addstood = nil
+}
+
 // SetDue sets the "due" field.
 func (m *JobFreshnessMutation) SetDue(i int64) {
 	m.due = &i
@@ -12665,7 +12723,7 @@ func (m *JobFreshnessMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *JobFreshnessMutation) Fields() []string {
-	fields := make([]string, 0, 6)
+	fields := make([]string, 0, 7)
 	if m.instance_id != nil {
 		fields = append(fields, jobfreshness.FieldInstanceID)
 	}
@@ -12677,6 +12735,9 @@ func (m *JobFreshnessMutation) Fields() []string {
 	}
 	if m.since != nil {
 		fields = append(fields, jobfreshness.FieldSince)
+	}
+	if m.stood != nil {
+		fields = append(fields, jobfreshness.FieldStood)
 	}
 	if m.due != nil {
 		fields = append(fields, jobfreshness.FieldDue)
@@ -12700,6 +12761,8 @@ func (m *JobFreshnessMutation) Field(name string) (ent.Value, bool) {
 		return m.JobID()
 	case jobfreshness.FieldSince:
 		return m.Since()
+	case jobfreshness.FieldStood:
+		return m.Stood()
 	case jobfreshness.FieldDue:
 		return m.Due()
 	case jobfreshness.FieldStale:
@@ -12721,6 +12784,8 @@ func (m *JobFreshnessMutation) OldField(ctx context.Context, name string) (ent.V
 		return m.OldJobID(ctx)
 	case jobfreshness.FieldSince:
 		return m.OldSince(ctx)
+	case jobfreshness.FieldStood:
+		return m.OldStood(ctx)
 	case jobfreshness.FieldDue:
 		return m.OldDue(ctx)
 	case jobfreshness.FieldStale:
@@ -12762,6 +12827,13 @@ func (m *JobFreshnessMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetSince(v)
 		return nil
+	case jobfreshness.FieldStood:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStood(v)
+		return nil
 	case jobfreshness.FieldDue:
 		v, ok := value.(int64)
 		if !ok {
@@ -12796,6 +12868,9 @@ func (m *JobFreshnessMutation) AddedFields() []string {
 	if m.addsince != nil {
 		fields = append(fields, jobfreshness.FieldSince)
 	}
+	if m.addstood != nil {
+		fields = append(fields, jobfreshness.FieldStood)
+	}
 	if m.adddue != nil {
 		fields = append(fields, jobfreshness.FieldDue)
 	}
@@ -12815,6 +12890,8 @@ func (m *JobFreshnessMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedJobID()
 	case jobfreshness.FieldSince:
 		return m.AddedSince()
+	case jobfreshness.FieldStood:
+		return m.AddedStood()
 	case jobfreshness.FieldDue:
 		return m.AddedDue()
 	}
@@ -12853,6 +12930,13 @@ func (m *JobFreshnessMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddSince(v)
+		return nil
+	case jobfreshness.FieldStood:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddStood(v)
 		return nil
 	case jobfreshness.FieldDue:
 		v, ok := value.(int64)
@@ -12899,6 +12983,9 @@ func (m *JobFreshnessMutation) ResetField(name string) error {
 		return nil
 	case jobfreshness.FieldSince:
 		m.ResetSince()
+		return nil
+	case jobfreshness.FieldStood:
+		m.ResetStood()
 		return nil
 	case jobfreshness.FieldDue:
 		m.ResetDue()

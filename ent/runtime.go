@@ -6,6 +6,7 @@ import (
 	"github.com/pointscene/carillon/ent/activeexecution"
 	"github.com/pointscene/carillon/ent/instance"
 	"github.com/pointscene/carillon/ent/job"
+	"github.com/pointscene/carillon/ent/jobfreshness"
 	"github.com/pointscene/carillon/ent/resourceconfig"
 	"github.com/pointscene/carillon/ent/schedule"
 	"github.com/pointscene/carillon/ent/schema"
@@ -67,6 +68,12 @@ func init() {
 	jobDescPauseReauth := jobFields[12].Descriptor()
 	// job.DefaultPauseReauth holds the default value on creation for the pause_reauth field.
 	job.DefaultPauseReauth = jobDescPauseReauth.Default.(bool)
+	jobfreshnessFields := schema.JobFreshness{}.Fields()
+	_ = jobfreshnessFields
+	// jobfreshnessDescStood is the schema descriptor for stood field.
+	jobfreshnessDescStood := jobfreshnessFields[5].Descriptor()
+	// jobfreshness.DefaultStood holds the default value on creation for the stood field.
+	jobfreshness.DefaultStood = jobfreshnessDescStood.Default.(int64)
 	resourceconfigFields := schema.ResourceConfig{}.Fields()
 	_ = resourceconfigFields
 	// resourceconfigDescAccount is the schema descriptor for account field.

@@ -97,8 +97,9 @@ type Config struct {
 	// ClientRate and InstanceRate bound the work of each client and for each
 	// instance, in units a second; 0 is no limit.
 	ClientRate, InstanceRate int
-	// MaxConnections bounds the connections to each door.
-	MaxConnections int
+	// MaxConnections bounds the connections to each door, and those of one
+	// address among them.
+	MaxConnections, MaxConnectionsPerAddress int
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is
 	// believed.
 	TrustedProxies []string
@@ -140,28 +141,29 @@ type Config struct {
 // DefaultConfig is what `carillon serve` does without flags.
 func DefaultConfig() Config {
 	return Config{
-		DataDir:          "./data",
-		GRPCAddr:         "127.0.0.1:9090",
-		HTTPAddr:         "127.0.0.1:8080",
-		AdminAddr:        "127.0.0.1:9091",
-		Roles:            Roles(),
-		HistoryRetention: 2160 * time.Hour,
-		ApprovalTimeout:  7 * 24 * time.Hour,
-		AuditRetention:   8760 * time.Hour,
-		ClientRate:       1000,
-		InstanceRate:     1000,
-		MaxConnections:   10_000,
-		DrainTimeout:     30 * time.Second,
-		APSEndpoint:      acc.DefaultEndpoint,
-		APSRateFactor:    1,
-		Concurrency:      2000,
-		WorkLimit:        "10GiB",
-		WorkTotalLimit:   "50GiB",
-		OIDCTokenType:    oidc.TypeAccessToken,
-		OIDCScopeClaim:   "scope",
-		LogFormat:        "text",
-		LogLevel:         "info",
-		Version:          "unknown",
+		DataDir:                  "./data",
+		GRPCAddr:                 "127.0.0.1:9090",
+		HTTPAddr:                 "127.0.0.1:8080",
+		AdminAddr:                "127.0.0.1:9091",
+		Roles:                    Roles(),
+		HistoryRetention:         2160 * time.Hour,
+		ApprovalTimeout:          7 * 24 * time.Hour,
+		AuditRetention:           8760 * time.Hour,
+		ClientRate:               1000,
+		InstanceRate:             1000,
+		MaxConnections:           10_000,
+		MaxConnectionsPerAddress: 1000,
+		DrainTimeout:             30 * time.Second,
+		APSEndpoint:              acc.DefaultEndpoint,
+		APSRateFactor:            1,
+		Concurrency:              2000,
+		WorkLimit:                "10GiB",
+		WorkTotalLimit:           "50GiB",
+		OIDCTokenType:            oidc.TypeAccessToken,
+		OIDCScopeClaim:           "scope",
+		LogFormat:                "text",
+		LogLevel:                 "info",
+		Version:                  "unknown",
 	}
 }
 
@@ -171,10 +173,10 @@ func (c *Config) Validate() error {
 	wrong := func(flag, format string, args ...any) {
 		problems = append(problems, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
 	}
-	if c.DataDir == "" {
-		wrong("data-dir", "must not be empty")
+	c.checkStorage(wrong)
+	if c.LogStore != "" && !strings.HasPrefix(c.LogStore, "file://") && !strings.HasPrefix(c.LogStore, "s3://") {
+		wrong("log-store", "must begin with file:// or s3://")
 	}
-	c.checkSchemes(wrong)
 	if _, err := telemetry.NewLogger(io.Discard, c.LogFormat, c.LogLevel); err != nil {
 		wrong("log-format, --log-level", "%v", err)
 	}
@@ -183,11 +185,6 @@ func (c *Config) Validate() error {
 	c.checkAddr(wrong, "admin-addr", c.AdminAddr)
 	c.checkTLS(wrong)
 	c.checkOIDC(wrong)
-	if c.KeysetKMS != "" {
-		if err := kms.Check(c.KeysetKMS); err != nil {
-			wrong("keyset-kms", "%v", err)
-		}
-	}
 	c.checkRoles(wrong)
 	if c.PublicURL != "" {
 		if u, err := url.Parse(c.PublicURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
@@ -261,20 +258,37 @@ func (c *Config) checkLimits(wrong func(flag, format string, args ...any)) {
 	if c.MaxConnections < 1 {
 		wrong("max-connections", "must be at least 1")
 	}
+	if c.MaxConnectionsPerAddress < 1 {
+		wrong("max-connections-per-address", "must be at least 1")
+	}
 	if _, err := egress.ParsePrefixes(c.TrustedProxies); err != nil {
 		wrong("trusted-proxies", "%v", err)
 	}
 }
 
-// checkSchemes refuses addresses of kinds that there are not. It never repeats
-// them: they may hold passwords.
-func (c *Config) checkSchemes(wrong func(flag, format string, args ...any)) {
+// ValidateStorage is the part of Validate that concerns a command which opens
+// the database and the keyset, and serves nothing.
+func (c *Config) ValidateStorage() error {
+	var problems []error
+	c.checkStorage(func(flag, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
+	})
+	return errors.Join(problems...)
+}
+
+// checkStorage never repeats a URL: it may hold a password.
+func (c *Config) checkStorage(wrong func(flag, format string, args ...any)) {
+	if c.DataDir == "" {
+		wrong("data-dir", "must not be empty")
+	}
 	known := func(prefix string) bool { return strings.HasPrefix(c.DatabaseURL, prefix) }
 	if c.DatabaseURL != "" && !slices.ContainsFunc([]string{"postgres://", "postgresql://", "file:"}, known) {
 		wrong("database-url", "must begin with postgres:// or file:")
 	}
-	if c.LogStore != "" && !strings.HasPrefix(c.LogStore, "file://") && !strings.HasPrefix(c.LogStore, "s3://") {
-		wrong("log-store", "must begin with file:// or s3://")
+	if c.KeysetKMS != "" {
+		if err := kms.Check(c.KeysetKMS); err != nil {
+			wrong("keyset-kms", "%v", err)
+		}
 	}
 }
 
@@ -328,8 +342,11 @@ func (c *Config) databaseURL() string {
 	if c.DatabaseURL != "" {
 		return c.DatabaseURL
 	}
-	return "file:" + filepath.Join(c.DataDir, "carillon.db")
+	return "file:" + inURI.Replace(filepath.Join(c.DataDir, "carillon.db"))
 }
+
+// inURI writes a path so that no part of it is taken for a query or a fragment.
+var inURI = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
 
 func (c *Config) migrate() bool {
 	if c.Migrate != nil {

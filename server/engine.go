@@ -34,7 +34,7 @@ const (
 	// and lookIdle while there is none; lookAhead is how long before its time a
 	// slot is claimed.
 	lookEvery = 250 * time.Millisecond
-	lookIdle  = time.Second
+	lookIdle  = 2 * time.Second
 	lookAhead = 500 * time.Millisecond
 	// claimBatch is how many executions one transaction claims at most.
 	claimBatch = 1000
@@ -42,8 +42,10 @@ const (
 	reportAfter = 100 * time.Millisecond
 	// pruneEvery is the time between two rounds of retention.
 	pruneEvery = 10 * time.Minute
-	// noticesEvery is the longest time between looks for notices.
+	// noticesEvery is the time between looks for notices while there are webhooks,
+	// and noticesIdle while there are none, or nothing is to be sent.
 	noticesEvery = time.Second
+	noticesIdle  = 5 * time.Second
 	// countEvery is the time between counts of remotes that need credentials.
 	countEvery = time.Minute
 	// storeEndsFor is how long a stop waits for the database to take the ends.
@@ -68,6 +70,7 @@ func (s *Server) openEngine(ctx context.Context) error {
 	o.Adopt = func(lost []store.Lost) { s.executor.Adopt(lost) }
 	o.Lost = func(cause error) { s.executor.AbandonAll(cause) }
 	o.Settle = func(ctx context.Context) { s.executor.Settle(ctx) }
+	o.Listening = s.store.Listening
 	s.lease = lease.New(s.store, o)
 	if !s.runsJobs() {
 		if err := s.lease.ReadClock(ctx); err != nil {
@@ -86,7 +89,7 @@ func (s *Server) openEngine(ctx context.Context) error {
 			return maskedConfigs{s.configs.For(instanceID, executionID), mask}
 		},
 		CheckResources: s.checkResources, ApprovalTimeout: s.c.ApprovalTimeout,
-		Now: s.lease.Now, Owner: s.lease.ID, Places: s.c.Concurrency, PerInstance: s.c.perInstance(), ReportAfter: reportAfter, Metrics: metrics, Log: s.log,
+		Now: s.lease.Now, Owner: s.lease.ID, Places: s.c.Concurrency, PerInstance: s.c.perInstance(), ReportAfter: reportAfter, Exact: true, Metrics: metrics, Log: s.log,
 	})
 	tick := ticker.Options{
 		Store: s.store, Lease: s.lease, Schedules: s.c.has(RoleTicker),
@@ -130,11 +133,13 @@ func (s *Server) openNotices(guard *egress.Guard) {
 	s.webhooks = webhooks.New(s.store, s.authorizer, s.keyring, s.lease.Now)
 	metrics := telemetry.NewNotices(s.registry)
 	s.sender = notifier.NewSender(notifier.SenderOptions{
-		Store: s.store, Secrets: s.webhooks, Transport: guard.Transport(), Every: noticesEvery, Now: s.lease.Now, Metrics: metrics, Log: s.log,
+		Store: s.store, Secrets: s.webhooks, Transport: guard.Transport(), Every: noticesEvery, Idle: noticesIdle, Listening: s.store.Listening,
+		Now: s.lease.Now, Metrics: metrics, Log: s.log,
 	})
-	s.watcher = &notifier.Watcher{
-		Store: s.store, Deriver: notice.Deriver{PublicURL: s.doors.publicURL}, Every: noticesEvery, Metrics: metrics, Made: s.sender.Wake, Log: s.log,
-	}
+	s.watcher = notifier.NewWatcher(notifier.Watcher{
+		Store: s.store, Deriver: notice.Deriver{PublicURL: s.doors.publicURL}, Every: noticesEvery, Idle: noticesIdle, Listening: s.store.Listening,
+		Metrics: metrics, Made: s.sender.Wake, Log: s.log,
+	})
 }
 
 // openTypes makes the registry of task types, whose outgoing calls all go
@@ -204,6 +209,20 @@ func (s *Server) handle(sig store.Signal) {
 		s.executor.Cancel(sig.ID)
 	case store.SignalWithdraw:
 		s.executor.Withdraw(sig.ID)
+	case store.SignalReplica:
+		s.lease.Wake()
+	case store.SignalWebhook:
+		s.watcher.Wake()
+	case store.SignalDelivery:
+		s.sender.Wake()
+	case store.SignalKeys:
+		s.rotation.Wake()
+	case store.SignalMissed:
+		s.ticker.Wake()
+		s.lease.Wake()
+		s.watcher.Wake()
+		s.sender.Wake()
+		s.rotation.Wake()
 	}
 }
 

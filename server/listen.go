@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/net/netutil"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/pointscene/carillon/facade"
@@ -39,7 +38,7 @@ func (s *Server) listen() error {
 		if err != nil {
 			return fmt.Errorf("--%s: %w", door.flag, err)
 		}
-		*door.into = netutil.LimitListener(listener, s.c.MaxConnections)
+		*door.into = s.crowded(strings.TrimSuffix(door.flag, "-addr"), listener)
 		s.later(door.flag, func(context.Context) error {
 			if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				return err
@@ -129,10 +128,12 @@ func (s *Server) httpServer(name string, handler http.Handler) *http.Server {
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}
 	s.later(name, func(ctx context.Context) error {
-		if err := server.Shutdown(ctx); err != nil {
-			return errors.Join(err, server.Close())
+		err := server.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			s.log.Warn("some requests did not end in time; they are cut off", "server", name)
+			return server.Close()
 		}
-		return nil
+		return err
 	})
 	return server
 }

@@ -11,9 +11,11 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/executionlog"
 	"github.com/pointscene/carillon/server/internal/keys"
+	"github.com/pointscene/carillon/server/internal/rpc/interceptor"
 	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/seal/kms"
 	"github.com/pointscene/carillon/server/internal/store/entstore"
@@ -46,14 +48,11 @@ func (s *Server) openStore(ctx context.Context) error {
 	}
 	s.later("database", func(context.Context) error { return s.store.Close() })
 	if s.c.migrate() {
-		applied, err := s.store.Migrate(ctx)
+		applied, err := migrate(ctx, s.store, "carillon serve")
 		if len(applied) > 0 {
 			s.log.Info("migrated the database", "applied", applied)
 		}
-		if err != nil {
-			return fmt.Errorf("--database-url: %w", err)
-		}
-		return nil
+		return err
 	}
 	pending, err := s.store.Pending(ctx)
 	if err != nil {
@@ -148,11 +147,28 @@ func (s *Server) openLogs(ctx context.Context) error {
 // Migrate brings the tables up to date and tells what it did.
 func Migrate(ctx context.Context, c Config) (applied []string, err error) {
 	err = withStore(ctx, c, func(store *entstore.Store) error {
-		if applied, err = store.Migrate(ctx); err != nil {
-			return fmt.Errorf("--database-url: %w", err)
-		}
-		return nil
+		applied, err = migrate(ctx, store, "carillon migrate")
+		return err
 	})
+	return applied, err
+}
+
+// migrate leaves an audit event when it changed anything or failed; a database
+// that never came so far as to have a table for it has none.
+func migrate(ctx context.Context, store *entstore.Store, command string) (applied []string, err error) {
+	applied, err = store.Migrate(ctx)
+	if err != nil {
+		err = fmt.Errorf("--database-url: %w", err)
+	}
+	if len(applied) == 0 && err == nil {
+		return nil, nil
+	}
+	e := Command{Path: command, Method: audit.Migrate}.event(auth.Scopes{})
+	e.Code = interceptor.CodeOf(err)
+	e.Details["applied"] = strings.Join(applied, " ")
+	if written := store.AddAuditEvent(context.WithoutCancel(ctx), e); err == nil {
+		err = written
+	}
 	return applied, err
 }
 

@@ -58,6 +58,18 @@ func audited(ctx context.Context, store *entstore.Store, command Command, scopes
 	return errors.Join(err, store.AddAuditEvent(context.WithoutCancel(ctx), e))
 }
 
+// CheckToken tells what is wrong with a call of OperatorToken, before anything
+// is opened.
+func CheckToken(scope string, ttl time.Duration) error {
+	if _, err := auth.ParseScopes(scope); err != nil {
+		return fmt.Errorf("--scope: %w", err)
+	}
+	if ttl < time.Second || ttl > auth.MaxTTL {
+		return fmt.Errorf("--ttl: a token lives between 1s and %s, not %s", auth.MaxTTL, ttl)
+	}
+	return nil
+}
+
 // OperatorToken signs a token with the database's key, for a person on the
 // machine that has the keyset. There is none without its audit event.
 func OperatorToken(ctx context.Context, c Config, scope string, ttl time.Duration) (token seal.Secret, err error) {

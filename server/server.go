@@ -56,6 +56,8 @@ type Server struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	doors    doors
+	// connections are counted by door.
+	connections telemetry.Doors
 	// certificate and clientCA are nil for doors in plain text.
 	certificate *fromFiles[*tls.Certificate]
 	clientCA    *fromFiles[*x509.CertPool]
@@ -118,6 +120,7 @@ func New(ctx context.Context, c Config) (opened *Server, err error) {
 	}
 	build := telemetry.NewBuild(c.Version)
 	s := &Server{c: c, log: log, registry: telemetry.NewRegistry(build), stopping: make(chan struct{})}
+	s.connections = telemetry.NewDoors(s.registry)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))

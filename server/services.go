@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/pointscene/carillon/server/internal/auth"
@@ -180,6 +181,9 @@ func (s *Server) dial() (*grpc.ClientConn, error) {
 		options = append(options, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return s.local.DialContext(ctx)
 		}))
+	} else {
+		// Else calls to a machine that has vanished hang for as long as TCP tries.
+		options = append(options, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}))
 	}
 	conn, err := grpc.NewClient(target, options...)
 	if err != nil {

@@ -2,7 +2,6 @@ package tests
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +36,7 @@ func TestFourteenDaysAway(t *testing.T) {
 	job := tenant.Create(t, object{"frequencyType": "CRON_BASED", "cronExpression": "* * * * *"}, harness.Noop("a"))
 	server.Stop(t)
 	const away = 14 * 24 * time.Hour
-	setBack(t, server.DataDir, away)
+	setBack(t, "sqlite", "file:"+filepath.Join(server.DataDir, "carillon.db"), away)
 	from := time.Now()
 	server = server.Again(t)
 	door := server.As(tenant.Operator.Token).RESTDoor()
@@ -58,25 +57,6 @@ func TestFourteenDaysAway(t *testing.T) {
 		return harness.Must(t, door, "GetExecution", object{"executionId": rows[1]["executionId"]})["state"] == "SUCCEEDED"
 	})
 	healthy(t, server)
-}
-
-// setBack makes the stored times of a stopped server older.
-func setBack(t *testing.T, folder string, by time.Duration) {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(folder, "carillon.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	for _, statement := range []string{
-		"DELETE FROM executions", "DELETE FROM active_executions",
-		"UPDATE schedules SET next_run = (next_run - $1) / 60000000 * 60000000 WHERE next_run > 0",
-		"UPDATE jobs SET created_at = created_at - $1, updated_at = updated_at - $1",
-	} {
-		if _, err := db.ExecContext(t.Context(), statement, by.Microseconds()); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // relay passes bytes on to a server until it is told to swallow them.

@@ -71,7 +71,109 @@ func TestGuardsOnEveryDoor(t *testing.T) {
 			harness.Must(t, door, "AddConfig", object{"resourceId": tenant.Resource,
 				"config": object{"a": object{"type": "local"}, "b": object{"type": "local"}}})
 			guardStory(t, tenant, door, root, fmt.Sprint("door", i))
+			guardCases(t, tenant, door, root, fmt.Sprint("cases", i))
 		})
+	}
+}
+
+// guardCases are the guards that ask nobody, another root than before, and a
+// plan that is no longer the one that was approved.
+func guardCases(t *testing.T, tenant *harness.Tenant, door harness.Door, root, folder string) {
+	t.Helper()
+	empty, missing, moved, changed := folder+"/empty", folder+"/missing", folder+"/moved", folder+"/changed"
+	put(t, root, empty+"/dst/kept", missing+"/dst/kept", moved+"/src/a", moved+"/other/b", changed+"/src/a", changed+"/dst/b", changed+"/dst/c", changed+"/dst/d")
+	if err := os.MkdirAll(filepath.Join(root, empty, "src"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	wantAt := func(dir string, names ...string) {
+		t.Helper()
+		if diff := cmp.Diff(names, under(t, filepath.Join(root, dir))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", dir, diff)
+		}
+	}
+	for at, reason := range map[string]string{empty: "SOURCE_EMPTY", missing: "SOURCE_MISSING"} {
+		job := tenant.Create(t, nil, mirror(tenant, at))
+		plan := harness.List(harness.Must(t, door, "PlanJob", object{"jobId": job}), "plans")[0]
+		if harness.Text(plan, "guard", "reason") != reason && harness.Text(plan, "error", "reason") != reason {
+			t.Errorf("the plan is %v, want %s", plan, reason)
+		}
+		execution := tenant.Run(t, job)
+		tenant.End(t, execution)
+		ended := harness.Must(t, door, "GetExecution", object{"executionId": execution})
+		if ended["state"] != "FAILED" || harness.Text(ended, "error", "reason") != reason {
+			t.Errorf("ended %v: %v, want %s", ended["state"], ended["error"], reason)
+		}
+		if refusal := harness.Refused(t, door, "ApproveExecution", object{"executionId": execution, "digest": "x"}); refusal.Code != "FAILED_PRECONDITION" {
+			t.Errorf("approving what can't be: %v", refusal)
+		}
+		wantAt(at+"/dst", "kept")
+	}
+
+	stopped := func(job, reason string) (execution, digest string) {
+		t.Helper()
+		execution = tenant.Run(t, job)
+		tenant.Reaches(t, execution, func(e object) bool { return e["state"] == "AWAITING_APPROVAL" || e["finishedAt"] != nil })
+		waiting := harness.Must(t, door, "GetExecution", object{"executionId": execution})
+		if waiting["state"] != "AWAITING_APPROVAL" || harness.Text(waiting, "error", "reason") != reason {
+			t.Fatalf("is %v: %v, want to wait for %s", waiting["state"], waiting["error"], reason)
+		}
+		return execution, harness.Text(waiting, "approval", "digest")
+	}
+	all := func(dst string) object {
+		task := mirror(tenant, moved)
+		args := task["args"].(object)
+		args["maxDelete"], args["remotes"] = "100%", []any{"a:/" + moved + "/src", "b:/" + moved + "/" + dst}
+		return task
+	}
+	job := tenant.Create(t, nil, all("dst"))
+	if ended := tenant.End(t, tenant.Run(t, job)); ended["state"] != "SUCCEEDED" {
+		t.Fatalf("the first sync: %v", ended)
+	}
+	harness.Must(t, door, "UpdateJob", object{"job": object{"id": job, "instanceId": tenant.Instance, "workflow": object{"tasks": []any{all("other")}}}})
+	execution, digest := stopped(job, "DESTINATION_CHANGED")
+	wantAt(moved+"/other", "b")
+	harness.Must(t, door, "ApproveExecution", object{"executionId": execution, "digest": digest})
+	if ended := tenant.End(t, execution); ended["state"] != "SUCCEEDED" {
+		t.Errorf("the approved one: %v", ended)
+	}
+	wantAt(moved+"/other", "a")
+
+	execution, digest = stopped(tenant.Create(t, nil, mirror(tenant, changed)), "MAX_DELETE_EXCEEDED")
+	put(t, root, changed+"/dst/e")
+	harness.Must(t, door, "ApproveExecution", object{"executionId": execution, "digest": digest})
+	tenant.End(t, execution)
+	if ended := harness.Must(t, door, "GetExecution", object{"executionId": execution}); ended["state"] != "FAILED" || harness.Text(ended, "error", "reason") != "PLAN_CHANGED" {
+		t.Errorf("another plan than approved: %v", ended)
+	}
+	wantAt(changed+"/dst", "b", "c", "d", "e")
+}
+
+// Nobody answers in time, which is told on every door and counts as no failure.
+func TestApprovalExpires(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	tenant := harness.Start(t, harness.Options{Flags: []string{"--local-remote-root", root, "--approval-timeout", "1s"}}).NewTenant(t)
+	harness.Must(t, tenant.Operator.GRPCDoor(), "AddConfig", object{"resourceId": tenant.Resource,
+		"config": object{"a": object{"type": "local"}, "b": object{"type": "local"}}})
+	put(t, root, "x/src/a", "x/dst/b", "x/dst/c")
+	job := tenant.Create(t, object{"pauseAfterFailures": 1}, mirror(tenant, "x"))
+	execution := tenant.Run(t, job)
+	tenant.End(t, execution)
+	ended := onAll(t, tenant.Operator, "GetExecution", object{"executionId": execution}, "signedLogUrl")
+	if ended["state"] != "FAILED" || harness.Text(ended, "error", "reason") != "APPROVAL_EXPIRED" || harness.Text(ended, "approval", "state") != "EXPIRED" {
+		t.Errorf("ended %v", ended)
+	}
+	for _, door := range tenant.Operator.Doors() {
+		refusal := harness.Refused(t, door, "ApproveExecution", object{"executionId": execution, "digest": harness.Text(ended, "approval", "digest")})
+		if refusal.Code != "FAILED_PRECONDITION" {
+			t.Errorf("%s: approving too late: %v", door.Name(), refusal)
+		}
+	}
+	if got := harness.Must(t, tenant.Operator.GRPCDoor(), "GetJob", object{"jobId": job}); got["state"] != "ACTIVE" {
+		t.Errorf("the job is %v", got["state"])
+	}
+	if got := under(t, filepath.Join(root, "x/dst")); len(got) != 2 {
+		t.Errorf("the destination has %v", got)
 	}
 }
 

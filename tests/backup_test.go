@@ -83,6 +83,7 @@ func drill(t *testing.T, original *harness.Server, backup func(), restore func()
 
 func TestBackupOfSQLite(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	sqlite := need(t, "sqlite3")
 	original := harness.Start(t, harness.Options{})
 	folder := filepath.Join(t.TempDir(), "restored")
@@ -99,6 +100,7 @@ func TestBackupOfSQLite(t *testing.T) {
 
 func TestBackupOfPostgreSQL(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	database, empty := pgtest.Open(t), pgtest.Open(t)
 	dump, restore := need(t, "pg_dump"), need(t, "pg_restore")
 	folder := t.TempDir()

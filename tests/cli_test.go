@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pointscene/carillon/tests/harness"
 )
@@ -57,19 +58,34 @@ func signedIn(t *testing.T, server *harness.Server) (*person, *harness.Tenant) {
 // Shells complete ids, and get no message in the middle of a line.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	server := harness.Start(t, harness.Options{})
 	p, tenant := signedIn(t, server)
 	id := tenant.Create(t, object{"name": "first\tjob"}, harness.Noop("a"))
 	execution := harness.Text(p.object(0, "job", "run", id, "--wait"), "id")
+	hook := harness.Text(p.object(0, "webhook", "create", "--url", "https://hooks.example/a", "--event", "FIRST_FAILURE"), "id")
+	ping := p.object(0, "webhook", "test", hook)
+	harness.Must(t, tenant.Operator.GRPCDoor(), "UpdateJob", object{"job": object{"id": id, "frequencyType": "CRON_BASED", "cronExpression": "0 0 * * *"}})
+	backfill := harness.Text(p.object(0, "job", "backfill", id, "--from", "-48h", "--to", "0s"), "id")
+	harness.Wait(t, 10*time.Second, "the backfill begins", func() bool {
+		return strings.Contains(p.do(0, "", "execution", "list", "-o", "json").Stdout, backfill)
+	})
 	for _, test := range []struct{ want, args string }{
 		{id + "\tfirst job\n", "job get"},
 		{execution + "\t" + id + " SUCCEEDED\n", "execution log"},
 		{tenant.Instance + "\t", "instance use"},
 		{tenant.Instance + "\t", "job list --instance"},
 		{id + "\t", "execution list --job"},
+		{tenant.Resource + "\tsite\n", "resource get"},
+		{tenant.Resource + "\t", "config get"},
+		{hook + "\thttps://hooks.example/a\n", "webhook rotate"},
+		{harness.Text(ping, "id") + "\tPING PENDING\n", "delivery get"},
+		{hook + "\t", "delivery list --webhook"},
+		{"PENDING\nDELIVERED\nFAILED\n", "delivery list --state"},
+		{backfill + "\t" + id + "\n", "backfill get"},
 	} {
 		r := p.do(0, "", append(append([]string{"__complete"}, strings.Fields(test.args)...), "")...)
-		if !strings.HasPrefix(r.Stdout, test.want) {
+		if !strings.Contains("\n"+r.Stdout, "\n"+test.want) {
 			t.Errorf("%s completes to %q, want %q", test.args, r.Stdout, test.want)
 		}
 	}
@@ -91,10 +107,13 @@ const noopJob = "name: %s\nfrequencyType: MANUAL\nworkflow: {tasks: [{name: a, t
 // From signing in to an execution's end, by commands alone.
 func TestClientCommands(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	server := harness.Start(t, harness.Options{})
 	stranger := newPerson(t)
 	stranger.do(4, "", "instance", "list", "--api-addr", server.GRPC)
 	stranger.do(3, "x", "login", "--with-token", "--api-addr", "127.0.0.1:1")
+	stranger.do(2, "", "instance", "list", "--data-dir", t.TempDir())
+	newPerson(t).do(0, server.Token(t, "operator"), "login", "--with-token", "--data-dir", server.DataDir, "--keyset", "none", "--database-url", "none")
 	stranger.do(4, "wrong\n", "login", "--api-addr", server.GRPC, "--client-id", "client_1")
 
 	p, tenant := signedIn(t, server)
@@ -151,26 +170,37 @@ func TestClientCommands(t *testing.T) {
 // What is exported is what is applied, and applying twice changes nothing.
 func TestApply(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	p, tenant := signedIn(t, harness.Start(t, harness.Options{}))
 	byHand := tenant.Create(t, object{"name": "by hand", "description": "d", "labels": object{"team": "a"}}, harness.Noop("a"))
 	tenant.Create(t, object{"name": "same"}, harness.Noop("a"))
 	tenant.Create(t, object{"name": "same"}, harness.Noop("a"))
-	p.do(0, p.do(0, "", "export").Stdout, "diff", "-f", "-")
+	for range 2 { // of one address, told apart by their ids
+		p.do(0, "", "webhook", "create", "--url", "https://hooks.example/a", "--event", "NOT_FRESH", "--freshness", "26h", "-l", "team=a")
+	}
+	exported := p.do(0, "", "export").Stdout
+	p.do(0, exported, "diff", "-f", "-")
+	if strings.Contains(exported, "whsec_") || strings.Count(exported, "kind: webhook\nid: webhook_") != 2 {
+		t.Errorf("exported:\n%s", exported)
+	}
 
 	dir := t.TempDir()
-	write := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(name, text string) { writeFile(t, filepath.Join(dir, name), text) }
 	write("one.yaml", "labels: {team: a}\n"+fmt.Sprintf(noopJob, "one", "util.noop"))
+	write("hook.yaml", "kind: webhook\nurl: https://hooks.example/b\nevents: [FIRST_FAILURE, RECOVERED]\njobIds: ["+byHand+"]\n")
 	write("two.yaml", "labels: {team: a}\n"+fmt.Sprintf(noopJob, "two", "util.noop"))
 	p.do(1, "", "diff", "-f", dir)
 	p.do(2, "", "apply", "-f", dir) // nobody to ask
-	p.do(0, "", "apply", "-f", dir, "--yes")
-	if r := p.do(0, "", "apply", "-f", dir, "--yes"); !strings.Contains(r.Stdout, "0 jobs to create, 0 to update, 0 to delete, 2 as they should be.") {
+	if r := p.do(0, "", "apply", "-f", dir, "--yes"); strings.Contains(r.Stdout+r.Stderr, "whsec_") || !strings.Contains(r.Stderr, "carillon webhook rotate webhook_3") {
+		t.Errorf("the first time: %s%s", r.Stdout, r.Stderr)
+	}
+	if r := p.do(0, "", "apply", "-f", dir, "--yes"); r.Stdout != "0 to create, 0 to update, 0 to delete, 3 as they should be.\n" {
 		t.Errorf("the second time: %s", r.Stdout)
+	}
+	p.do(0, "", "webhook", "update", "webhook_3", "--enabled=false") // stays so
+	write("hook.yaml", "kind: webhook\nurl: https://hooks.example/b\nevents: [RECOVERED]\njobIds: ["+byHand+"]\n")
+	if r := p.do(0, "", "apply", "-f", dir, "--yes"); !strings.Contains(r.Stdout, `events: ["FIRST_FAILURE","RECOVERED"] -> ["RECOVERED"]`) || strings.Contains(r.Stdout, "enabled") {
+		t.Errorf("a change of the webhook: %s", r.Stdout)
 	}
 	// Nothing changes when one definition is refused.
 	write("three.yaml", fmt.Sprintf(noopJob, "three", "util.nop"))
@@ -191,6 +221,9 @@ func TestApply(t *testing.T) {
 	}
 	if names["one"] != "carillon apply" || names["by hand"] != nil || len(names) != 3 {
 		t.Errorf("after pruning there are %v; %s was made by hand", names, byHand)
+	}
+	if hooks := p.object(0, "webhook", "list")["webhooks"].([]any); len(hooks) != 3 {
+		t.Errorf("pruning jobs left %d webhooks", len(hooks))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // On the minute, jobs start at once, once, and as they are defined then.
 func TestOnTheMinute(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		onTheMinute(t, harness.Start(t, harness.Options{Flags: harness.Loopback}))

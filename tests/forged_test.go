@@ -157,6 +157,7 @@ func twoHeaders(t *testing.T, server *harness.Server, good, path string) {
 // Whatever is made without the issuer's key gets nobody in, through any door.
 func TestForgedTokens(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	server := harness.Start(t, harness.Options{})
 	tenant := server.NewTenant(t)
 	answer, err := server.As("").HTTP(t.Context(), http.MethodGet, "/.well-known/jwks.json", "")

@@ -232,6 +232,10 @@ func TestKillOnSQLite(t *testing.T) {
 		intact(t, server.DataDir)
 		server = server.Again(t)
 		l.lost(t, server, running, 2*time.Second)
+		told, err := server.Get(server.Admin, "/metrics")
+		if metric := `carillon_attempt_duration_seconds_count{state="WORKER_LOST"} `; err != nil || !strings.Contains(told, metric) || strings.Contains(told, metric+"0") {
+			t.Errorf("no metric tells of the killed process (%v)", err)
+		}
 	}
 	l.check(t, server)
 }

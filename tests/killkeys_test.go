@@ -27,6 +27,7 @@ func killed(t *testing.T, server *harness.Server, after time.Duration, args ...s
 // all the time.
 func TestKillOfTheKeysCommand(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	root := t.TempDir()
 	server := harness.Start(t, harness.Options{Flags: []string{"--local-remote-root", root}})
 	c := newCopying(t, server, root)

@@ -7,15 +7,46 @@ import (
 	"testing"
 
 	"github.com/pointscene/carillon/tests/harness"
+	"github.com/pointscene/carillon/tests/kmstest"
 	"github.com/pointscene/carillon/tests/vaulttest"
 )
 
-// A keyset that Vault wraps: an outage of Vault stops no job and no call, only
-// a start.
-func TestVaultOutage(t *testing.T) {
+// kmsService is a KMS as the program meets it.
+type kmsService struct {
+	address string
+	env     []string
+	secret  string
+	stop    func()
+}
+
+// A keyset that a KMS wraps: an outage of it stops no job and no call, only a
+// start and a change of the keyset.
+func TestKMSOutage(t *testing.T) {
 	t.Parallel()
-	vault := vaulttest.Start(t)
-	server := harness.Start(t, harness.Options{Env: vault.Env, Flags: []string{"--keyset-kms", vault.Address}})
+	for name, start := range map[string]func(t *testing.T) kmsService{
+		"Vault": func(t *testing.T) kmsService {
+			v := vaulttest.Start(t)
+			return kmsService{v.Address, v.Env, vaulttest.Token, v.Stop}
+		},
+		"AWS": func(t *testing.T) kmsService {
+			s := kmstest.StartAWS(t)
+			return kmsService{s.Address, s.Env, s.Secret, s.Stop}
+		},
+		"Google": func(t *testing.T) kmsService {
+			s := kmstest.StartGoogle(t)
+			return kmsService{s.Address, s.Env, s.Secret, s.Stop}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			outage(t, start(t))
+		})
+	}
+}
+
+func outage(t *testing.T, kms kmsService) {
+	t.Helper()
+	server := harness.Start(t, harness.Options{Env: kms.env, Flags: []string{"--keyset-kms", kms.address}})
 	tenant := server.NewTenant(t)
 	if answer := adminText(t, server, "/metrics"); !strings.Contains(answer, "carillon_keyset_wrapped 1") {
 		t.Error("the metric does not tell that the keyset is wrapped")
@@ -27,26 +58,30 @@ func TestVaultOutage(t *testing.T) {
 	keysCommand(t, server, "promote", fresh)
 	keysCommand(t, server, "rewrap")
 
-	vault.Stop()
+	kms.stop()
 	config := object{"s3": object{"type": "s3", "region": "r", "access_key_id": "a", "secret_access_key": "b", "provider": "Other"}}
 	harness.Must(t, tenant.Operator.RESTDoor(), "AddConfig", object{"resourceId": tenant.Resource, "config": config})
 	job := tenant.Create(t, object{}, harness.Noop("a"))
 	if e := tenant.End(t, tenant.Run(t, job)); e["state"] != "SUCCEEDED" {
-		t.Errorf("without Vault an execution ends %v", e["state"])
+		t.Errorf("without the KMS an execution ends %v", e["state"])
 	}
 	if refusal := harness.Refused(t, tenant.Operator.GRPCDoor(), "AddKey", object{}); refusal.Code != "UNAVAILABLE" {
-		t.Errorf("without Vault a new key is %v", refusal)
+		t.Errorf("without the KMS a new key is %v", refusal)
 	}
 	server.Stop(t)
-	result := harness.Run(t, vault.Env, serve(server.DataDir, "--keyset-kms", vault.Address)...)
-	if result.Code != 1 || !strings.Contains(result.Stderr, "--keyset-kms") || strings.Contains(result.Stderr, vaulttest.Token) {
-		t.Errorf("a start without Vault ends with %d: %s", result.Code, result.Stderr)
+	result := harness.Run(t, kms.env, serve(server.DataDir, "--keyset-kms", kms.address)...)
+	if result.Code != 1 || !strings.Contains(result.Stderr, "--keyset-kms") {
+		t.Errorf("a start without the KMS ends with %d: %s", result.Code, result.Stderr)
+	}
+	if strings.Contains(result.Stderr+server.Log(), kms.secret) {
+		t.Error("the log holds what opens the KMS")
 	}
 }
 
 // A keyset of before is wrapped by one command, and is refused without its key.
 func TestWrapCommand(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	vault := vaulttest.Start(t)
 	server := harness.Start(t, harness.Options{Env: vault.Env})
 	server.Stop(t)

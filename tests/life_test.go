@@ -193,6 +193,7 @@ func TestListsAgree(t *testing.T) {
 		"GetResource":     {"resourceId": tenant.Resource},
 		"ListClients":     {},
 		"ListTaskTypes":   {"pageSize": 3},
+		"ListRemoteTypes": {"pageSize": 3},
 		"ListKeys":        {},
 		"ListSigningKeys": {},
 		"GetConfig":       {"resourceId": tenant.Resource},

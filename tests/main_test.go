@@ -27,3 +27,13 @@ func roundsOf(usual, many int) int {
 	}
 	return usual
 }
+
+// oneAfterTheOther leaves a story out under the race detector, where it takes
+// several times as long: its callers wait for each answer, or it waits for a
+// clock. What it calls, the tests of packages call under the detector.
+func oneAfterTheOther(t *testing.T) {
+	t.Helper()
+	if harness.RaceDetector {
+		t.Skip("one after the other; make test runs it")
+	}
+}

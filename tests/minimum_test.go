@@ -88,6 +88,7 @@ func npmVersions(t *testing.T, path string, text []byte) map[string]string {
 // Nothing that is built with or against is older than what is known to be wrong.
 func TestMinimumVersions(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	root, err := harness.Root()
 	if err != nil {
 		t.Fatal(err)

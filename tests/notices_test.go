@@ -1,12 +1,16 @@
 package tests
 
 import (
+	"cmp"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,14 +30,14 @@ type receiver struct {
 	mu sync.Mutex
 	// secret verifies; without one the signatures are not looked at.
 	secret string
-	// ids are the webhook-ids by event and execution.
-	ids   map[string]map[string]bool
+	// told are the changes, an event and what it is about, by webhook-id.
+	told  map[string]string
 	wrong []string
 	calls int
 }
 
 func newReceiver(t *testing.T) *receiver {
-	r := &receiver{ids: map[string]map[string]bool{}}
+	r := &receiver{told: map[string]string{}}
 	server := httptest.NewServer(r)
 	t.Cleanup(server.Close)
 	r.URL = server.URL
@@ -44,7 +48,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	text, err := io.ReadAll(request.Body)
 	var body struct {
 		Type string
-		Data struct{ ExecutionID string }
+		Data struct{ ExecutionID, JobID, ResourceID, Remote string }
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,23 +59,30 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if verifier, err := standardwebhooks.NewWebhook(r.secret); err != nil || verifier.Verify(text, request.Header) != nil {
 		r.wrong = append(r.wrong, fmt.Sprintf("signature of %s", text))
 	}
-	change := body.Type + " " + body.Data.ExecutionID
-	if r.ids[change] == nil {
-		r.ids[change] = map[string]bool{}
-	}
-	r.ids[change][request.Header.Get("webhook-id")] = true
+	about := cmp.Or(body.Data.ExecutionID, body.Data.JobID, body.Data.ResourceID+"/"+body.Data.Remote)
+	r.told[request.Header.Get("webhook-id")] = body.Type + " " + about
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// changes are what was told, in order.
-func (r *receiver) changes() (list []string) {
+// changes are what was told, by the alphabet.
+func (r *receiver) changes() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for change := range r.ids {
-		list = append(list, change)
+	return slices.Sorted(maps.Values(r.told))
+}
+
+// hasHeard waits until exactly this was told, in any order.
+func (r *receiver) hasHeard(t *testing.T, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if !harness.Within(90*time.Second, func() bool { return slices.Equal(r.changes(), want) }) {
+		t.Fatalf("told are %q, want %q", r.changes(), want)
 	}
-	slices.Sort(list)
-	return list
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.wrong) > 0 {
+		t.Fatalf("wrong calls: %q", r.wrong)
+	}
 }
 
 // hears makes a webhook of the receiver.
@@ -81,6 +92,107 @@ func (r *receiver) hears(t *testing.T, tenant *harness.Tenant, events ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.secret = harness.Text(made, "secret")
+}
+
+// What changes with the jobs of an instance is told, each change once: failures
+// by their number, recoveries, a pause by the service, a plan that waits, and a
+// job that had no success for too long.
+func TestEveryChangeIsTold(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	server := harness.Start(t, harness.Options{Flags: slices.Concat(harness.Loopback, []string{"--local-remote-root", root})})
+	tenant := server.NewTenant(t)
+	door := tenant.Operator.GRPCDoor()
+	harness.Must(t, door, "AddConfig", object{"resourceId": tenant.Resource, "config": object{"a": object{"type": "local"}, "b": object{"type": "local"}}})
+	r := newReceiver(t)
+	made := harness.Must(t, door, "CreateWebhook", object{"instanceId": tenant.Instance, "webhook": object{"url": r.URL, "failuresInARow": 2, "freshness": "3600s", "events": []any{
+		"FIRST_FAILURE", "NTH_FAILURE", "RECOVERED", "PAUSED_BY_SYSTEM", "APPROVAL_NEEDED", "NOT_FRESH", "FRESH"}}})
+	r.secret = harness.Text(made, "secret")
+
+	flaky := tenant.Create(t, object{"name": "flaky", "pauseAfterFailures": 3}, harness.Get("call", closedPort))
+	run := func(job string) string {
+		execution := tenant.Run(t, job)
+		tenant.End(t, execution)
+		return execution
+	}
+	first, second := run(flaky), run(flaky)
+	run(flaky)
+	put(t, root, "m/src/kept", "m/dst/kept", "m/dst/x/1", "m/dst/x/2")
+	guarded := tenant.Create(t, object{"name": "guarded"}, mirror(tenant, "m"))
+	waits := tenant.Run(t, guarded)
+	tenant.Reaches(t, waits, inState("AWAITING_APPROVAL"))
+	want := []string{"APPROVAL_NEEDED " + waits, "FIRST_FAILURE " + first, "NTH_FAILURE " + second, "PAUSED_BY_SYSTEM " + flaky}
+	r.hasHeard(t, want...)
+
+	// An hour passes: only the jobs that nobody has paused are not fresh.
+	resting := tenant.Create(t, object{"name": "resting", "active": false}, harness.Noop("a"))
+	harness.Wait(t, 10*time.Second, "all jobs are looked at", func() bool { return ageFreshness(t, server) == 3 })
+	want = append(want, "NOT_FRESH "+flaky, "NOT_FRESH "+guarded)
+	r.hasHeard(t, want...)
+	harness.Must(t, door, "UpdateJob", object{"job": object{"id": flaky, "active": true, "workflow": object{"tasks": []any{harness.Noop("call")}}}})
+	mended := run(flaky)
+	want = append(want, "FRESH "+mended, "RECOVERED "+mended)
+	r.hasHeard(t, want...)
+	if job := harness.Must(t, door, "GetJob", object{"jobId": resting}); job["state"] != "PAUSED" {
+		t.Errorf("the paused job is %v", job)
+	}
+}
+
+// closedPort answers nobody.
+const closedPort = "http://127.0.0.1:1/"
+
+// ageFreshness makes the last successes of all jobs an hour older, as the clock
+// can't be moved, and answers how many jobs are watched.
+func ageFreshness(t *testing.T, server *harness.Server) (watched int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(server.DataDir, "carillon.db")+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM job_freshnesses").Scan(&watched); err != nil {
+		t.Fatal(err)
+	}
+	if watched == 3 {
+		if _, err := db.ExecContext(t.Context(), "UPDATE job_freshnesses SET since = since - 3600000000, due = 1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return watched
+}
+
+// Receivers that never answer, fifty in each of two instances, cost others
+// nothing.
+func TestDeadReceiversKeepNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{Flags: harness.Loopback})
+	var hanging atomic.Int64
+	dead := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // so that the end of the connection is noticed
+		hanging.Add(1)
+		<-r.Context().Done()
+	}))
+	t.Cleanup(func() { dead.CloseClientConnections(); dead.Close() })
+	for range 2 {
+		tenant := server.NewTenant(t)
+		for range 50 {
+			harness.Must(t, tenant.Operator.GRPCDoor(), "CreateWebhook", object{"instanceId": tenant.Instance, "webhook": object{"url": dead.URL, "events": []any{"FIRST_FAILURE"}}})
+		}
+		for i := range 4 {
+			tenant.Run(t, tenant.Create(t, object{"name": fmt.Sprint("fails ", i)}, harness.Get("call", closedPort)))
+		}
+	}
+	harness.Wait(t, 30*time.Second, "the places of two instances are taken", func() bool { return hanging.Load() >= 128 })
+	tenant := server.NewTenant(t)
+	r := newReceiver(t)
+	r.hears(t, tenant, "FIRST_FAILURE")
+	began := time.Now()
+	execution := tenant.Run(t, tenant.Create(t, object{"name": "fails"}, harness.Get("call", closedPort)))
+	r.hasHeard(t, "FIRST_FAILURE "+execution)
+	t.Logf("told after %s, while %d others got no answer", time.Since(began).Round(time.Millisecond), hanging.Load())
+	if got := hanging.Load(); got != 128 {
+		t.Errorf("%d notices were sent to those who don't answer, want as many as two instances may at once", got)
+	}
 }
 
 // Every change is told under one webhook-id, whichever replica dies whenever.
@@ -122,19 +234,7 @@ func TestNoticesWhenReplicasAreKilled(t *testing.T) {
 	}
 	door := replicas[0].As(tenant.Operator.Token).GRPCDoor()
 	want := transitions(t, door, jobs)
-	if !harness.Within(90*time.Second, func() bool { return slices.Equal(r.changes(), want) }) {
-		t.Fatalf("told are %q, want %q", r.changes(), want)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for change, ids := range r.ids {
-		if len(ids) != 1 {
-			t.Errorf("%s came under %d webhook-ids", change, len(ids))
-		}
-	}
-	if len(r.wrong) > 0 {
-		t.Errorf("wrong calls: %q", r.wrong)
-	}
+	r.hasHeard(t, want...)
 	t.Logf("%d changes were told by %d calls", len(want), r.calls)
 	if len(want) == 0 {
 		t.Error("nothing changed: the story tells nothing")

@@ -115,6 +115,7 @@ var createScheduledJob = []form{
 // An existing client's requests work after a change of URL and token alone.
 func TestPointsceneClient(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	c := newClient(t)
 	for _, f := range addJobConfig {
 		t.Run("addJobConfig "+f.name, func(t *testing.T) {
@@ -227,6 +228,7 @@ func (c *client) history(t *testing.T, id, number string) {
 // deleteScheduledJob takes exactly one of its two arguments.
 func TestDeleteScheduledJobTakesOneIdentifier(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	c := newClient(t)
 	job := c.Create(t, nil, harness.Noop("a"))
 	for _, arguments := range []string{"", `(id: "` + job + `", jobId: "` + job + `")`, "(id: null)"} {
@@ -244,6 +246,7 @@ func TestDeleteScheduledJobTakesOneIdentifier(t *testing.T) {
 // A nullable query that is refused answers null and the error.
 func TestNullableQueries(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	c := newClient(t)
 	for _, query := range []string{`getScheduledJob(jobId: 999)`, `getScheduledJobHistory(jobHistoryId: 999)`} {
 		name, _, _ := strings.Cut(query, "(")
@@ -265,6 +268,7 @@ func TestNullableQueries(t *testing.T) {
 // Queries may come by GET, mutations may not.
 func TestGraphQLByGet(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	c := newClient(t)
 	get := func(query string) harness.Answer {
 		answer, err := c.caller.HTTP(t.Context(), http.MethodGet, "/graphql?"+url.Values{"query": {c.words.Replace(query)}}.Encode(), "")

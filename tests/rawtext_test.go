@@ -14,6 +14,7 @@ import (
 // in, with its path. ARGS stands for the arguments of a task.
 func TestRawText(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	tenant := harness.Start(t, harness.Options{}).NewTenant(t)
 	t.Run("doors", func(t *testing.T) {
 		for _, c := range []struct {
@@ -84,6 +85,7 @@ func refusedBody(t *testing.T, tenant *harness.Tenant, path, body, want string) 
 // REST refuses whatever it does not know or cannot read.
 func TestRESTRequests(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	tenant := harness.Start(t, harness.Options{}).NewTenant(t)
 	jobs := "/v1/instances/" + tenant.Instance + "/jobs"
 	job := tenant.Create(t, nil, harness.Noop("a"))
@@ -123,7 +125,7 @@ func TestRESTRequests(t *testing.T) {
 		{"method", "PUT", jobs, `{}`, nil, 405, "METHOD_NOT_ALLOWED", ""},
 		{"override of the method", "POST", "/v1/jobs/" + job, `{}`, []string{"X-HTTP-Method-Override", "DELETE"}, 405, "METHOD_NOT_ALLOWED", ""},
 		{"route", "GET", "/v1/nothing", "", nil, 404, "ROUTE_NOT_FOUND", ""},
-		{"verb", "POST", "/v1/jobs/" + job + ":explode", `{}`, nil, 405, "METHOD_NOT_ALLOWED", ""},
+		{"verb", "POST", "/v1/jobs/" + job + ":explode", `{}`, nil, 404, "ROUTE_NOT_FOUND", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -159,6 +161,7 @@ func TestRESTRequests(t *testing.T) {
 // GraphQL's own refusals look like all others.
 func TestGraphQLRequests(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	tenant := harness.Start(t, harness.Options{}).NewTenant(t)
 	deep := "{ getScheduledJobs(instanceId: 1) " + strings.Repeat("{ history ", 50) + "{ id }" + strings.Repeat(" }", 51)
 	wide := "{ " + strings.Repeat("a: getScheduledJobs(instanceId: 1) { id } ", 500) + "}"
@@ -208,6 +211,7 @@ func TestGraphQLRequests(t *testing.T) {
 // count inside of a JSON argument.
 func TestLargestWorkflow(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	tenant := harness.Start(t, harness.Options{}).NewTenant(t)
 	tasks := make([]any, 100)
 	for i := range tasks {

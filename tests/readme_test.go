@@ -3,13 +3,17 @@ package tests
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/pointscene/carillon/tests/harness"
 )
@@ -17,37 +21,59 @@ import (
 var (
 	// marked are the parts of the README that run as one script.
 	marked = regexp.MustCompile(`(?s)<!-- test: begin -->(.*?)<!-- test: end -->`)
-	shell  = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
+	fenced = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
+	// varying is what differs from run to run.
+	varying = regexp.MustCompile(`\d{4}-\d\d-\d\d([T ][\d:.]+Z?)?|"took":"[^"]*"|"cursor":"[^"]*"`)
 )
 
-// readmeScript is every sh block between the README's marks, in order.
-func readmeScript(t *testing.T, root string) string {
+// printed ends the output of a block in that of the script.
+const printed = "=== end of block ===\n"
+
+// readmeScript is every sh block between the README's marks, in order, and what
+// the README shows after each of them.
+func readmeScript(t *testing.T, root string) (text string, shown []string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var script strings.Builder
-	for _, part := range marked.FindAllSubmatch(text, -1) {
-		for _, block := range shell.FindAllSubmatch(part[1], -1) {
-			script.Write(block[1])
+	for _, part := range marked.FindAllSubmatch(readme, -1) {
+		for _, block := range fenced.FindAllSubmatch(part[1], -1) {
+			if string(block[1]) != "sh" {
+				shown[len(shown)-1] = string(block[2])
+				continue
+			}
+			script.Write(block[2])
+			fmt.Fprintf(&script, "printf %q\n", printed)
+			shown = append(shown, "")
 		}
 	}
 	if strings.Count(script.String(), "curl ") < 5 || !strings.Contains(script.String(), "grpcurl ") || !strings.Contains(script.String(), "/graphql") {
 		t.Fatalf("the README has no call through each door between its marks:\n%s", script.String())
 	}
-	return script.String()
+	return script.String(), shown
 }
 
-// The README's way without the demo runs as it is written, in a folder that
+// comparable is a block of output without what differs from run to run; its lines
+// are sorted, as the warnings of a schedule come in the order of the seasons.
+func comparable(block string) []string {
+	lines := strings.Split(strings.TrimSpace(varying.ReplaceAllString(block, "...")), "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+// The README's way without the demo runs as it is written and prints what the
+// README shows, in a folder that
 // looks like a checkout after `make build tools`.
 func TestREADME(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	root, err := harness.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := readmeScript(t, root)
+	script, shown := readmeScript(t, root)
 	checkout := t.TempDir()
 	tools := filepath.Join(root, ".build", "bin")
 	path := tools + string(os.PathListSeparator) + os.Getenv("PATH")
@@ -78,10 +104,22 @@ func TestREADME(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("the README's script: %v\n%s", err, output.Bytes())
 	}
-	for _, want := range []string{`"state": "SUCCEEDED"`, "Hello.", "UNKNOWN_TASK_TYPE", "CRON_VALUE_RANGE"} {
-		if !strings.Contains(output.String(), want) {
-			t.Errorf("the output lacks %s:\n%s", want, output.Bytes())
+	blocks := strings.Split(output.String(), printed)
+	if len(blocks) != len(shown)+1 {
+		t.Fatalf("%d blocks printed %d times:\n%s", len(shown), len(blocks)-1, output.Bytes())
+	}
+	compared := 0
+	for i, block := range blocks[:len(shown)] {
+		if block == "" { // its answers went into variables
+			continue
 		}
+		compared++
+		if diff := cmp.Diff(comparable(shown[i]), comparable(block)); diff != "" {
+			t.Errorf("block %d prints other than the README shows (-shown +printed):\n%s", i+1, diff)
+		}
+	}
+	if compared < 5 {
+		t.Errorf("only %d blocks print something:\n%s", compared, output.Bytes())
 	}
 }
 

@@ -119,6 +119,7 @@ func deep(n int) object {
 
 func TestRefusedJobs(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	server := harness.Start(t, harness.Options{})
 	tenant := server.NewTenant(t)
 	foreign := tenant.Operator.NewTenant(t)
@@ -179,6 +180,7 @@ func refusedAlike(t *testing.T, caller *harness.Caller, rpc string, request obje
 // A refused task type is told with those that are known.
 func TestUnknownTaskTypeNamesTheKnown(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	tenant := harness.Start(t, harness.Options{}).NewTenant(t)
 	for _, door := range tenant.Operator.Doors() {
 		r := harness.Refused(t, door, "CreateJob", tenant.Job(nil, object{"name": "a", "type": "gdal.warp"}))
@@ -192,6 +194,7 @@ func TestUnknownTaskTypeNamesTheKnown(t *testing.T) {
 
 func TestRefusedUpdates(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	tenant := harness.Start(t, harness.Options{}).NewTenant(t)
 	foreign := tenant.Operator.NewTenant(t)
 	job := tenant.Create(t, object{"name": "kept", "frequencyType": "CRON_BASED", "cronExpression": "0 0 * * *"}, harness.Noop("a"))
@@ -245,6 +248,7 @@ func with(base object, name string, value any) object {
 
 func TestRefusedConfigs(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	tenant := harness.Start(t, harness.Options{}).NewTenant(t)
 	t.Run("doors", func(t *testing.T) {
 		for _, c := range []struct {
@@ -278,6 +282,7 @@ func TestRefusedConfigs(t *testing.T) {
 
 func TestRefusedRest(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	tenant := harness.Start(t, harness.Options{}).NewTenant(t)
 	job := tenant.Create(t, nil, harness.Noop("a"))
 	for _, c := range []struct {

@@ -72,6 +72,7 @@ func (c *canaries) look(t *testing.T, place, text string) {
 // A stored credential, and one in a request that failed, is seen nowhere.
 func TestSecretsAreSeenNowhere(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	leaky := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A careless server tells what it was sent.
 		user, password, _ := r.BasicAuth()

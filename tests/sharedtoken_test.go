@@ -56,9 +56,12 @@ func TestTwentyShareOneRotatingToken(t *testing.T) {
 		t.Errorf("the token was renewed %d times, want once", got)
 	}
 
+	r := newReceiver(t)
+	r.hears(t, tenant, "REAUTH_REQUIRED", "FIRST_FAILURE")
 	aps.Revoke("ada")
 	before := aps.Requests(apstest.OpToken)
-	for _, e := range run() {
+	refused := run()
+	for _, e := range refused {
 		if e["state"] != "FAILED" || harness.Text(e, "error", "reason") != "REAUTH_REQUIRED" {
 			t.Fatalf("with credentials that were taken back: %v", e)
 		}
@@ -77,6 +80,11 @@ func TestTwentyShareOneRotatingToken(t *testing.T) {
 			t.Fatalf("the job is %v", job)
 		}
 	}
+	want := []string{"REAUTH_REQUIRED " + tenant.Resource + "/acc"} // once, not for each job
+	for _, e := range refused {
+		want = append(want, "FIRST_FAILURE "+harness.Text(e, "id"))
+	}
+	r.hasHeard(t, want...)
 	store(aps.Token("bob"))
 	for _, id := range jobs {
 		var job object

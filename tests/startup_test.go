@@ -41,6 +41,7 @@ func serve(dataDir string, more ...string) []string {
 // A wrong setting is told by its name before anything is made.
 func TestWrongSettings(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	for name, c := range map[string]struct {
 		code        int
 		flags, env  []string
@@ -103,6 +104,7 @@ func TestWrongSettings(t *testing.T) {
 // A start that would lose or share what it must not is refused.
 func TestWrongSurroundings(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	server := harness.Start(t, harness.Options{})
 	server.NewTenant(t)
 
@@ -169,6 +171,7 @@ func TestWrongSurroundings(t *testing.T) {
 // PostgreSQL is migrated when told to, and all replicas need one keyset.
 func TestStartOnPostgres(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	database := pgtest.Open(t)
 	folder := t.TempDir()
 	refusesToStart(t, 1, []string{"carillon migrate", "--migrate"}, nil, serve(folder, "--database-url", database)...)
@@ -187,6 +190,7 @@ func TestStartOnPostgres(t *testing.T) {
 // Flag beats environment beats file beats default.
 func TestPrecedenceOfSettings(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	file := filepath.Join(t.TempDir(), "carillon.yaml")
 	if err := os.WriteFile(file, []byte("log-format: json\nlog-level: error\negress-allow: [10.0.0.0/8, 127.0.0.0/8]\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -216,6 +220,7 @@ func TestPrecedenceOfSettings(t *testing.T) {
 // The other commands say what is wrong, too.
 func TestCommands(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	server := harness.Start(t, harness.Options{})
 	for _, c := range []struct {
 		code  int
@@ -224,14 +229,18 @@ func TestCommands(t *testing.T) {
 	}{
 		{1, []string{"--keyset", "--data-dir"}, []string{"token", "--scope", "operator", "--data-dir", filepath.Join(t.TempDir(), "nothing")}},
 		{2, []string{"--scope"}, []string{"token", "--data-dir", server.DataDir}},
-		{1, []string{"--scope", "everything"}, []string{"token", "--scope", "everything", "--data-dir", server.DataDir}},
-		{1, []string{"token lives"}, []string{"token", "--scope", "operator", "--ttl", "10000h", "--data-dir", server.DataDir}},
+		{2, []string{"--scope", "everything"}, []string{"token", "--scope", "everything"}},
+		{2, []string{"--ttl", "token lives"}, []string{"token", "--scope", "operator", "--ttl", "10000h"}},
+		{2, []string{"--database-url", "postgres://"}, []string{"migrate", "--database-url", "mysql://u:hunter2@h/d"}},
+		{2, []string{"--database-url", "postgres://"}, []string{"doctor", "--database-url", "mysql://u:hunter2@h/d"}},
+		{2, []string{"--keyset-kms", "hcvault://"}, []string{"keys", "list", "--keyset-kms", "vault"}},
 		{2, []string{"--colour"}, []string{"migrate", "--colour"}},
 		{2, []string{"frobnicate"}, []string{"frobnicate"}},
 	} {
 		refusesToStart(t, c.code, c.words, nil, c.args...)
 	}
-	if version := harness.Run(t, nil, "version"); version.Code != 0 || strings.TrimSpace(version.Stdout) == "" {
+	same := []string{"--data-dir", server.DataDir, "--database-url", "file:x", "--keyset", "x"}
+	if version := harness.Run(t, nil, append([]string{"version"}, same...)...); version.Code != 0 || strings.TrimSpace(version.Stdout) == "" {
 		t.Errorf("carillon version ended with %d and %q", version.Code, version.Stdout)
 	}
 	if help := harness.Run(t, nil, "--help"); help.Code != 0 || !strings.Contains(help.Stdout, "serve") {

@@ -1,10 +1,12 @@
 package tests
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path"
@@ -26,6 +28,13 @@ import (
 // for it.
 func startS3(t *testing.T, bucket string, files map[string]string) object {
 	t.Helper()
+	config, _ := startS3With(t, bucket, files, func(next http.Handler) http.Handler { return next })
+	return config
+}
+
+// startS3With runs one behind something else, and counts its objects.
+func startS3With(t *testing.T, bucket string, files map[string]string, before func(http.Handler) http.Handler) (config object, objects func() int) {
+	t.Helper()
 	backend := s3mem.New()
 	if err := backend.CreateBucket(t.Context(), bucket); err != nil {
 		t.Fatal(err)
@@ -36,9 +45,16 @@ func startS3(t *testing.T, bucket string, files map[string]string) object {
 		}
 	}
 	const key, secret = "AKIDEXAMPLE", "wJalrXUtnFEMI-TOPSECRET"
-	server := httptest.NewServer(gofakes3.New(backend, gofakes3.WithV4Auth(map[string]string{key: secret})).Server())
+	server := httptest.NewServer(before(gofakes3.New(backend, gofakes3.WithV4Auth(map[string]string{key: secret})).Server()))
 	t.Cleanup(server.Close)
-	return object{"type": "s3", "access_key_id": key, "secret_access_key": secret, "endpoint": server.URL, "force_path_style": "true"}
+	objects = func() int {
+		list, err := backend.ListBucket(context.Background(), bucket, nil, gofakes3.ListBucketPage{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list.Contents)
+	}
+	return object{"type": "s3", "access_key_id": key, "secret_access_key": secret, "endpoint": server.URL, "force_path_style": "true"}, objects
 }
 
 // manyFiles are small files in twenty folders, a few that are larger, and one
@@ -65,7 +81,7 @@ func onDisk(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	err := filepath.WalkDir(dir, func(at string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || strings.HasPrefix(entry.Name(), ".carillon-") {
+		if err != nil || !entry.Type().IsRegular() || strings.HasPrefix(entry.Name(), ".carillon-") {
 			return err
 		}
 		content, err := os.ReadFile(at)
@@ -132,9 +148,9 @@ func killRunner(t *testing.T, replicas []*harness.Server) {
 // the end, nothing was ever half-written, and the record names every file.
 func TestSyncOutlivesKills(t *testing.T) {
 	t.Parallel()
-	count, limit := 300, time.Minute
+	count, limit := roundsOf(300, 5000), time.Minute
 	if long() {
-		count, limit = 5000, 5*time.Minute
+		limit = 5 * time.Minute
 	}
 	const acc, disk = "Project Files/plans", "plans"
 	want := manyFiles(count)

@@ -3,13 +3,10 @@ package tests
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -114,85 +111,5 @@ func TestFilesPassBetweenTasks(t *testing.T) {
 	}
 	if left := leftBehind(t, server.Again(t)); len(left) > 0 {
 		t.Errorf("after the next start there is %v", left)
-	}
-}
-
-// Whatever an execution does, a cancel ends it within two seconds, leaves
-// nothing that is half done, and is in the log.
-func TestCancelEndsEveryType(t *testing.T) {
-	t.Parallel()
-	begun := make(chan string, 100)
-	url := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		if strings.HasPrefix(r.URL.Path, "/file") {
-			_, _ = io.WriteString(w, "begin")
-			w.(http.Flusher).Flush()
-		}
-		begun <- r.URL.Path
-		<-r.Context().Done()
-	})
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = silent.Close() })
-	go func() {
-		for {
-			conn, err := silent.Accept()
-			if err != nil {
-				return
-			}
-			begun <- "grpc"
-			go func() { _, _ = io.Copy(io.Discard, conn) }()
-		}
-	}()
-	server := harness.Start(t, harness.Options{Flags: harness.Loopback})
-	tenant := server.NewTenant(t)
-	door := tenant.Operator.GRPCDoor()
-	harness.Must(t, door, "AddConfig", object{"resourceId": tenant.Resource, "config": object{
-		"one": object{"type": "webdav", "url": url + "/one"}, "two": object{"type": "webdav", "url": url + "/two"},
-	}})
-	sync := object{"resourceId": tenant.Resource, "remotes": []any{"one:/a", "two:/b"}}
-	types := map[string]object{
-		"util.sleep":   {"duration": "1h"},
-		"http.request": {"url": url + "/call"},
-		"web.download": {"files": []any{object{"url": url + "/file"}}},
-		"grpc.call":    {"address": silent.Addr().String(), "method": "a.B/C", "plaintext": true},
-		"sync.files":   sync,
-		"rclone.sync":  {"id": tenant.Resource, "remotes": sync["remotes"]},
-	}
-	atOnce := []string{"util.noop", "resource.input"} // nothing to cancel
-	known := harness.List(harness.Must(t, door, "ListTaskTypes", object{}), "taskTypes")
-	for _, one := range known {
-		if name := harness.Text(one, "name"); types[name] == nil && !slices.Contains(atOnce, name) {
-			t.Errorf("nobody cancels a %s", name)
-		}
-	}
-	for name, args := range types {
-		execution := tenant.Run(t, tenant.Create(t, nil, object{"name": "it", "type": name, "args": args}))
-		if name == "util.sleep" {
-			tenant.Reaches(t, execution, func(e object) bool { return e["state"] == "RUNNING" })
-		} else {
-			<-begun
-		}
-		start := time.Now()
-		harness.Must(t, door, "CancelExecution", object{"executionId": execution})
-		ended := tenant.End(t, execution)
-		at, err := time.Parse(time.RFC3339Nano, harness.Text(ended, "finishedAt"))
-		if took := at.Sub(start); err != nil || took > time.Minute { // uncancelled, they take an hour
-			t.Errorf("%s: ended %s after the cancel", name, took)
-		}
-		if ended["state"] != "CANCELLED" || harness.List(ended, "tasks")[0]["state"] != "CANCELLED" {
-			t.Errorf("%s: %v", name, ended)
-		}
-		if lines := harness.Must(t, door, "TailLog", object{"executionId": execution}); !strings.Contains(fmt.Sprint(lines), "task cancelled") {
-			t.Errorf("%s: the log does not tell: %v", name, lines)
-		}
-		for len(begun) > 0 {
-			<-begun
-		}
-	}
-	if left := leftBehind(t, server); len(left) > 0 {
-		t.Errorf("left %v", left)
 	}
 }

@@ -63,7 +63,7 @@ func TestConfigIsTestedOnEveryDoor(t *testing.T) {
 			t.Errorf("%s: a token that is good for one use and not stored was exchanged %d times", door.Name(), n)
 		}
 		try(given(map[string]string{"endpoint": private}), fails("PERMISSION_DENIED"))
-		try(given(map[string]string{"endpoint": "https://nobody.invalid"}), fails("UNAVAILABLE"))
+		try(given(map[string]string{"endpoint": "https://nobody.invalid"}), fails("PERMISSION_DENIED"))
 		if got := harness.List(harness.Must(t, door, "GetConfig", object{"resourceId": tenant.Resource}), "remotes"); i == 0 && len(got) > 0 {
 			t.Errorf("%s: a test has stored %v", door.Name(), got)
 		}

@@ -3,6 +3,7 @@ package tests
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -108,6 +109,7 @@ func everyCall(n *harness.Tenant, job, execution, backfill string) []guarded {
 		{"RedeliverNotice", right{instance: "write"}, object{"deliveryId": theDelivery}},
 		{"ListInstances", right{any: true}, object{}},
 		{"ListTaskTypes", right{any: true}, object{}},
+		{"ListRemoteTypes", right{any: true}, object{}},
 		{"PreviewSchedule", right{any: true}, object{"frequencyType": "MANUAL"}},
 	}
 }
@@ -138,6 +140,7 @@ func (has right) verdict(needs right) string {
 // Every call, by everybody, through every door.
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	server := harness.Start(t, harness.Options{})
 	tenant := server.NewTenant(t)
 	other := tenant.Operator.NewTenant(t)
@@ -178,6 +181,7 @@ func TestVerdicts(t *testing.T) {
 						continue // it would be answered for ever
 					}
 					judge(t, caller, call.rpc, call.request, want)
+					judgeUnread(t, caller, call, want)
 				}
 			})
 		}
@@ -188,13 +192,30 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// open are the methods that need no token, and one that is part of another:
-// ListJobs of GraphQL asks for the executions of all jobs at once.
-var open = []string{"IssueToken", "GetSigningKeys", "DownloadLog", "ListLatestExecutions"}
+// judgeUnread makes a call that REST refuses by itself: the caller's rights come
+// before that, too.
+func judgeUnread(t *testing.T, caller *harness.Caller, call guarded, want string) {
+	t.Helper()
+	request := maps.Clone(call.request)
+	request["nothing"] = "x"
+	_, err := caller.RESTDoor().Call(t.Context(), call.rpc, request)
+	if want == "" {
+		want = "INVALID_ARGUMENT"
+	}
+	if refusal := asRefusal(t, err); refusal == nil || refusal.Code != want {
+		t.Errorf("%s by rest with an unknown field: %v, want %s", call.rpc, err, want)
+	}
+}
+
+// open are the methods that need no token, and two that are part of others:
+// ListJobs of GraphQL asks for the executions of all jobs at once, and doors ask
+// what a caller may do before they refuse a request themselves.
+var open = []string{"IssueToken", "GetSigningKeys", "DownloadLog", "ListLatestExecutions", "CheckAccess"}
 
 // The stories above leave no method and no door out.
 func TestEveryMethodIsJudged(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	judged := map[string]bool{}
 	for _, call := range everyCall(&harness.Tenant{}, "", "", "") {
 		judged[call.rpc] = true
@@ -219,6 +240,7 @@ func TestEveryMethodIsJudged(t *testing.T) {
 // that grants too much agrees with nobody.
 func TestDeclarationsAreAsExpected(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	type level = carillonv1.AccessRule_Level
 	for _, call := range everyCall(&harness.Tenant{Instance: "i", Resource: "r"}, "j", "e", "b") {
 		rule, _ := proto.GetExtension(harness.Methods()[call.rpc].Options(), carillonv1.E_Access).(*carillonv1.AccessRule)
@@ -288,6 +310,7 @@ func asRefusal(t *testing.T, err error) *harness.Refusal {
 // in other ways.
 func TestNoToken(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	server := harness.Start(t, harness.Options{})
 	tenant := server.NewTenant(t)
 	elsewhere := harness.Start(t, harness.Options{})
@@ -344,6 +367,7 @@ func TestNoToken(t *testing.T) {
 // What is missing and what belongs to others are told alike.
 func TestMissingAndForeignAlike(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	server := harness.Start(t, harness.Options{})
 	tenant := server.NewTenant(t)
 	job := tenant.Create(t, nil, harness.Noop("a"))
@@ -386,6 +410,7 @@ func TestMissingAndForeignAlike(t *testing.T) {
 // integer.
 func TestIdentifiersInAllForms(t *testing.T) {
 	t.Parallel()
+	oneAfterTheOther(t)
 	server := harness.Start(t, harness.Options{})
 	tenant := server.NewTenant(t)
 	job := tenant.Create(t, nil, harness.Noop("a"))

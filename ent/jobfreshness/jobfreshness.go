@@ -19,6 +19,8 @@ const (
 	FieldJobID = "job_id"
 	// FieldSince holds the string denoting the since field in the database.
 	FieldSince = "since"
+	// FieldStood holds the string denoting the stood field in the database.
+	FieldStood = "stood"
 	// FieldDue holds the string denoting the due field in the database.
 	FieldDue = "due"
 	// FieldStale holds the string denoting the stale field in the database.
@@ -34,6 +36,7 @@ var Columns = []string{
 	FieldWebhookID,
 	FieldJobID,
 	FieldSince,
+	FieldStood,
 	FieldDue,
 	FieldStale,
 }
@@ -47,6 +50,11 @@ func ValidColumn(column string) bool {
 	}
 	return false
 }
+
+var (
+	// DefaultStood holds the default value on creation for the "stood" field.
+	DefaultStood int64
+)
 
 // OrderOption defines the ordering options for the JobFreshness queries.
 type OrderOption func(*sql.Selector)
@@ -74,6 +82,11 @@ func ByJobID(opts ...sql.OrderTermOption) OrderOption {
 // BySince orders the results by the since field.
 func BySince(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldSince, opts...).ToFunc()
+}
+
+// ByStood orders the results by the stood field.
+func ByStood(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldStood, opts...).ToFunc()
 }
 
 // ByDue orders the results by the due field.

@@ -72,6 +72,11 @@ func Since(v int64) predicate.JobFreshness {
 	return predicate.JobFreshness(sql.FieldEQ(FieldSince, v))
 }
 
+// Stood applies equality check predicate on the "stood" field. It's identical to StoodEQ.
+func Stood(v int64) predicate.JobFreshness {
+	return predicate.JobFreshness(sql.FieldEQ(FieldStood, v))
+}
+
 // Due applies equality check predicate on the "due" field. It's identical to DueEQ.
 func Due(v int64) predicate.JobFreshness {
 	return predicate.JobFreshness(sql.FieldEQ(FieldDue, v))
@@ -240,6 +245,46 @@ func SinceLT(v int64) predicate.JobFreshness {
 // SinceLTE applies the LTE predicate on the "since" field.
 func SinceLTE(v int64) predicate.JobFreshness {
 	return predicate.JobFreshness(sql.FieldLTE(FieldSince, v))
+}
+
+// StoodEQ applies the EQ predicate on the "stood" field.
+func StoodEQ(v int64) predicate.JobFreshness {
+	return predicate.JobFreshness(sql.FieldEQ(FieldStood, v))
+}
+
+// StoodNEQ applies the NEQ predicate on the "stood" field.
+func StoodNEQ(v int64) predicate.JobFreshness {
+	return predicate.JobFreshness(sql.FieldNEQ(FieldStood, v))
+}
+
+// StoodIn applies the In predicate on the "stood" field.
+func StoodIn(vs ...int64) predicate.JobFreshness {
+	return predicate.JobFreshness(sql.FieldIn(FieldStood, vs...))
+}
+
+// StoodNotIn applies the NotIn predicate on the "stood" field.
+func StoodNotIn(vs ...int64) predicate.JobFreshness {
+	return predicate.JobFreshness(sql.FieldNotIn(FieldStood, vs...))
+}
+
+// StoodGT applies the GT predicate on the "stood" field.
+func StoodGT(v int64) predicate.JobFreshness {
+	return predicate.JobFreshness(sql.FieldGT(FieldStood, v))
+}
+
+// StoodGTE applies the GTE predicate on the "stood" field.
+func StoodGTE(v int64) predicate.JobFreshness {
+	return predicate.JobFreshness(sql.FieldGTE(FieldStood, v))
+}
+
+// StoodLT applies the LT predicate on the "stood" field.
+func StoodLT(v int64) predicate.JobFreshness {
+	return predicate.JobFreshness(sql.FieldLT(FieldStood, v))
+}
+
+// StoodLTE applies the LTE predicate on the "stood" field.
+func StoodLTE(v int64) predicate.JobFreshness {
+	return predicate.JobFreshness(sql.FieldLTE(FieldStood, v))
 }
 
 // DueEQ applies the EQ predicate on the "due" field.

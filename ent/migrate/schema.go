@@ -221,6 +221,14 @@ var (
 				Columns: []*schema.Column{DeliveriesColumns[2], DeliveriesColumns[1]},
 			},
 			{
+				Name:    "deliveries_open",
+				Unique:  false,
+				Columns: []*schema.Column{DeliveriesColumns[2]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "(next_at > 0)",
+				},
+			},
+			{
 				Name:    "delivery_notice_id",
 				Unique:  false,
 				Columns: []*schema.Column{DeliveriesColumns[1]},
@@ -431,6 +439,7 @@ var (
 		{Name: "webhook_id", Type: field.TypeInt64},
 		{Name: "job_id", Type: field.TypeInt64},
 		{Name: "since", Type: field.TypeInt64},
+		{Name: "stood", Type: field.TypeInt64, Default: 0},
 		{Name: "due", Type: field.TypeInt64},
 		{Name: "stale", Type: field.TypeBool},
 	}
@@ -453,7 +462,7 @@ var (
 			{
 				Name:    "job_freshness_due",
 				Unique:  false,
-				Columns: []*schema.Column{JobFreshnessesColumns[1], JobFreshnessesColumns[5]},
+				Columns: []*schema.Column{JobFreshnessesColumns[1], JobFreshnessesColumns[6]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "(due > 0)",
 				},

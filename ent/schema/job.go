@@ -113,7 +113,7 @@ func (Schedule) Fields() []ent.Field {
 		// skip_id is the ledger row that the next skip of the same reason folds
 		// into, 0 when an execution came after it.
 		field.Int64("skip_id").Default(0),
-		// trees is JSON of the []job.Place that the workflow works on, empty for
+		// trees is JSON of the []job.Folder that the workflow works on, empty for
 		// none.
 		field.Text("trees").Default(""),
 	}

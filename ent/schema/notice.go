@@ -87,6 +87,8 @@ func (JobFreshness) Fields() []ent.Field {
 		field.Int64("job_id").Immutable(),
 		// since is the last success, or what counts as one.
 		field.Int64("since"),
+		// stood is for how long somebody had paused the job since then.
+		field.Int64("stood").Default(0),
 		// due is when it is not fresh any more; 0 for never, or when it was told.
 		field.Int64("due"),
 		field.Bool("stale"),
@@ -154,6 +156,7 @@ func (Delivery) Fields() []ent.Field {
 func (Delivery) Indexes() []ent.Index {
 	return []ent.Index{
 		index.Fields("webhook_id", "notice_id").Unique(),
+		index.Fields("webhook_id").StorageKey("deliveries_open").Annotations(entsql.IndexWhere("(next_at > 0)")),
 		index.Fields("notice_id"),
 		index.Fields("instance_id", "id"),
 		index.Fields("next_at").StorageKey("deliveries_due").Annotations(entsql.IndexWhere("(next_at > 0)")),

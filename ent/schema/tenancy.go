@@ -101,7 +101,7 @@ func (ResourceConfig) Fields() []ent.Field {
 		field.Uint32("key_id"),
 		field.Bytes("ciphertext").Sensitive(),
 		field.Int64("updated_at"),
-		// account tells which remotes are one account; see job.Place.
+		// account tells which remotes are one account; see job.Folder.
 		field.String("account").Default(""),
 		// expires_at is when the credentials end, token_expires_at when the
 		// access token does; 0 when nobody knows.

@@ -175,9 +175,6 @@ func (s *Server) versioned(c *call) (*item, error) {
 	if _, err := s.folder(i.parent.id); err != nil {
 		return nil, err
 	}
-	if i.locked {
-		return nil, refuse(http.StatusLocked, "LOCKED", "The resource is locked.")
-	}
 	return i, nil
 }
 

@@ -48,7 +48,7 @@ func itemJSON(i *item) map[string]any {
 	return map[string]any{
 		"type": "items", "id": i.id,
 		"attributes": map[string]any{
-			"displayName": strings.TrimSuffix(i.tip().name, path.Ext(i.tip().name)), "hidden": i.hidden(), "reserved": i.locked,
+			"displayName": strings.TrimSuffix(i.tip().name, path.Ext(i.tip().name)), "hidden": i.hidden(), "reserved": false,
 			"lastModifiedTime": stamp(i.tip().created), "extension": map[string]any{"type": kind, "version": "1.0"},
 		},
 		"relationships": map[string]any{"tip": relation("versions", i.tip().id), "parent": relation("folders", i.parent.id)},

@@ -30,7 +30,6 @@ type item struct {
 	id       string
 	parent   *folder
 	versions []*version
-	locked   bool
 }
 
 type version struct {
@@ -170,26 +169,11 @@ func (s *Server) makeFolders(name string) *folder {
 	return f
 }
 
-// Deny takes the permission for a folder and what is below it from everybody;
-// [Server.Allow] gives it back.
-func (s *Server) Deny(name string) { s.permit(name, false) }
-
-// Allow gives back what Deny took.
-func (s *Server) Allow(name string) { s.permit(name, true) }
-
-func (s *Server) permit(name string, allowed bool) {
+// Deny takes the permission for a folder and what is below it from everybody.
+func (s *Server) Deny(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.makeFolders(name).denied = !allowed
-}
-
-// Lock makes every change of a file answer 423, as while somebody edits it.
-func (s *Server) Lock(name string, locked bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i, ok := s.makeFolders(path.Dir(name)).names[strings.ToLower(path.Base(name))].(*item); ok {
-		i.locked = locked
-	}
+	s.makeFolders(name).denied = true
 }
 
 // Files are the contents of all visible files below a folder, by their paths

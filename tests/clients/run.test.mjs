@@ -1,7 +1,9 @@
-// Runs every example of docs/clients.md as it stands there, against a server of
-// its own. It needs CARILLON (the program), grpcurl, jq, curl, python3 and Go.
+// Runs every example of docs/clients.md as it stands there, and those of
+// docs/notices.md that verify a signature, against a server of its own. It needs
+// CARILLON (the program), grpcurl, jq, curl, python3 and Go.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
+import { createServer } from 'node:http';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -20,15 +22,20 @@ before(async () => {
   mkdirSync(scratch, { recursive: true });
   dir = mkdtempSync(join(tmpdir(), 'clients-'));
   const data = join(dir, 'data');
-  server = spawn(program, ['serve', '--data-dir', data, '--grpc-addr', '127.0.0.1:0', '--http-addr', '127.0.0.1:0', '--admin-addr', '127.0.0.1:0'], { stdio: 'ignore' });
+  server = spawn(program, ['serve', '--data-dir', data, '--grpc-addr', '127.0.0.1:0', '--http-addr', '127.0.0.1:0', '--admin-addr', '127.0.0.1:0', '--egress-allow', '127.0.0.0/8'], { stdio: 'ignore' });
   const file = join(data, 'addresses.json');
   for (let i = 0; i < 300 && !existsSync(file); i++) await sleep(100);
   const addresses = JSON.parse(readFileSync(file, 'utf8'));
   const TOKEN = execFileSync(program, ['token', '--data-dir', data, '--scope', 'operator']).toString().trim();
   env = { ...process.env, HTTP: `http://${addresses.http}`, GRPC: addresses.grpc, TOKEN };
-  const made = execFileSync(program, ['instance', 'create', 'clients', '-o', 'json'], { env: { ...env, CARILLON_TOKEN: TOKEN, CARILLON_API_ADDR: addresses.grpc } });
-  env.INSTANCE = JSON.parse(made.toString()).id;
+  Object.assign(env, { CARILLON_TOKEN: TOKEN, CARILLON_API_ADDR: addresses.grpc });
+  env.INSTANCE = env.CARILLON_INSTANCE = carillon('instance', 'create', 'clients').id;
 });
+
+// carillon runs a command of the program, and answers what it prints.
+function carillon(...args) {
+  return JSON.parse(execFileSync(program, [...args, '-o', 'json'], { env }).toString());
+}
 
 after(async () => {
   if (server) {
@@ -41,12 +48,12 @@ after(async () => {
 
 const run = {
   sh: (text) => execFileSync('bash', ['-euo', 'pipefail', '-c', text], { env }),
-  python: (text) => execFileSync('python3', ['-c', text], { env }),
+  python: (text, _, input) => execFileSync('python3', ['-c', text], { env, input }),
   go: (text) => {
     writeFileSync(join(scratch, 'main.go'), text);
     return execFileSync('go', ['run', './.build/clients/main.go'], { env, cwd: root });
   },
-  ts: async (text, name) => {
+  ts: async (text, name, input) => {
     const out = join(scratch, `${name}.mjs`);
     await build({
       stdin: { contents: text, loader: 'ts', resolveDir: join(root, 'tests/clients') },
@@ -58,7 +65,7 @@ const run = {
       logLevel: 'error',
       banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
     });
-    return execFileSync('node', [out], { env });
+    return execFileSync('node', [out], { env, input });
   },
 };
 
@@ -72,3 +79,43 @@ for (const [, title, kind, text] of examples) {
     assert.match(printed, /QUEUED|RUNNING|SUCCEEDED/);
   });
 }
+
+// What a receiver's program does with the example's function genuine.
+const verify = {
+  ts: `
+import { readFileSync } from 'node:fs';
+const { secret, headers, body } = JSON.parse(readFileSync(0, 'utf8'));
+console.log(genuine(secret, headers, body), genuine(secret, headers, body + ' '), genuine('whsec_AAAA', headers, body));`,
+  python: `
+import json, sys
+given = json.load(sys.stdin)
+secret, headers, body = given["secret"], given["headers"], given["body"].encode()
+print(str(genuine(secret, headers, body)).lower(), str(genuine(secret, headers, body + b" ")).lower(), str(genuine("whsec_AAAA", headers, body)).lower())`,
+};
+
+test('a notice is verified as docs/notices.md says, a forged one is not', async () => {
+  let tell;
+  const received = new Promise((done) => (tell = done));
+  const receiver = createServer((request, response) => {
+    let body = '';
+    request.on('data', (part) => (body += part));
+    request.on('end', () => {
+      response.writeHead(204).end();
+      tell({ headers: request.headers, body });
+    });
+  });
+  await new Promise((ready) => receiver.listen(0, '127.0.0.1', ready));
+  try {
+    const webhook = carillon('webhook', 'create', '--url', `http://127.0.0.1:${receiver.address().port}/`, '--event', 'FIRST_FAILURE');
+    carillon('webhook', 'rotate', webhook.id); // both secrets sign now
+    carillon('webhook', 'test', webhook.id);
+    const input = JSON.stringify({ secret: webhook.secret, ...(await received) });
+    const notices = readFileSync(join(root, 'docs/notices.md'), 'utf8');
+    for (const [kind, driver] of Object.entries(verify)) {
+      const [, text] = notices.match(new RegExp('```' + kind + '\\n([\\s\\S]*?)\\n```'));
+      assert.equal((await run[kind](text + driver, 'verify', input)).toString().trim(), 'true false false', kind);
+    }
+  } finally {
+    receiver.close();
+  }
+});

@@ -43,3 +43,22 @@ func (s *Server) Goroutines(t testing.TB) int {
 	}
 	return count
 }
+
+// Live is what the process's heap holds after a collection of garbage, in MiB.
+func (s *Server) Live(t testing.TB) float64 {
+	t.Helper()
+	text := ""
+	for range 2 { // pools keep their contents over one collection
+		var err error
+		if text, err = s.Get(s.Admin, "/debug/pprof/heap?gc=1&debug=1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, rest, _ := strings.Cut(text, "# HeapAlloc = ")
+	number, _, _ := strings.Cut(rest, "\n")
+	size, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		t.Fatalf("the profile tells %.60q", rest)
+	}
+	return size / (1 << 20)
+}

@@ -63,7 +63,8 @@ var operations = map[string]operation{
 	"GetDelivery":         {field: "getDelivery"},
 	"RedeliverNotice":     {field: "redeliverNotice"},
 
-	"ListTaskTypes": {field: "getTaskTypes", list: "taskTypes"},
+	"ListTaskTypes":   {field: "getTaskTypes", list: "taskTypes"},
+	"ListRemoteTypes": {field: "getRemoteTypes", list: "remoteTypes"},
 
 	"AddConfig":    {field: "addJobConfig"},
 	"GetConfig":    {field: "getJobConfig"},

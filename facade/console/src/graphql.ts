@@ -41,7 +41,7 @@ export async function ask<T>(query: string, variables: Variables = {}, signal?: 
     body: JSON.stringify({ query, variables }),
     signal: signal ?? null,
   });
-  if (answer.status === 401) setToken('');
+  if (answer.status === 401) setToken('', 'The service does not accept the token: it is wrong, or it has ended.');
   const body = (await answer.json()) as { data?: T; errors?: WireError[] };
   const first = body.errors?.[0];
   if (first) throw refusal(first);
@@ -75,6 +75,8 @@ export interface Followed<T> {
   // The subscription's field.
   field: string;
   variables: Variables;
+  // The cursor to begin after.
+  from?: string | null;
   next: (item: T) => void;
   // Called when the service says that there is no more. Without it an end is
   // taken for an interruption.
@@ -85,8 +87,8 @@ export interface Followed<T> {
 
 // follow subscribes until it is stopped, and goes on after the last cursor when
 // the connection breaks.
-export function follow<T extends { cursor: string }>({ query, field, variables, next, ended, connected = () => undefined }: Followed<T>): () => void {
-  let cursor: string | null = null;
+export function follow<T extends { cursor: string }>({ query, field, variables, from = null, next, ended, connected = () => undefined }: Followed<T>): () => void {
+  let cursor: string | null = from;
   let wait = 250;
   let stopped = false;
   let unsubscribe = () => undefined as void;

@@ -1,6 +1,6 @@
 // Small parts that every page uses.
 
-import { cloneElement, type ComponentChildren, type VNode } from 'preact';
+import { cloneElement, type ComponentChildren, type RefObject, type VNode } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { Refusal } from './graphql';
 
@@ -68,19 +68,35 @@ export interface Loaded<T> {
   reload: () => void;
 }
 
-// useLoad loads something, again whenever one of keys changes.
+// useLoad loads something, again whenever one of keys changes. A reload that is
+// asked for while something is loading comes after it: what changes all the time
+// is shown all the same.
 export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, keys: unknown[]): Loaded<T> {
   const [state, setState] = useState<{ data?: T; error?: unknown }>({});
-  const [turn, setTurn] = useState(0);
+  const latest = useRef(load);
+  latest.current = load;
+  const again = useRef(() => undefined as void);
   useEffect(() => {
     const control = new AbortController();
-    load(control.signal).then(
-      (data) => !control.signal.aborted && setState({ data }),
-      (error) => !control.signal.aborted && setState((s) => ({ ...s, error })),
-    );
+    let asked = 0;
+    const run = async () => {
+      if (asked++) return;
+      for (let served = 0; served < asked && !control.signal.aborted; ) {
+        served = asked;
+        try {
+          const data = await latest.current(control.signal);
+          if (!control.signal.aborted) setState({ data });
+        } catch (error) {
+          if (!control.signal.aborted) setState((s) => ({ ...s, error }));
+        }
+      }
+      asked = 0;
+    };
+    again.current = () => void run();
+    void run();
     return () => control.abort();
-  }, [...keys, turn]);
-  return { data: state.data, error: state.error, reload: () => setTurn((t) => t + 1) };
+  }, keys);
+  return { data: state.data, error: state.error, reload: () => again.current() };
 }
 
 // Act is a button for something that takes a while and can be refused.
@@ -166,17 +182,37 @@ export function Field({ label, hint, wrong, children }: { label: string; hint?: 
 const buffer = 12;
 
 // Windowed shows the rows of a long list that are in view. Rows have one
-// height; a row is told its place, for assistive technology.
-export function Windowed({ count, height, row, label, end }: { count: number; height: number; row: (index: number) => ComponentChildren; label: string; end?: boolean }) {
-  const ref = useRef<HTMLDivElement>(null);
+// height; a row is told its place, for assistive technology. looked hears which
+// rows are in view after each scrolling.
+export interface WindowedProps {
+  count: number;
+  height: number;
+  row: (index: number) => ComponentChildren;
+  label: string;
+  // Keeps the end in view.
+  end?: boolean;
+  box?: RefObject<HTMLDivElement | null>;
+  looked?: (first: number, last: number, atEnd: boolean) => void;
+}
+
+export function Windowed({ count, height, row, label, end, box, looked }: WindowedProps) {
+  const own = useRef<HTMLDivElement>(null);
+  const ref = box ?? own;
+  const tell = useRef(looked);
+  tell.current = looked;
   const [view, setView] = useState({ top: 0, size: 600 });
   useEffect(() => {
     const box = ref.current;
     if (!box) return;
     const look = () => setView({ top: box.scrollTop, size: box.clientHeight });
+    const scrolled = () => {
+      look();
+      const bottom = box.scrollTop + box.clientHeight;
+      tell.current?.(Math.floor(box.scrollTop / height), Math.ceil(bottom / height), bottom >= box.scrollHeight - 2);
+    };
     const watch = new ResizeObserver(look);
     watch.observe(box);
-    box.addEventListener('scroll', look, { passive: true });
+    box.addEventListener('scroll', scrolled, { passive: true });
     look();
     return () => watch.disconnect();
   }, []);

@@ -9,8 +9,16 @@ export function currentToken(): string {
   return token;
 }
 
-export function setToken(value: string): void {
+// why says why somebody was signed out; empty when they asked for it.
+let why = '';
+
+export function signedOutBecause(): string {
+  return why;
+}
+
+export function setToken(value: string, reason = ''): void {
   token = value;
+  why = reason;
   if (value) sessionStorage.setItem(key, value);
   else sessionStorage.removeItem(key);
   listeners.forEach((tell) => tell());

@@ -111,6 +111,7 @@ export interface JobRow {
   timeZone: string;
   labels: Record<string, string>;
   nextRun: string | null;
+  endTime: string | null;
   lastRun: string | null;
   pause: Pause | null;
 }
@@ -148,7 +149,6 @@ export interface Job extends JobRow {
   dstGapPolicy: string;
   dstOverlapPolicy: string;
   startTime: string | null;
-  endTime: string | null;
   jitter: string | null;
   excludedDates: string[];
   maxExecutions: number;
@@ -181,8 +181,8 @@ export interface LogLine {
   cursor: string;
 }
 
-export const jobRow = 'id name state frequencyType cronExpression intervalMinutes timeZone labels nextRun lastRun pause { reason actor since until instanceId }';
-export const jobFields = `${jobRow} instanceId description active workflow overlapPolicy catchUpPolicy catchUpWindow retryPolicy { retryCount minBackoff maxBackoff maxDoublings maxRetryDuration } dstGapPolicy dstOverlapPolicy startTime endTime jitter excludedDates maxExecutions executionTimeLimit pauseAfterFailures priority managedBy etag warnings { code message } updatedAt createdAt`;
+export const jobRow = 'id name state frequencyType cronExpression intervalMinutes timeZone labels nextRun endTime lastRun pause { reason actor since until instanceId }';
+export const jobFields = `${jobRow} instanceId description active workflow overlapPolicy catchUpPolicy catchUpWindow retryPolicy { retryCount minBackoff maxBackoff maxDoublings maxRetryDuration } dstGapPolicy dstOverlapPolicy startTime jitter excludedDates maxExecutions executionTimeLimit pauseAfterFailures priority managedBy etag warnings { code message } updatedAt createdAt`;
 const errorFields = 'error { code reason message }';
 const partFields = '{ files bytes samples }';
 export const planFields = `task remote found unchanged incomplete copy ${partFields} update ${partFields} delete ${partFields} conflicts ${partFields} guard { code reason message } ${errorFields}`;

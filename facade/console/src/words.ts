@@ -23,6 +23,11 @@ export function words(j: Schedule): string {
   return minutes === size ? `Every ${name}` : `Every ${minutes / size} ${name}s`;
 }
 
+// counted is so many of something.
+export function counted(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`;
+}
+
 // cronWords is empty for what is no cron expression. The service takes ? for *
 // in the two day fields.
 export function cronWords(expression: string): string {

@@ -273,6 +273,8 @@ test('credentials go in and are not shown', async (t) => {
   await page.getByRole('link', { name: 'Credentials' }).click();
   await page.getByRole('button', { name: 'Add a remote' }).first().click();
   await page.getByLabel('Name').fill('aws');
+  for (const type of ['gcs', 'azureblob', 's3']) await page.getByLabel('Type').selectOption(type);
+  await page.getByText('Further keys').click();
   await page.getByLabel('provider').fill('Minio');
   await page.getByLabel('access_key_id').fill('key');
   await page.getByLabel('secret_access_key').fill('canary-secret');
@@ -307,6 +309,60 @@ test('ten thousand jobs: quick to open, to search and to scroll', async (t) => {
   await page.getByLabel(/^Search jobs/).fill('job 9999');
   await page.getByRole('link', { name: 'job 9999' }).waitFor();
   await accessible(page, 'big');
+});
+
+test('a log of 50 MiB: its end at once, the first error and a word soon, the rest by scrolling', async (t) => {
+  const job = JSON.parse(carillon(['job', 'create', '--instance', 'inst_1', '-f', '-', '-o', 'json'], JSON.stringify({ name: 'Talks', frequencyType: 'MANUAL', workflow: { tasks: [{ name: 'a', type: 'util.noop' }] } })));
+  const { id } = JSON.parse(carillon(['job', 'run', job.id, '--wait', '-o', 'json']));
+  // As five attempts would have written it: each may keep 10 MiB.
+  const segment = 128 * 1024;
+  let n = 0;
+  for (let attempt = 1; attempt <= 5; attempt++) {
+    const folder = join(dir, 'data/logs/logs/inst_1', id, String(attempt).padStart(4, '0'));
+    mkdirSync(folder, { recursive: true });
+    for (let line = 0, begin = 0; begin < 10 << 20; ) {
+      const first = line;
+      let text = '';
+      for (; text.length < segment; line++, n++) {
+        text += JSON.stringify({ time: '2026-11-22T10:00:00.000000Z', level: n === 100_000 ? 'ERROR' : 'INFO', task: 'a', message: `line ${n}`, path: `in/drawings/floor-${n % 40}/plan-${n}.dwg`, size: 1000 + n }) + '\n';
+      }
+      writeFileSync(join(folder, `${String(first).padStart(10, '0')}-${String(begin).padStart(12, '0')}.ndjson`), text);
+      begin += text.length;
+    }
+  }
+  const page = await visit(t);
+  await page.evaluate(([key, value]) => sessionStorage.setItem(key, value), ['carillon.token', token]);
+  const took = async (what, until) => {
+    const started = performance.now();
+    await until();
+    t.diagnostic(`${what} after ${Math.round(performance.now() - started)} ms`);
+  };
+  await page.goto(`${base}#/execution/${id}`);
+  await page.reload();
+  await took(`the end of ${n} lines`, () => page.getByText(`line ${n - 1} `).waitFor());
+  assert.ok((await page.locator('.log .row').count()) < 200, 'every line is drawn');
+  const box = page.getByRole('region', { name: 'Log lines' });
+  await took('2000 earlier lines', async () => {
+    await box.focus();
+    for (let have = 500; have < 2500; ) {
+      await page.keyboard.press('Home');
+      const shown = await page.waitForFunction((before) => {
+        const now = Number(document.querySelector('.log [role=status]').textContent.match(/\d+/)?.[0]);
+        return now > before && now;
+      }, have);
+      have = await shown.jsonValue();
+    }
+  });
+  await accessible(page, 'long-log');
+  await took('the first error', async () => {
+    await page.getByRole('button', { name: 'First error' }).click();
+    await page.locator('.line.found', { hasText: 'line 100000 ' }).waitFor();
+  });
+  await took('a word', async () => {
+    await page.getByLabel('Search the log').fill('plan-200000.DWG');
+    await page.getByText(/^1 line$/).waitFor();
+  });
+  await page.getByText('line 200000 ').waitFor();
 });
 
 test('the first page is small and interactive soon', async (t) => {

@@ -3,10 +3,17 @@ package door
 import (
 	"context"
 	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 )
+
+// CallTime ends calls to a service that does not answer; the service's own limit
+// is shorter.
+const CallTime = 35 * time.Second
 
 const (
 	requestIDHeader = "X-Request-Id"
@@ -49,4 +56,9 @@ func printable(value string) bool {
 		}
 	}
 	return true
+}
+
+// Keepable is text that a message can carry and the database keep.
+func Keepable(text string) bool {
+	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
 }

@@ -8,7 +8,7 @@
 //     error, may name addresses and is replaced.
 //   - No refusal and no log line holds a part of a body, a header or a query.
 //   - Of a request's headers only those in call.go reach the service.
-//   - The service authorizes before it validates. Input that the facade itself
-//     refuses is therefore told of only to callers that may read the object
+//   - The service authorizes before it validates. What the facade itself refuses
+//     of a request is therefore told only to callers that may make the call
 //     ([Access]).
 package door

@@ -32,9 +32,11 @@ func Logger(ctx context.Context) *slog.Logger {
 // panic into an internal error. The line holds the path but never the query:
 // that of a signed link is a permission.
 //
-// A client that stops reading ends its request: each write has writeTimeout.
+// A client that stops reading ends its request: each write has writeTimeout. So
+// does one that sends many bodies slowly.
 // trusted are the proxies whose X-Forwarded-For is believed.
 func Wrap(next http.Handler, log *slog.Logger, trusted []netip.Prefix) http.Handler {
+	late := newLate()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		id := r.Header.Get(requestIDHeader)
@@ -50,6 +52,7 @@ func Wrap(next http.Handler, log *slog.Logger, trusted []netip.Prefix) http.Hand
 		r = r.WithContext(context.WithValue(ctx, loggerKey{}, logger))
 		counted := &counter{ResponseWriter: w, control: http.NewResponseController(w)}
 		counted.grant()
+		defer arrives(w, r, late)()
 		defer func() {
 			if value := recover(); value != nil {
 				failed(counted, r, value)

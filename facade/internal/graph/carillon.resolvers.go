@@ -175,8 +175,10 @@ func (r *queryResolver) GetExecutionFiles(ctx context.Context, jobHistoryID stri
 	return out, nil
 }
 
-func (r *queryResolver) GetJobLog(ctx context.Context, jobHistoryID string, page *model.Page) (*model.LogPage, error) {
-	return r.readLog(ctx, jobHistoryID, page)
+func (r *queryResolver) GetJobLog(ctx context.Context, jobHistoryID string, page *model.Page, before *string, last *int32, level *string, search *string) (*model.LogPage, error) {
+	return r.readLog(ctx, &carillonv1.TailLogRequest{
+		ExecutionId: jobHistoryID, Before: deref(before), Last: deref(last), Level: deref(level), Search: deref(search),
+	}, page)
 }
 
 func (r *queryResolver) GetBackfill(ctx context.Context, backfillID string) (*model.Backfill, error) {
@@ -261,6 +263,17 @@ func (r *queryResolver) GetTaskTypes(ctx context.Context, page *model.Page) (*mo
 	return out, nil
 }
 
+func (r *queryResolver) GetRemoteTypes(ctx context.Context, page *model.Page) (*model.RemoteTypePage, error) {
+	size, token := pageOf(page)
+	answer, err := r.configs.ListRemoteTypes(ctx, &carillonv1.ListRemoteTypesRequest{PageSize: size, PageToken: token})
+	if err != nil {
+		return nil, err
+	}
+	out := &model.RemoteTypePage{Items: append([]*carillonv1.RemoteType{}, answer.GetRemoteTypes()...)}
+	out.Cursor, out.HasNextPage = next(answer.GetNextPageToken())
+	return out, nil
+}
+
 func (r *queryResolver) GetQuota(ctx context.Context, instanceID string) (*model.Quota, error) {
 	quota, err := r.instances.GetQuota(ctx, &carillonv1.GetQuotaRequest{InstanceId: instanceID})
 	return answered(&model.Quota{Quota: quota}, err)
@@ -290,8 +303,10 @@ func (r *subscriptionResolver) ExecutionChanged(ctx context.Context, instanceID 
 	})
 }
 
-func (r *subscriptionResolver) ExecutionLog(ctx context.Context, executionID string, cursor *string) (<-chan *model.LogLine, error) {
-	stream, err := r.executions.TailLog(ctx, &carillonv1.TailLogRequest{ExecutionId: executionID, Follow: true, Cursor: deref(cursor)})
+func (r *subscriptionResolver) ExecutionLog(ctx context.Context, executionID string, cursor *string, last *int32, level *string, search *string) (<-chan *model.LogLine, error) {
+	stream, err := r.executions.TailLog(ctx, &carillonv1.TailLogRequest{
+		ExecutionId: executionID, Follow: true, Cursor: deref(cursor), Last: deref(last), Level: deref(level), Search: deref(search),
+	})
 	return follow(ctx, stream, err, func(line *carillonv1.TailLogResponse) *model.LogLine {
 		return &model.LogLine{TailLogResponse: line}
 	})

@@ -141,7 +141,7 @@ func (e *engine) beforeAll(ctx context.Context, document *ast.QueryDocument, par
 	}
 	for _, selection := range operation.SelectionSet {
 		if field, ok := selection.(*ast.Field); ok {
-			if fault := e.before(ctx, field, params.Variables, nil); fault != nil {
+			if fault := e.before(ctx, operation.Operation, field, params.Variables, nil); fault != nil {
 				return gqlerror.List{refusal(fault, nil)}
 			}
 		}
@@ -159,35 +159,96 @@ var objects = []struct {
 	{"id", carillonv1.AccessObject_JOB},
 	{"jobHistoryId", carillonv1.AccessObject_EXECUTION},
 	{"executionId", carillonv1.AccessObject_EXECUTION},
+	{"backfillId", carillonv1.AccessObject_BACKFILL},
+	{"webhookId", carillonv1.AccessObject_WEBHOOK},
+	{"deliveryId", carillonv1.AccessObject_DELIVERY},
 	{"resourceId", carillonv1.AccessObject_RESOURCE},
 	{"instanceId", carillonv1.AccessObject_INSTANCE},
 }
 
+// levels are what operations need whose level is not READ for a query or a
+// subscription and WRITE for a mutation.
+var levels = map[string]carillonv1.AccessRule_Level{
+	"planJob":        carillonv1.AccessRule_WRITE,
+	"getAuditEvents": carillonv1.AccessRule_WRITE,
+	"createInstance": carillonv1.AccessRule_INSTANCE_CREATE,
+
+	"getClients":        carillonv1.AccessRule_OPERATOR,
+	"createClient":      carillonv1.AccessRule_OPERATOR,
+	"deleteClient":      carillonv1.AccessRule_OPERATOR,
+	"resetClientSecret": carillonv1.AccessRule_OPERATOR,
+	"setQuota":          carillonv1.AccessRule_OPERATOR,
+	"getKeys":           carillonv1.AccessRule_OPERATOR,
+	"getSigningKeys":    carillonv1.AccessRule_OPERATOR,
+	"addKey":            carillonv1.AccessRule_OPERATOR,
+	"promoteKey":        carillonv1.AccessRule_OPERATOR,
+	"rewrapKeys":        carillonv1.AccessRule_OPERATOR,
+	"disableKey":        carillonv1.AccessRule_OPERATOR,
+	"destroyKey":        carillonv1.AccessRule_OPERATOR,
+	"rotateSigningKey":  carillonv1.AccessRule_OPERATOR,
+}
+
+func levelOf(kind ast.Operation, field string) carillonv1.AccessRule_Level {
+	level, special := levels[field]
+	switch {
+	case special:
+		return level
+	case kind == ast.Mutation:
+		return carillonv1.AccessRule_WRITE
+	default:
+		return carillonv1.AccessRule_READ
+	}
+}
+
 // before returns what the service says of the caller of a root field, if it
 // comes before fault, and fault otherwise.
-func (e *engine) before(ctx context.Context, root *ast.Field, variables map[string]any, fault *door.Fault) *door.Fault {
+func (e *engine) before(ctx context.Context, kind ast.Operation, root *ast.Field, variables map[string]any, fault *door.Fault) *door.Fault {
 	if strings.HasPrefix(root.Name, "__") {
 		return fault
 	}
-	kind, id := carillonv1.AccessObject_KIND_UNSPECIFIED, ""
-	for _, object := range objects {
-		argument := root.Arguments.ForName(object.argument)
-		if argument == nil {
-			continue
-		}
-		value, err := argument.Value.Value(variables)
-		if err != nil {
-			continue
-		}
-		if id, err = model.UnmarshalID(value); err == nil && id != "" {
-			kind = object.kind
-			break
-		}
-	}
-	if first := e.access.Verdict(ctx, kind, id); first != nil {
+	if first := e.access.Verdict(ctx, e.need(kind, root, variables)); first != nil {
 		return door.FaultOf(first)
 	}
 	return fault
+}
+
+// need is what a root field needs of its caller. The object is named by an
+// argument that is required, where there is one: others narrow down.
+func (e *engine) need(kind ast.Operation, root *ast.Field, variables map[string]any) door.Need {
+	need := door.Need{Level: levelOf(kind, root.Name)}
+	definition := e.root(kind).Fields.ForName(root.Name)
+	onObject := need.Level == carillonv1.AccessRule_READ || need.Level == carillonv1.AccessRule_WRITE
+	if definition == nil || !onObject {
+		return need
+	}
+	for _, required := range []bool{true, false} {
+		for _, object := range objects {
+			declared, argument := definition.Arguments.ForName(object.argument), root.Arguments.ForName(object.argument)
+			if argument == nil || declared == nil || declared.Type.NonNull != required {
+				continue
+			}
+			value, err := argument.Value.Value(variables)
+			if err != nil {
+				continue
+			}
+			if id, err := model.UnmarshalID(value); err == nil && id != "" {
+				need.Kind, need.ID = object.kind, id
+				return need
+			}
+		}
+	}
+	return need
+}
+
+func (e *engine) root(kind ast.Operation) *ast.Definition {
+	switch kind {
+	case ast.Mutation:
+		return e.schema.Mutation
+	case ast.Subscription:
+		return e.schema.Subscription
+	default:
+		return e.schema.Query
+	}
 }
 
 type preparedKey struct{}

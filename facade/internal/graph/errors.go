@@ -223,7 +223,8 @@ func (e *engine) present(ctx context.Context, err error) *gqlerror.Error {
 		violation := door.Violation{Field: argumentOf(ctx, presented.Path) + input.Path, Reason: input.Reason, Description: input.Description}
 		fault = door.Invalid(violation)
 		if root := graphql.GetRootFieldContext(ctx); root != nil {
-			fault = e.before(ctx, root.Field.Field, graphql.GetOperationContext(ctx).Variables, fault)
+			o := graphql.GetOperationContext(ctx)
+			fault = e.before(ctx, o.Operation.Operation, root.Field.Field, o.Variables, fault)
 		}
 	}
 	door.LogHidden(ctx, fault, err)

@@ -8,7 +8,6 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 
 	"github.com/pointscene/carillon/facade/internal/door"
-	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
 
 // heartbeat keeps proxies from ending a stream that has nothing to tell.
@@ -22,7 +21,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, o *operati
 	defer o.close()
 	out := events{w: w, r: r}
 	if o.subscription() {
-		if err := h.access.Verdict(o.ctx, carillonv1.AccessObject_KIND_UNSPECIFIED, ""); err != nil {
+		if err := h.access.Verdict(o.ctx, door.Need{}); err != nil {
 			refuse(w, r, jsonMedia, err)
 			return
 		}

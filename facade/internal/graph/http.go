@@ -94,7 +94,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request) (*operation, gqle
 	if err != nil {
 		return nil, nil, err
 	}
-	body, err := readBody(w, r)
+	body, err := readBody(w, r, h.admission.Known(ctx))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -118,18 +119,16 @@ func history(answer *carillonv1.ListExecutionsResponse, err error) (*model.Insta
 
 // readLog reads a page of a log: a stream that is left as soon as one line more
 // than the page was read.
-func (r *resolver) readLog(ctx context.Context, id string, page *model.Page) (*model.LogPage, error) {
+func (r *resolver) readLog(ctx context.Context, request *carillonv1.TailLogRequest, page *model.Page) (*model.LogPage, error) {
 	size, cursor := pageOf(page)
-	switch {
-	case size < 0:
+	if size < 0 {
 		return nil, door.Invalid(door.Violation{Field: "page.first", Reason: "OUT_OF_RANGE", Description: "must not be negative"})
-	case size == 0:
-		size = defaultPage
 	}
-	size = min(size, maxPage)
+	size = min(cmp.Or(size, request.GetLast(), defaultPage), maxPage)
+	request.Cursor = cursor
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := r.executions.TailLog(ctx, &carillonv1.TailLogRequest{ExecutionId: id, Cursor: cursor})
+	stream, err := r.executions.TailLog(ctx, request)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package graph
 
 import (
 	"context"
-	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -11,10 +10,6 @@ import (
 
 	"github.com/pointscene/carillon/facade/internal/door"
 )
-
-// maxDuration ends an operation whose calls are not answered; the service's
-// own limit for each of them is shorter. Subscriptions have none.
-const maxDuration = 35 * time.Second
 
 // operation is a checked operation, ready to be executed.
 type operation struct {
@@ -30,7 +25,7 @@ func (o *operation) subscription() bool { return o.Operation.Operation == ast.Su
 // document, errs are about the document and its variables.
 func (h *Handler) check(ctx context.Context, body []byte) (_ *operation, errs gqlerror.List, err error) {
 	ctx = graphql.StartOperationTrace(ctx)
-	checking, cancel := context.WithTimeout(ctx, maxDuration)
+	checking, cancel := context.WithTimeout(ctx, door.CallTime)
 	defer cancel()
 	leave, err := h.admission.Enter(checking, len(body))
 	if err != nil {
@@ -52,7 +47,7 @@ func (h *Handler) check(ctx context.Context, body []byte) (_ *operation, errs gq
 		o.ctx, o.close = context.WithCancel(ctx)
 		return o, nil, nil
 	}
-	o.ctx, cancel = context.WithTimeout(ctx, maxDuration)
+	o.ctx, cancel = context.WithTimeout(ctx, door.CallTime)
 	o.close = func() { cancel(); leave() }
 	return o, nil, nil
 }

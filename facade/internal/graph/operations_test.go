@@ -9,11 +9,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vektah/gqlparser/v2/ast"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/pointscene/carillon/facade/internal/facadetest"
 	"github.com/pointscene/carillon/facade/internal/graph/exec"
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
@@ -26,6 +30,7 @@ var operations = []struct{ kind, field, arguments, method, request string }{
 	{"query", "explainJob", `jobId: 19, from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z"`, "ExplainJob", `{"jobId": "19", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}`},
 	{"query", "getBackfill", `backfillId: 4`, "GetBackfill", `{"backfillId": "4"}`},
 	{"query", "getJobLog", `jobHistoryId: 5, page: {after: "c"}`, "TailLog", `{"executionId": "5", "cursor": "c"}`},
+	{"query", "getJobLog", `jobHistoryId: 5, before: "d", last: 9, level: "WARN", search: "x"`, "TailLog", `{"executionId": "5", "before": "d", "last": 9, "level": "WARN", "search": "x"}`},
 	{"query", "previewSchedule", `frequencyType: INTERVAL_BASED, intervalMinutes: 5, timeZone: "UTC", after: "2026-01-01T00:00:00Z", count: 3, dstGapPolicy: SKIP, dstOverlapPolicy: BOTH, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "5s", excludedDates: ["2026-12-24"], overlapPolicy: ALLOW, assumedDuration: "60s"`, "PreviewSchedule",
 		`{"frequencyType": "INTERVAL_BASED", "intervalMinutes": 5, "timeZone": "UTC", "after": "2026-01-01T00:00:00Z", "count": 3, "dstGapPolicy": "SKIP", "dstOverlapPolicy": "BOTH", "startTime": "2026-01-01T00:00:00Z", "endTime": "2027-01-01T00:00:00Z",
 			"jitter": "5s", "excludedDates": ["2026-12-24"], "overlapPolicy": "ALLOW", "assumedDuration": "60s"}`},
@@ -39,6 +44,7 @@ var operations = []struct{ kind, field, arguments, method, request string }{
 	{"query", "getAuditEvents", `instanceId: 1, from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z", actor: "client_3", method: "CreateJob", object: "job_19", page: {first: 2, after: "a"}`,
 		"ListAuditEvents", `{"instanceId": "1", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "actor": "client_3", "method": "CreateJob", "object": "job_19", "pageSize": 2, "pageToken": "a"}`},
 	{"mutation", "setQuota", `instanceId: 1, jobs: 5, executionsPerHour: 0, minIntervalMinutes: 15`, "SetQuota", `{"instanceId": "1", "limits": {"jobs": 5, "executionsPerHour": 0, "minIntervalMinutes": 15}}`},
+	{"query", "getRemoteTypes", `page: {first: 3}`, "ListRemoteTypes", `{"pageSize": 3}`},
 	{"query", "getTaskTypes", `page: {first: 3}`, "ListTaskTypes", `{"pageSize": 3}`},
 	{"mutation", "createScheduledJob", `instanceId: 1, frequencyType: MANUAL, workflow: {}, active: null, name: "n", description: "d", timeZone: "Europe/Helsinki", labels: {a: "b"}, overlapPolicy: ALLOW, catchUpPolicy: ALL, catchUpWindow: "60s", retryPolicy: {retryCount: 2, minBackoff: "1.5s", maxDoublings: 0}, dstGapPolicy: SKIP, dstOverlapPolicy: BOTH, startTime: "2026-01-01T00:00:00Z", endTime: "2027-01-01T00:00:00Z", jitter: "5s", excludedDates: ["2026-12-24"], maxExecutions: 3, executionTimeLimit: "60s", pauseAfterFailures: 4, priority: -1, managedBy: "m", requestId: "r", validateOnly: true`,
 		"CreateJob", `{"instanceId": "1", "requestId": "r", "validateOnly": true, "job": {"frequencyType": "MANUAL", "workflow": {}, "name": "n", "description": "d", "timeZone": "Europe/Helsinki", "labels": {"a": "b"},
@@ -132,6 +138,86 @@ func TestOperations(t *testing.T) {
 	}
 }
 
+// Before a value is refused, the service is asked for what it would ask of the
+// call itself.
+func TestRightsComeBeforeValues(t *testing.T) {
+	t.Parallel()
+	for _, c := range operations {
+		t.Run(c.field, func(t *testing.T) {
+			t.Parallel()
+			method := methodNamed(t, c.method)
+			rule, _ := proto.GetExtension(method.Options(), carillonv1.E_Access).(*carillonv1.AccessRule)
+			request := map[string]any{}
+			if err := json.Unmarshal([]byte(c.request), &request); err != nil {
+				t.Fatal(err)
+			}
+			want := &carillonv1.CheckAccessRequest{Level: rule.GetLevel()}
+			for _, object := range rule.GetObjects() {
+				if id := textAt(request, object.GetField()); id != "" {
+					want.Kind, want.ObjectId = object.GetKind(), id
+				}
+			}
+			b := newBench(t)
+			b.Fail("CheckAccess", facadetest.Error(codes.PermissionDenied, "PERMISSION_DENIED", "no"))
+			call, selection := c.field, ""
+			if c.arguments != "" {
+				call += "(" + c.arguments + ")"
+			}
+			schema := exec.NewExecutableSchema(exec.Config{}).Schema()
+			root := map[string]*ast.Definition{"query": schema.Query, "mutation": schema.Mutation}[c.kind]
+			if schema.Types[root.Fields.ForName(c.field).Type.Name()].Kind == ast.Object {
+				selection = "{ __typename }"
+			}
+			_, got := b.post(t, fmt.Sprintf("%s ($wrong: Boolean!) { %s @include(if: $wrong) %s }", c.kind, call, selection), `{"wrong": 1}`)
+			if len(got.Errors) != 1 || got.Errors[0].Extensions.Code != "PERMISSION_DENIED" {
+				t.Fatalf("%+v", got.Errors)
+			}
+			asked := b.Calls()[0].Request.(*carillonv1.CheckAccessRequest)
+			if asked.GetLevel() == carillonv1.AccessRule_READ && asked.GetObjectId() == "" {
+				asked.Level = carillonv1.AccessRule_AUTHENTICATED // the same
+			}
+			if !proto.Equal(asked, want) {
+				t.Errorf("asked for %v, want %v", asked, want)
+			}
+		})
+	}
+}
+
+// textAt reads the text at a path such as job.id.
+func textAt(request map[string]any, path string) string {
+	steps := strings.Split(path, ".")
+	for _, step := range steps[:len(steps)-1] {
+		request, _ = request[step].(map[string]any)
+	}
+	text, _ := request[jsonName(steps[len(steps)-1])].(string)
+	return text
+}
+
+func jsonName(field string) string {
+	head, tail, found := strings.Cut(field, "_")
+	if !found {
+		return head
+	}
+	return head + strings.ToUpper(tail[:1]) + tail[1:]
+}
+
+// methodNamed is the method of carillon.v1 with this name.
+func methodNamed(t *testing.T, name string) (found protoreflect.MethodDescriptor) {
+	t.Helper()
+	protoregistry.GlobalFiles.RangeFilesByPackage("carillon.v1", func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			if method := file.Services().Get(i).Methods().ByName(protoreflect.Name(name)); method != nil {
+				found = method
+			}
+		}
+		return true
+	})
+	if found == nil {
+		t.Fatalf("no method %s", name)
+	}
+	return found
+}
+
 func TestEveryOperationIsTested(t *testing.T) {
 	t.Parallel()
 	schema := exec.NewExecutableSchema(exec.Config{}).Schema()
@@ -216,6 +302,7 @@ func answerLittle(b *bench) {
 	b.Answer("CreateClient", client)
 	b.Answer("ResetClientSecret", client)
 	b.Answer("ListClients", &carillonv1.ListClientsResponse{Clients: []*carillonv1.Client{client}})
+	b.Answer("ListRemoteTypes", &carillonv1.ListRemoteTypesResponse{RemoteTypes: []*carillonv1.RemoteType{{Name: "s3", Keys: []*carillonv1.RemoteType_Key{{Name: "region"}}, Alternatives: []*carillonv1.RemoteType_Alternatives{{Names: []string{"a"}}}}}})
 	b.Answer("ListTaskTypes", &carillonv1.ListTaskTypesResponse{TaskTypes: []*carillonv1.TaskType{{Name: "a.b", ArgumentsSchema: &structpb.Struct{}, Example: &structpb.Struct{}}}})
 	key := &carillonv1.Key{Id: "key_9", State: carillonv1.Key_PRIMARY, CreatedAt: now, ChangedAt: now}
 	for _, method := range []string{"AddKey", "PromoteKey", "DisableKey", "DestroyKey"} {

@@ -78,12 +78,12 @@ func notAcceptable(message string) error {
 }
 
 // readBody reads a request as the body that it has by POST.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, known func() error) ([]byte, error) {
 	switch r.Method {
 	case http.MethodGet:
 		return readQuery(r.URL.RawQuery)
 	case http.MethodPost:
-		return door.ReadBody(w, r, jsonMedia, false)
+		return door.ReadBody(r, jsonMedia, false, known)
 	}
 	return nil, door.MethodNotAllowed(w, "GET, POST")
 }

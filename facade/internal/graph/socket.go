@@ -15,7 +15,6 @@ import (
 
 	"github.com/pointscene/carillon/facade/internal/door"
 	"github.com/pointscene/carillon/facade/internal/strictjson"
-	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
 
 // subprotocol is that of graphql-ws, the only one that is spoken.
@@ -25,6 +24,8 @@ const subprotocol = "graphql-transport-ws"
 const (
 	// initTimeout is how long a client may take to say who it is.
 	initTimeout = 10 * time.Second
+	// maxUnknownMessage bounds what a client sends before that, in bytes.
+	maxUnknownMessage = 16 << 10
 	// maxOperations is how many operations one has at a time.
 	maxOperations = 100
 	// maxOperationID bounds what is answered with every response, in bytes.
@@ -95,7 +96,7 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = conn.CloseNow() }() // it is over either way
-	conn.SetReadLimit(door.MaxBody)
+	conn.SetReadLimit(maxUnknownMessage)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	s := &socket{handler: h, conn: conn, ctx: ctx, request: r, active: map[string]*operating{}}
@@ -160,6 +161,7 @@ func (s *socket) serve() *closing {
 				return wrong
 			}
 			acknowledged = late.Stop()
+			s.conn.SetReadLimit(door.MaxBody)
 			s.running.Go(s.ping)
 			s.send(message{Type: "connection_ack"})
 		case m.Type == "ping":
@@ -220,7 +222,7 @@ func (s *socket) initialise(payload json.RawMessage) *closing {
 		s.request.Header.Set("Authorization", text)
 	}
 	ctx, err := door.Outgoing(s.request.WithContext(s.ctx))
-	if err != nil || s.handler.access.Verdict(ctx, carillonv1.AccessObject_KIND_UNSPECIFIED, "") != nil {
+	if err != nil || s.handler.access.Verdict(ctx, door.Need{}) != nil {
 		return &closeForbidden
 	}
 	s.ctx = ctx
@@ -318,7 +320,12 @@ var errTooMany = door.Refuse(codes.ResourceExhausted, "TOO_MANY_OPERATIONS", "th
 
 // operate executes an operation and answers its last message.
 func (s *socket) operate(ctx context.Context, m *message) message {
+	leave, err := s.handler.admission.Hold(ctx, len(m.Payload))
+	if err != nil {
+		return message{m.ID, "error", encodeErrors(failed(ctx, err).Errors)}
+	}
 	o, errs, err := s.handler.check(ctx, m.Payload)
+	leave()
 	switch {
 	case err != nil:
 		return message{m.ID, "error", encodeErrors(failed(ctx, err).Errors)}

@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -23,9 +22,6 @@ import (
 	"github.com/pointscene/carillon/facade/internal/door"
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
-
-// maxDuration ends a call to a service that does not answer.
-const maxDuration = 35 * time.Second
 
 // Handler serves the three addresses.
 type Handler struct {
@@ -41,12 +37,12 @@ func New(conn grpc.ClientConnInterface, publicURL string) *Handler {
 // Token is the token endpoint.
 func (h *Handler) Token(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Pragma", "no-cache") // RFC 6749, 5.1
-	request, err := readGrant(w, r)
+	request, err := readGrant(r)
 	if err != nil {
 		writeError(w, r, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(calls(r), maxDuration)
+	ctx, cancel := context.WithTimeout(calls(r), door.CallTime)
 	defer cancel()
 	token, err := h.tokens.IssueToken(ctx, request)
 	if err != nil {
@@ -73,8 +69,8 @@ func calls(r *http.Request) context.Context {
 	return ctx
 }
 
-func readGrant(w http.ResponseWriter, r *http.Request) (*carillonv1.IssueTokenRequest, error) {
-	body, err := door.ReadBody(w, r, "application/x-www-form-urlencoded", false)
+func readGrant(r *http.Request) (*carillonv1.IssueTokenRequest, error) {
+	body, err := door.ReadBody(r, "application/x-www-form-urlencoded", false, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +94,7 @@ func readGrant(w http.ResponseWriter, r *http.Request) (*carillonv1.IssueTokenRe
 		return nil, err
 	}
 	for _, text := range []string{request.GetGrantType(), request.GetClientId(), request.GetClientSecret(), request.GetScope()} {
-		if strings.ToValidUTF8(text, "") != text || strings.IndexByte(text, 0) >= 0 {
+		if !door.Keepable(text) {
 			return nil, invalidRequest("a parameter is not valid text")
 		}
 	}
@@ -177,7 +173,7 @@ func plain(text string) string {
 
 // Keys answers the public keys that tokens are signed with.
 func (h *Handler) Keys(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(calls(r), maxDuration)
+	ctx, cancel := context.WithTimeout(calls(r), door.CallTime)
 	defer cancel()
 	keys, err := h.tokens.GetSigningKeys(ctx, &carillonv1.GetSigningKeysRequest{})
 	if err != nil {
@@ -191,7 +187,7 @@ func (h *Handler) Keys(w http.ResponseWriter, r *http.Request) {
 
 // Metadata tells OAuth clients where everything is.
 func (h *Handler) Metadata(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(calls(r), maxDuration)
+	ctx, cancel := context.WithTimeout(calls(r), door.CallTime)
 	defer cancel()
 	keys, err := h.tokens.GetSigningKeys(ctx, &carillonv1.GetSigningKeysRequest{})
 	if err != nil {

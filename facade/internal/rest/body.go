@@ -2,7 +2,6 @@ package rest
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/pointscene/carillon/facade/internal/door"
+	"github.com/pointscene/carillon/facade/internal/strictjson"
 )
 
 // checker compares a body with the message that it must be, and rewrites it to
@@ -28,7 +28,7 @@ func (c *checker) refuse(path, reason, description string) {
 func (c *checker) message(message protoreflect.MessageDescriptor, object map[string]any, path string) {
 	given := map[protoreflect.Name]bool{}
 	for _, key := range slices.Sorted(maps.Keys(object)) {
-		at := join(path, key)
+		at := strictjson.Join(path, key)
 		field := fieldNamed(message, key)
 		switch {
 		case field == nil:
@@ -57,7 +57,7 @@ func (c *checker) dictionary(field protoreflect.FieldDescriptor, value any, path
 		return
 	}
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
-		entries[key] = c.value(field.MapValue(), entries[key], join(path, key))
+		entries[key] = c.value(field.MapValue(), entries[key], strictjson.Join(path, key))
 	}
 }
 
@@ -217,24 +217,4 @@ func fieldNames(message protoreflect.MessageDescriptor) []string {
 		names = append(names, message.Fields().Get(i).JSONName())
 	}
 	return names
-}
-
-// maxName bounds a caller's key in an error's path, in bytes.
-const maxName = 64
-
-// join appends a key to a path, quoted unless it is a plain name.
-func join(path, key string) string {
-	plain := key != "" && len(key) <= maxName && strings.Trim(key,
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == ""
-	switch {
-	case !plain:
-		if len(key) > maxName {
-			key = strings.ToValidUTF8(key[:maxName], "") + "…"
-		}
-		return fmt.Sprintf("%s[%q]", path, key)
-	case path == "":
-		return key
-	default:
-		return path + "." + key
-	}
 }

@@ -17,12 +17,12 @@ import (
 )
 
 // readBody reads the body of a request, which must have none unless the route
-// has.
-func (r *route) readBody(w http.ResponseWriter, req *http.Request) ([]byte, error) {
+// has. known tells whether the caller may send a large one.
+func (r *route) readBody(req *http.Request, known func() error) ([]byte, error) {
 	if r.bodyMessage() == nil {
 		return nil, noBody(req)
 	}
-	return door.ReadBody(w, req, "application/json", true)
+	return door.ReadBody(req, "application/json", true, known)
 }
 
 // check returns the request as the gateway takes it: it refuses what is wrong
@@ -30,7 +30,7 @@ func (r *route) readBody(w http.ResponseWriter, req *http.Request) ([]byte, erro
 func (r *route) check(req *http.Request, raw []byte, params map[string]string) (*http.Request, error) {
 	query, violations := r.query(req.URL.RawQuery)
 	for _, name := range r.params {
-		if !keepable(params[name]) {
+		if !door.Keepable(params[name]) {
 			violations = append(violations, door.Violation{
 				Field: name, Reason: door.ReasonInvalidText, Description: "must be valid UTF-8 without NUL characters",
 			})

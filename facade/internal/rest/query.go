@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
@@ -13,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/pointscene/carillon/facade/internal/door"
+	"github.com/pointscene/carillon/facade/internal/strictjson"
 )
 
 // query checks the parameters of a request and returns them as the gateway
@@ -26,7 +26,7 @@ func (r *route) query(raw string) (url.Values, []door.Violation) {
 	given := map[protoreflect.Name]bool{}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		field := fieldNamed(r.method.Input(), name)
-		at := join("", name)
+		at := strictjson.Join("", name)
 		switch {
 		case field == nil || !r.isParameter(field):
 			c.refuse(at, door.ReasonUnknownField, r.noSuchParameter())
@@ -44,7 +44,7 @@ func (r *route) query(raw string) (url.Values, []door.Violation) {
 // parameter returns the value as the gateway takes it.
 func (c *checker) parameter(r *route, field protoreflect.FieldDescriptor, value, at string) string {
 	switch {
-	case !keepable(value):
+	case !door.Keepable(value):
 		c.refuse(at, door.ReasonInvalidText, "must be valid UTF-8 without NUL characters")
 		return value
 	case field.Kind() == protoreflect.BoolKind && value == "":
@@ -106,9 +106,4 @@ func (r *route) noSuchParameter() string {
 		return "no such parameter; this call takes none"
 	}
 	return "no such parameter; known are " + strings.Join(known, ", ")
-}
-
-// keepable is text that a message can carry and the database keep.
-func keepable(text string) bool {
-	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -14,10 +13,6 @@ import (
 	"github.com/pointscene/carillon/facade/internal/door"
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
-
-// maxDuration ends a call to a service that does not answer; the service's own
-// limit is shorter.
-const maxDuration = 35 * time.Second
 
 // Handler serves /v1/, and signed links by [Handler.SignedLog].
 type Handler struct {
@@ -89,10 +84,10 @@ func (h *Handler) checked(next runtime.HandlerFunc) runtime.HandlerFunc {
 		}
 		if !route.method.IsStreamingServer() {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, maxDuration)
+			ctx, cancel = context.WithTimeout(ctx, door.CallTime)
 			defer cancel()
 		}
-		body, err := route.readBody(w, r)
+		body, err := route.readBody(r, h.admission.Known(ctx))
 		leave := func() {}
 		if err == nil {
 			leave, err = h.admission.Enter(ctx, len(body))
@@ -103,7 +98,7 @@ func (h *Handler) checked(next runtime.HandlerFunc) runtime.HandlerFunc {
 			checked, err = route.check(r, body, params)
 		}
 		if err != nil {
-			if first := h.access.Verdict(ctx, route.kind, params[route.object]); first != nil {
+			if first := h.access.Verdict(ctx, route.need(r, params)); first != nil {
 				err = first
 			}
 			door.WriteError(w, r, err)

@@ -1,9 +1,11 @@
 package rest
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -11,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/pointscene/carillon/facade/internal/door"
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
 
@@ -25,9 +28,12 @@ type route struct {
 	body protoreflect.FieldDescriptor
 	// params are the fields that stand in the path: job.id.
 	params []string
+	// level is what the method needs of its caller.
+	level carillonv1.AccessRule_Level
 	// kind is of the object that the method acts on.
 	kind carillonv1.AccessObject_Kind
-	// object is the parameter that names it, "" for none.
+	// object is the parameter that names it, of the path if it stands there and
+	// else of the query; "" for none.
 	object string
 }
 
@@ -101,14 +107,23 @@ func (r *route) read(rule *annotations.HttpRule) error {
 		}
 	}
 	access, _ := proto.GetExtension(r.method.Options(), carillonv1.E_Access).(*carillonv1.AccessRule)
+	r.level = access.GetLevel()
 	for _, object := range access.GetObjects() {
-		for _, param := range r.params {
-			if object.GetField() == param {
-				r.kind, r.object = object.GetKind(), param
-			}
+		if slices.Contains(r.params, object.GetField()) || r.object == "" && len(r.params) == 0 {
+			r.kind, r.object = object.GetKind(), object.GetField()
 		}
 	}
 	return nil
+}
+
+// need is what the method needs of the caller of a request.
+func (r *route) need(request *http.Request, params map[string]string) door.Need {
+	need := door.Need{Level: r.level, Kind: r.kind, ID: params[r.object]}
+	if field := r.method.Input().Fields().ByName(protoreflect.Name(r.object)); field != nil && need.ID == "" {
+		query := request.URL.Query()
+		need.ID = cmp.Or(query.Get(field.JSONName()), query.Get(r.object))
+	}
+	return need
 }
 
 // bodyMessage describes what the body must be, nil for none.
@@ -157,9 +172,15 @@ func (r *route) matches(path string) bool {
 	}
 	for i, segment := range want {
 		param := templateParam.FindString(segment)
-		if param == "" && segment != given[i] || !strings.HasSuffix(given[i], strings.TrimPrefix(segment, param)) {
+		if param == "" && segment != given[i] || param != "" && actionOf(segment) != actionOf(given[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+// actionOf is the part of a segment that is no identifier: run of job_1:run.
+func actionOf(segment string) string {
+	_, action, _ := strings.Cut(segment, ":")
+	return action
 }

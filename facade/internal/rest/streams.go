@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -31,14 +33,21 @@ const (
 
 // tailLog answers the lines of a log.
 func (h *Handler) tailLog(w http.ResponseWriter, r *http.Request, params map[string]string) {
-	follow, _ := strconv.ParseBool(r.URL.Query().Get("follow")) // it was checked
+	request := &carillonv1.TailLogRequest{}
+	if err := runtime.PopulateQueryParameters(request, r.URL.Query(), inPath); err != nil {
+		door.WriteError(w, r, err) // it was checked
+		return
+	}
+	request.ExecutionId = params["execution_id"]
 	stream(w, r, func(ctx context.Context, cursor string) (func() (resumable, error), error) {
-		from, err := h.executions.TailLog(ctx, &carillonv1.TailLogRequest{
-			ExecutionId: params["execution_id"], Follow: follow, Cursor: cursor,
-		})
+		request.Cursor = cursor
+		from, err := h.executions.TailLog(ctx, request)
 		return receiver(from, err)
 	})
 }
+
+// inPath filters no parameter: those of the path are refused in the query.
+var inPath = utilities.NewDoubleArray(nil)
 
 // watchExecutions answers the changes of an instance's executions.
 func (h *Handler) watchExecutions(w http.ResponseWriter, r *http.Request, params map[string]string) {
@@ -85,7 +94,7 @@ func stream(w http.ResponseWriter, r *http.Request, open func(ctx context.Contex
 	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 		out.frames = events{}
 		// A client that reconnects has read further than its address says.
-		if last := r.Header.Get("Last-Event-ID"); last != "" && keepable(last) {
+		if last := r.Header.Get("Last-Event-ID"); last != "" && door.Keepable(last) {
 			cursor, out.resumed = last, true
 		}
 	}
@@ -231,7 +240,7 @@ func (h *Handler) SignedLog(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	expires, _ := strconv.ParseInt(query.Get("expires"), 10, 64) // 0 has expired
 	id := r.PathValue("execution_id")
-	if !keepable(id + query.Get("key_id") + query.Get("signature")) {
+	if !door.Keepable(id + query.Get("key_id") + query.Get("signature")) {
 		door.WriteError(w, r, door.NoSuchRoute())
 		return
 	}

@@ -158,12 +158,12 @@ func TestHeadersThatReachTheService(t *testing.T) {
 
 func TestAuthorizationComesFirst(t *testing.T) {
 	t.Parallel()
-	missing := facadetest.Error(codes.NotFound, "JOB_NOT_FOUND", "no such job")
 	for name, c := range map[string]struct {
 		verb, address, body string
 		edit                func(*http.Request)
-		fails               string
-		want                int
+		// asked is what the service is asked of the caller, who lacks it.
+		asked string
+		want  int
 	}{
 		"no token":                   {"POST", "/v1/instances/1/jobs", jobBody, noToken, "", 401},
 		"bad token":                  {"POST", "/v1/instances/1/jobs", jobBody, badToken, "", 401},
@@ -171,17 +171,19 @@ func TestAuthorizationComesFirst(t *testing.T) {
 		"no token, bad body":         {"POST", "/v1/instances/1/jobs", `{"nam": 1}`, noToken, "", 401},
 		"bad token, bad query":       {"GET", "/v1/jobs?x=1", ``, badToken, "", 404},
 		"bad token, bad parameter":   {"GET", "/v1/clients?x=1", ``, badToken, "", 401},
-		"foreign job, bad body":      {"PATCH", "/v1/jobs/19", `{"nam": 1}`, nil, "GetJob", 404},
-		"foreign instance, bad body": {"POST", "/v1/instances/1/jobs", `{"nam": 1}`, nil, "GetInstance", 404},
-		"foreign resource, bad body": {"POST", "/v1/resources/1/config", `[]`, nil, "GetResource", 404},
-		"foreign execution, query":   {"GET", "/v1/executions/1/log?follow=maybe", ``, nil, "GetExecution", 404},
-		"own job, bad body":          {"PATCH", "/v1/jobs/19", `{"nam": 1}`, nil, "GetInstance", 400},
+		"foreign job, bad body":      {"PATCH", "/v1/jobs/19", `{"nam": 1}`, nil, `{"level": "WRITE", "kind": "JOB", "objectId": "19"}`, 404},
+		"foreign instance, bad body": {"POST", "/v1/instances/1/jobs", `{"nam": 1}`, nil, `{"level": "WRITE", "kind": "INSTANCE", "objectId": "1"}`, 404},
+		"foreign resource, bad body": {"POST", "/v1/resources/1/config", `[]`, nil, `{"level": "WRITE", "kind": "RESOURCE", "objectId": "1"}`, 404},
+		"foreign execution, query":   {"GET", "/v1/executions/1/log?follow=maybe", ``, nil, `{"level": "READ", "kind": "EXECUTION", "objectId": "1"}`, 404},
+		"foreign webhook, bad body":  {"POST", "/v1/webhooks/1:test", `[]`, nil, `{"level": "WRITE", "kind": "WEBHOOK", "objectId": "1"}`, 404},
+		"no operator, bad body":      {"POST", "/v1/clients", `[]`, nil, `{"level": "OPERATOR"}`, 404},
+		"own job, bad body":          {"PATCH", "/v1/jobs/19", `{"nam": 1}`, nil, "", 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			if c.fails != "" {
-				b.Fail(c.fails, missing)
+			if c.asked != "" {
+				b.Fail("CheckAccess", facadetest.Error(codes.NotFound, "JOB_NOT_FOUND", "no such job"))
 			}
 			edit := c.edit
 			if edit == nil {
@@ -189,6 +191,16 @@ func TestAuthorizationComesFirst(t *testing.T) {
 			}
 			if got := refusalOf(t, b.ask(t, c.verb, c.address, c.body, edit)); got.HTTP != c.want {
 				t.Errorf("%+v, want HTTP %d", got, c.want)
+			}
+			if c.asked == "" {
+				return
+			}
+			want := &carillonv1.CheckAccessRequest{}
+			if err := protojson.Unmarshal([]byte(c.asked), want); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.Calls("CheckAccess")[0].Request; !proto.Equal(got, want) {
+				t.Errorf("asked %s, want %s", protojson.Format(got), c.asked)
 			}
 		})
 	}

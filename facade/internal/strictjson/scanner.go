@@ -181,44 +181,39 @@ func (s *scanner) unexpected(want string) error {
 	return s.fail(ReasonMalformed, fmt.Sprintf("not valid JSON: at byte %d, %s is expected", s.pos, want))
 }
 
-// where writes the path of the current field.
-func (s *scanner) where() string {
-	var b strings.Builder
+// where is the path of the current field.
+func (s *scanner) where() (path string) {
 	for _, at := range s.path {
 		switch {
 		case at.list:
-			b.WriteString("[" + strconv.Itoa(at.index) + "]")
+			path += "[" + strconv.Itoa(at.index) + "]"
 		case at.inKey:
-		case !isPlain(at.key):
-			b.WriteString("[" + strconv.Quote(shorten(at.key)) + "]")
 		default:
-			if b.Len() > 0 {
-				b.WriteByte('.')
-			}
-			b.WriteString(at.key)
+			path = Join(path, at.key)
 		}
 	}
-	return b.String()
+	return path
 }
 
 // maxFieldName bounds a caller's key in an error's path, in bytes.
 const maxFieldName = 64
 
-func isPlain(key string) bool {
-	for i := range len(key) {
-		c := key[i]
-		if c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			return false
+// Join appends a key to a path, quoted unless it is a plain name, and cut when
+// it is long.
+func Join(path, key string) string {
+	plain := key != "" && len(key) <= maxFieldName && strings.Trim(key,
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == ""
+	switch {
+	case !plain:
+		if len(key) > maxFieldName {
+			key = strings.ToValidUTF8(key[:maxFieldName], "") + "…"
 		}
-	}
-	return key != "" && len(key) <= maxFieldName
-}
-
-func shorten(key string) string {
-	if len(key) <= maxFieldName {
+		return fmt.Sprintf("%s[%q]", path, key)
+	case path == "":
 		return key
+	default:
+		return path + "." + key
 	}
-	return strings.ToValidUTF8(key[:maxFieldName], "") + "…"
 }
 
 // keySet holds the keys of one object. Most objects are small enough for a

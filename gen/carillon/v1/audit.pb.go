@@ -39,7 +39,7 @@ type AuditEvent struct {
 	// The token's scopes.
 	Scopes string `protobuf:"bytes,5,opt,name=scopes,proto3" json:"scopes,omitempty"`
 	// What: carillon.v1.JobService/CreateJob; OpenConfig and SaveConfig, which
-	// executions do; SignToken and WrapKeyset, which commands of the program do.
+	// executions do; SignToken, WrapKeyset and Migrate, which the program does.
 	Method string `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
 	// To what: job_19. Empty when the request named nothing that can be.
 	Object string `protobuf:"bytes,7,opt,name=object,proto3" json:"object,omitempty"`

@@ -77,7 +77,7 @@ func (x Remote_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Remote_State.Descriptor instead.
 func (Remote_State) EnumDescriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{1, 0}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{4, 0}
 }
 
 // What is tried.
@@ -138,7 +138,7 @@ func (x RemoteTest_Check) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RemoteTest_Check.Descriptor instead.
 func (RemoteTest_Check) EnumDescriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9, 0}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // What came of it.
@@ -195,7 +195,190 @@ func (x RemoteTest_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RemoteTest_Outcome.Descriptor instead.
 func (RemoteTest_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9, 1}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{12, 1}
+}
+
+// One type of remote.
+type RemoteType struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What stands as the type of a remote: s3.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The keys besides type: those that it must have first, then by name.
+	Keys []*RemoteType_Key `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	// Of each of these sets at least one key is needed.
+	Alternatives []*RemoteType_Alternatives `protobuf:"bytes,3,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
+	// Whether the first part of a path is a bucket.
+	Bucket        bool `protobuf:"varint,4,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoteType) Reset() {
+	*x = RemoteType{}
+	mi := &file_carillon_v1_config_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteType) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteType) ProtoMessage() {}
+
+func (x *RemoteType) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_config_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteType.ProtoReflect.Descriptor instead.
+func (*RemoteType) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *RemoteType) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RemoteType) GetKeys() []*RemoteType_Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *RemoteType) GetAlternatives() []*RemoteType_Alternatives {
+	if x != nil {
+		return x.Alternatives
+	}
+	return nil
+}
+
+func (x *RemoteType) GetBucket() bool {
+	if x != nil {
+		return x.Bucket
+	}
+	return false
+}
+
+// Asks for the types of remotes.
+type ListRemoteTypesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many at most; 0 means 100, more than 1000 is lowered.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the earlier answer's next_page_token.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRemoteTypesRequest) Reset() {
+	*x = ListRemoteTypesRequest{}
+	mi := &file_carillon_v1_config_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRemoteTypesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRemoteTypesRequest) ProtoMessage() {}
+
+func (x *ListRemoteTypesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_config_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRemoteTypesRequest.ProtoReflect.Descriptor instead.
+func (*ListRemoteTypesRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListRemoteTypesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRemoteTypesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// One page of types of remotes.
+type ListRemoteTypesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The types.
+	RemoteTypes []*RemoteType `protobuf:"bytes,1,rep,name=remote_types,json=remoteTypes,proto3" json:"remote_types,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRemoteTypesResponse) Reset() {
+	*x = ListRemoteTypesResponse{}
+	mi := &file_carillon_v1_config_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRemoteTypesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRemoteTypesResponse) ProtoMessage() {}
+
+func (x *ListRemoteTypesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_config_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRemoteTypesResponse.ProtoReflect.Descriptor instead.
+func (*ListRemoteTypesResponse) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ListRemoteTypesResponse) GetRemoteTypes() []*RemoteType {
+	if x != nil {
+		return x.RemoteTypes
+	}
+	return nil
+}
+
+func (x *ListRemoteTypesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // What is stored for a resource, without any value.
@@ -211,7 +394,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_carillon_v1_config_proto_msgTypes[0]
+	mi := &file_carillon_v1_config_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -223,7 +406,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[0]
+	mi := &file_carillon_v1_config_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -236,7 +419,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{0}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Config) GetResourceId() string {
@@ -282,7 +465,7 @@ type Remote struct {
 
 func (x *Remote) Reset() {
 	*x = Remote{}
-	mi := &file_carillon_v1_config_proto_msgTypes[1]
+	mi := &file_carillon_v1_config_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +477,7 @@ func (x *Remote) String() string {
 func (*Remote) ProtoMessage() {}
 
 func (x *Remote) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[1]
+	mi := &file_carillon_v1_config_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +490,7 @@ func (x *Remote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remote.ProtoReflect.Descriptor instead.
 func (*Remote) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Remote) GetName() string {
@@ -387,7 +570,7 @@ type AddConfigRequest struct {
 
 func (x *AddConfigRequest) Reset() {
 	*x = AddConfigRequest{}
-	mi := &file_carillon_v1_config_proto_msgTypes[2]
+	mi := &file_carillon_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -399,7 +582,7 @@ func (x *AddConfigRequest) String() string {
 func (*AddConfigRequest) ProtoMessage() {}
 
 func (x *AddConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[2]
+	mi := &file_carillon_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -412,7 +595,7 @@ func (x *AddConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddConfigRequest.ProtoReflect.Descriptor instead.
 func (*AddConfigRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AddConfigRequest) GetResourceId() string {
@@ -440,7 +623,7 @@ type AddConfigResponse struct {
 
 func (x *AddConfigResponse) Reset() {
 	*x = AddConfigResponse{}
-	mi := &file_carillon_v1_config_proto_msgTypes[3]
+	mi := &file_carillon_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +635,7 @@ func (x *AddConfigResponse) String() string {
 func (*AddConfigResponse) ProtoMessage() {}
 
 func (x *AddConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[3]
+	mi := &file_carillon_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +648,7 @@ func (x *AddConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddConfigResponse.ProtoReflect.Descriptor instead.
 func (*AddConfigResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AddConfigResponse) GetSuccess() bool {
@@ -486,7 +669,7 @@ type GetConfigRequest struct {
 
 func (x *GetConfigRequest) Reset() {
 	*x = GetConfigRequest{}
-	mi := &file_carillon_v1_config_proto_msgTypes[4]
+	mi := &file_carillon_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +681,7 @@ func (x *GetConfigRequest) String() string {
 func (*GetConfigRequest) ProtoMessage() {}
 
 func (x *GetConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[4]
+	mi := &file_carillon_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +694,7 @@ func (x *GetConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetConfigRequest) GetResourceId() string {
@@ -532,7 +715,7 @@ type DeleteConfigRequest struct {
 
 func (x *DeleteConfigRequest) Reset() {
 	*x = DeleteConfigRequest{}
-	mi := &file_carillon_v1_config_proto_msgTypes[5]
+	mi := &file_carillon_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +727,7 @@ func (x *DeleteConfigRequest) String() string {
 func (*DeleteConfigRequest) ProtoMessage() {}
 
 func (x *DeleteConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[5]
+	mi := &file_carillon_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +740,7 @@ func (x *DeleteConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConfigRequest.ProtoReflect.Descriptor instead.
 func (*DeleteConfigRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteConfigRequest) GetResourceId() string {
@@ -576,7 +759,7 @@ type DeleteConfigResponse struct {
 
 func (x *DeleteConfigResponse) Reset() {
 	*x = DeleteConfigResponse{}
-	mi := &file_carillon_v1_config_proto_msgTypes[6]
+	mi := &file_carillon_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +771,7 @@ func (x *DeleteConfigResponse) String() string {
 func (*DeleteConfigResponse) ProtoMessage() {}
 
 func (x *DeleteConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[6]
+	mi := &file_carillon_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +784,7 @@ func (x *DeleteConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConfigResponse.ProtoReflect.Descriptor instead.
 func (*DeleteConfigResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 // Asks to try remotes.
@@ -624,7 +807,7 @@ type TestConfigRequest struct {
 
 func (x *TestConfigRequest) Reset() {
 	*x = TestConfigRequest{}
-	mi := &file_carillon_v1_config_proto_msgTypes[7]
+	mi := &file_carillon_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +819,7 @@ func (x *TestConfigRequest) String() string {
 func (*TestConfigRequest) ProtoMessage() {}
 
 func (x *TestConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[7]
+	mi := &file_carillon_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +832,7 @@ func (x *TestConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestConfigRequest.ProtoReflect.Descriptor instead.
 func (*TestConfigRequest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TestConfigRequest) GetResourceId() string {
@@ -693,7 +876,7 @@ type TestConfigResponse struct {
 
 func (x *TestConfigResponse) Reset() {
 	*x = TestConfigResponse{}
-	mi := &file_carillon_v1_config_proto_msgTypes[8]
+	mi := &file_carillon_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +888,7 @@ func (x *TestConfigResponse) String() string {
 func (*TestConfigResponse) ProtoMessage() {}
 
 func (x *TestConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[8]
+	mi := &file_carillon_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +901,7 @@ func (x *TestConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestConfigResponse.ProtoReflect.Descriptor instead.
 func (*TestConfigResponse) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TestConfigResponse) GetSuccess() bool {
@@ -754,7 +937,7 @@ type RemoteTest struct {
 
 func (x *RemoteTest) Reset() {
 	*x = RemoteTest{}
-	mi := &file_carillon_v1_config_proto_msgTypes[9]
+	mi := &file_carillon_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +949,7 @@ func (x *RemoteTest) String() string {
 func (*RemoteTest) ProtoMessage() {}
 
 func (x *RemoteTest) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[9]
+	mi := &file_carillon_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +962,7 @@ func (x *RemoteTest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteTest.ProtoReflect.Descriptor instead.
 func (*RemoteTest) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RemoteTest) GetRemote() string {
@@ -817,6 +1000,125 @@ func (x *RemoteTest) GetWarnings() []string {
 	return nil
 }
 
+// One key of a remote's config.
+type RemoteType_Key struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as access_key_id.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Whether a remote must have it.
+	Required bool `protobuf:"varint,2,opt,name=required,proto3" json:"required,omitempty"`
+	// Whether its value is a secret: nobody should see it typed.
+	Secret bool `protobuf:"varint,3,opt,name=secret,proto3" json:"secret,omitempty"`
+	// The only values that it may have; empty for any.
+	Values        []string `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoteType_Key) Reset() {
+	*x = RemoteType_Key{}
+	mi := &file_carillon_v1_config_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteType_Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteType_Key) ProtoMessage() {}
+
+func (x *RemoteType_Key) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_config_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteType_Key.ProtoReflect.Descriptor instead.
+func (*RemoteType_Key) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *RemoteType_Key) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RemoteType_Key) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
+func (x *RemoteType_Key) GetSecret() bool {
+	if x != nil {
+		return x.Secret
+	}
+	return false
+}
+
+func (x *RemoteType_Key) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// Keys of which a remote needs at least one.
+type RemoteType_Alternatives struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Their names.
+	Names         []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoteType_Alternatives) Reset() {
+	*x = RemoteType_Alternatives{}
+	mi := &file_carillon_v1_config_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteType_Alternatives) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteType_Alternatives) ProtoMessage() {}
+
+func (x *RemoteType_Alternatives) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_config_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteType_Alternatives.ProtoReflect.Descriptor instead.
+func (*RemoteType_Alternatives) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{0, 1}
+}
+
+func (x *RemoteType_Alternatives) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 // One thing that was tried.
 type RemoteTest_Result struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -838,7 +1140,7 @@ type RemoteTest_Result struct {
 
 func (x *RemoteTest_Result) Reset() {
 	*x = RemoteTest_Result{}
-	mi := &file_carillon_v1_config_proto_msgTypes[10]
+	mi := &file_carillon_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +1152,7 @@ func (x *RemoteTest_Result) String() string {
 func (*RemoteTest_Result) ProtoMessage() {}
 
 func (x *RemoteTest_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[10]
+	mi := &file_carillon_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +1165,7 @@ func (x *RemoteTest_Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteTest_Result.ProtoReflect.Descriptor instead.
 func (*RemoteTest_Result) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9, 0}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{12, 0}
 }
 
 func (x *RemoteTest_Result) GetCheck() RemoteTest_Check {
@@ -923,7 +1225,7 @@ type RemoteTest_Quota struct {
 
 func (x *RemoteTest_Quota) Reset() {
 	*x = RemoteTest_Quota{}
-	mi := &file_carillon_v1_config_proto_msgTypes[11]
+	mi := &file_carillon_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1237,7 @@ func (x *RemoteTest_Quota) String() string {
 func (*RemoteTest_Quota) ProtoMessage() {}
 
 func (x *RemoteTest_Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_carillon_v1_config_proto_msgTypes[11]
+	mi := &file_carillon_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1250,7 @@ func (x *RemoteTest_Quota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteTest_Quota.ProtoReflect.Descriptor instead.
 func (*RemoteTest_Quota) Descriptor() ([]byte, []int) {
-	return file_carillon_v1_config_proto_rawDescGZIP(), []int{9, 1}
+	return file_carillon_v1_config_proto_rawDescGZIP(), []int{12, 1}
 }
 
 func (x *RemoteTest_Quota) GetTotalBytes() int64 {
@@ -976,7 +1278,27 @@ var File_carillon_v1_config_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x18carillon/v1/config.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n" +
+	"\x18carillon/v1/config.proto\x12\vcarillon.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18carillon/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x02\n" +
+	"\n" +
+	"RemoteType\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
+	"\x04keys\x18\x02 \x03(\v2\x1b.carillon.v1.RemoteType.KeyR\x04keys\x12H\n" +
+	"\falternatives\x18\x03 \x03(\v2$.carillon.v1.RemoteType.AlternativesR\falternatives\x12\x16\n" +
+	"\x06bucket\x18\x04 \x01(\bR\x06bucket\x1ae\n" +
+	"\x03Key\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\brequired\x18\x02 \x01(\bR\brequired\x12\x16\n" +
+	"\x06secret\x18\x03 \x01(\bR\x06secret\x12\x16\n" +
+	"\x06values\x18\x04 \x03(\tR\x06values\x1a$\n" +
+	"\fAlternatives\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"]\n" +
+	"\x16ListRemoteTypesRequest\x12$\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"}\n" +
+	"\x17ListRemoteTypesResponse\x12:\n" +
+	"\fremote_types\x18\x01 \x03(\v2\x17.carillon.v1.RemoteTypeR\vremoteTypes\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"X\n" +
 	"\x06Config\x12\x1f\n" +
 	"\vresource_id\x18\x01 \x01(\tR\n" +
 	"resourceId\x12-\n" +
@@ -1059,13 +1381,14 @@ const file_carillon_v1_config_proto_rawDesc = "" +
 	"\x02OK\x10\x01\x12\n" +
 	"\n" +
 	"\x06FAILED\x10\x02\x12\v\n" +
-	"\aSKIPPED\x10\x032\xdb\x04\n" +
+	"\aSKIPPED\x10\x032\xd8\x05\n" +
 	"\rConfigService\x12\x90\x01\n" +
 	"\tAddConfig\x12\x1d.carillon.v1.AddConfigRequest\x1a\x1e.carillon.v1.AddConfigResponse\"D\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/resources/{resource_id}/config\x12\x82\x01\n" +
 	"\tGetConfig\x12\x1d.carillon.v1.GetConfigRequest\x1a\x13.carillon.v1.Config\"A\xaa\xbb\x18\x13\b\x03\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02$\x12\"/v1/resources/{resource_id}/config\x12\x96\x01\n" +
 	"\fDeleteConfig\x12 .carillon.v1.DeleteConfigRequest\x1a!.carillon.v1.DeleteConfigResponse\"A\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02$*\"/v1/resources/{resource_id}/config\x12\x98\x01\n" +
 	"\n" +
-	"TestConfig\x12\x1e.carillon.v1.TestConfigRequest\x1a\x1f.carillon.v1.TestConfigResponse\"I\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/resources/{resource_id}/config:testB;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
+	"TestConfig\x12\x1e.carillon.v1.TestConfigRequest\x1a\x1f.carillon.v1.TestConfigResponse\"I\xaa\xbb\x18\x13\b\x04\x12\x0f\b\x02\x12\vresource_id\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/resources/{resource_id}/config:test\x12{\n" +
+	"\x0fListRemoteTypes\x12#.carillon.v1.ListRemoteTypesRequest\x1a$.carillon.v1.ListRemoteTypesResponse\"\x1d\xaa\xbb\x18\x02\b\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/remoteTypesB;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
 
 var (
 	file_carillon_v1_config_proto_rawDescOnce sync.Once
@@ -1080,55 +1403,65 @@ func file_carillon_v1_config_proto_rawDescGZIP() []byte {
 }
 
 var file_carillon_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_carillon_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_carillon_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_carillon_v1_config_proto_goTypes = []any{
-	(Remote_State)(0),             // 0: carillon.v1.Remote.State
-	(RemoteTest_Check)(0),         // 1: carillon.v1.RemoteTest.Check
-	(RemoteTest_Outcome)(0),       // 2: carillon.v1.RemoteTest.Outcome
-	(*Config)(nil),                // 3: carillon.v1.Config
-	(*Remote)(nil),                // 4: carillon.v1.Remote
-	(*AddConfigRequest)(nil),      // 5: carillon.v1.AddConfigRequest
-	(*AddConfigResponse)(nil),     // 6: carillon.v1.AddConfigResponse
-	(*GetConfigRequest)(nil),      // 7: carillon.v1.GetConfigRequest
-	(*DeleteConfigRequest)(nil),   // 8: carillon.v1.DeleteConfigRequest
-	(*DeleteConfigResponse)(nil),  // 9: carillon.v1.DeleteConfigResponse
-	(*TestConfigRequest)(nil),     // 10: carillon.v1.TestConfigRequest
-	(*TestConfigResponse)(nil),    // 11: carillon.v1.TestConfigResponse
-	(*RemoteTest)(nil),            // 12: carillon.v1.RemoteTest
-	(*RemoteTest_Result)(nil),     // 13: carillon.v1.RemoteTest.Result
-	(*RemoteTest_Quota)(nil),      // 14: carillon.v1.RemoteTest.Quota
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 16: google.protobuf.Struct
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(Remote_State)(0),               // 0: carillon.v1.Remote.State
+	(RemoteTest_Check)(0),           // 1: carillon.v1.RemoteTest.Check
+	(RemoteTest_Outcome)(0),         // 2: carillon.v1.RemoteTest.Outcome
+	(*RemoteType)(nil),              // 3: carillon.v1.RemoteType
+	(*ListRemoteTypesRequest)(nil),  // 4: carillon.v1.ListRemoteTypesRequest
+	(*ListRemoteTypesResponse)(nil), // 5: carillon.v1.ListRemoteTypesResponse
+	(*Config)(nil),                  // 6: carillon.v1.Config
+	(*Remote)(nil),                  // 7: carillon.v1.Remote
+	(*AddConfigRequest)(nil),        // 8: carillon.v1.AddConfigRequest
+	(*AddConfigResponse)(nil),       // 9: carillon.v1.AddConfigResponse
+	(*GetConfigRequest)(nil),        // 10: carillon.v1.GetConfigRequest
+	(*DeleteConfigRequest)(nil),     // 11: carillon.v1.DeleteConfigRequest
+	(*DeleteConfigResponse)(nil),    // 12: carillon.v1.DeleteConfigResponse
+	(*TestConfigRequest)(nil),       // 13: carillon.v1.TestConfigRequest
+	(*TestConfigResponse)(nil),      // 14: carillon.v1.TestConfigResponse
+	(*RemoteTest)(nil),              // 15: carillon.v1.RemoteTest
+	(*RemoteType_Key)(nil),          // 16: carillon.v1.RemoteType.Key
+	(*RemoteType_Alternatives)(nil), // 17: carillon.v1.RemoteType.Alternatives
+	(*RemoteTest_Result)(nil),       // 18: carillon.v1.RemoteTest.Result
+	(*RemoteTest_Quota)(nil),        // 19: carillon.v1.RemoteTest.Quota
+	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),         // 21: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 22: google.protobuf.Duration
 }
 var file_carillon_v1_config_proto_depIdxs = []int32{
-	4,  // 0: carillon.v1.Config.remotes:type_name -> carillon.v1.Remote
-	15, // 1: carillon.v1.Remote.updated_at:type_name -> google.protobuf.Timestamp
-	0,  // 2: carillon.v1.Remote.state:type_name -> carillon.v1.Remote.State
-	15, // 3: carillon.v1.Remote.since:type_name -> google.protobuf.Timestamp
-	15, // 4: carillon.v1.Remote.expires_at:type_name -> google.protobuf.Timestamp
-	15, // 5: carillon.v1.Remote.token_expires_at:type_name -> google.protobuf.Timestamp
-	16, // 6: carillon.v1.AddConfigRequest.config:type_name -> google.protobuf.Struct
-	16, // 7: carillon.v1.TestConfigRequest.config:type_name -> google.protobuf.Struct
-	12, // 8: carillon.v1.TestConfigResponse.remotes:type_name -> carillon.v1.RemoteTest
-	13, // 9: carillon.v1.RemoteTest.results:type_name -> carillon.v1.RemoteTest.Result
-	14, // 10: carillon.v1.RemoteTest.quota:type_name -> carillon.v1.RemoteTest.Quota
-	1,  // 11: carillon.v1.RemoteTest.Result.check:type_name -> carillon.v1.RemoteTest.Check
-	2,  // 12: carillon.v1.RemoteTest.Result.outcome:type_name -> carillon.v1.RemoteTest.Outcome
-	17, // 13: carillon.v1.RemoteTest.Result.duration:type_name -> google.protobuf.Duration
-	5,  // 14: carillon.v1.ConfigService.AddConfig:input_type -> carillon.v1.AddConfigRequest
-	7,  // 15: carillon.v1.ConfigService.GetConfig:input_type -> carillon.v1.GetConfigRequest
-	8,  // 16: carillon.v1.ConfigService.DeleteConfig:input_type -> carillon.v1.DeleteConfigRequest
-	10, // 17: carillon.v1.ConfigService.TestConfig:input_type -> carillon.v1.TestConfigRequest
-	6,  // 18: carillon.v1.ConfigService.AddConfig:output_type -> carillon.v1.AddConfigResponse
-	3,  // 19: carillon.v1.ConfigService.GetConfig:output_type -> carillon.v1.Config
-	9,  // 20: carillon.v1.ConfigService.DeleteConfig:output_type -> carillon.v1.DeleteConfigResponse
-	11, // 21: carillon.v1.ConfigService.TestConfig:output_type -> carillon.v1.TestConfigResponse
-	18, // [18:22] is the sub-list for method output_type
-	14, // [14:18] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	16, // 0: carillon.v1.RemoteType.keys:type_name -> carillon.v1.RemoteType.Key
+	17, // 1: carillon.v1.RemoteType.alternatives:type_name -> carillon.v1.RemoteType.Alternatives
+	3,  // 2: carillon.v1.ListRemoteTypesResponse.remote_types:type_name -> carillon.v1.RemoteType
+	7,  // 3: carillon.v1.Config.remotes:type_name -> carillon.v1.Remote
+	20, // 4: carillon.v1.Remote.updated_at:type_name -> google.protobuf.Timestamp
+	0,  // 5: carillon.v1.Remote.state:type_name -> carillon.v1.Remote.State
+	20, // 6: carillon.v1.Remote.since:type_name -> google.protobuf.Timestamp
+	20, // 7: carillon.v1.Remote.expires_at:type_name -> google.protobuf.Timestamp
+	20, // 8: carillon.v1.Remote.token_expires_at:type_name -> google.protobuf.Timestamp
+	21, // 9: carillon.v1.AddConfigRequest.config:type_name -> google.protobuf.Struct
+	21, // 10: carillon.v1.TestConfigRequest.config:type_name -> google.protobuf.Struct
+	15, // 11: carillon.v1.TestConfigResponse.remotes:type_name -> carillon.v1.RemoteTest
+	18, // 12: carillon.v1.RemoteTest.results:type_name -> carillon.v1.RemoteTest.Result
+	19, // 13: carillon.v1.RemoteTest.quota:type_name -> carillon.v1.RemoteTest.Quota
+	1,  // 14: carillon.v1.RemoteTest.Result.check:type_name -> carillon.v1.RemoteTest.Check
+	2,  // 15: carillon.v1.RemoteTest.Result.outcome:type_name -> carillon.v1.RemoteTest.Outcome
+	22, // 16: carillon.v1.RemoteTest.Result.duration:type_name -> google.protobuf.Duration
+	8,  // 17: carillon.v1.ConfigService.AddConfig:input_type -> carillon.v1.AddConfigRequest
+	10, // 18: carillon.v1.ConfigService.GetConfig:input_type -> carillon.v1.GetConfigRequest
+	11, // 19: carillon.v1.ConfigService.DeleteConfig:input_type -> carillon.v1.DeleteConfigRequest
+	13, // 20: carillon.v1.ConfigService.TestConfig:input_type -> carillon.v1.TestConfigRequest
+	4,  // 21: carillon.v1.ConfigService.ListRemoteTypes:input_type -> carillon.v1.ListRemoteTypesRequest
+	9,  // 22: carillon.v1.ConfigService.AddConfig:output_type -> carillon.v1.AddConfigResponse
+	6,  // 23: carillon.v1.ConfigService.GetConfig:output_type -> carillon.v1.Config
+	12, // 24: carillon.v1.ConfigService.DeleteConfig:output_type -> carillon.v1.DeleteConfigResponse
+	14, // 25: carillon.v1.ConfigService.TestConfig:output_type -> carillon.v1.TestConfigResponse
+	5,  // 26: carillon.v1.ConfigService.ListRemoteTypes:output_type -> carillon.v1.ListRemoteTypesResponse
+	22, // [22:27] is the sub-list for method output_type
+	17, // [17:22] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_config_proto_init() }
@@ -1137,14 +1470,14 @@ func file_carillon_v1_config_proto_init() {
 		return
 	}
 	file_carillon_v1_access_proto_init()
-	file_carillon_v1_config_proto_msgTypes[11].OneofWrappers = []any{}
+	file_carillon_v1_config_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_config_proto_rawDesc), len(file_carillon_v1_config_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   12,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,10 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ConfigService_AddConfig_FullMethodName    = "/carillon.v1.ConfigService/AddConfig"
-	ConfigService_GetConfig_FullMethodName    = "/carillon.v1.ConfigService/GetConfig"
-	ConfigService_DeleteConfig_FullMethodName = "/carillon.v1.ConfigService/DeleteConfig"
-	ConfigService_TestConfig_FullMethodName   = "/carillon.v1.ConfigService/TestConfig"
+	ConfigService_AddConfig_FullMethodName       = "/carillon.v1.ConfigService/AddConfig"
+	ConfigService_GetConfig_FullMethodName       = "/carillon.v1.ConfigService/GetConfig"
+	ConfigService_DeleteConfig_FullMethodName    = "/carillon.v1.ConfigService/DeleteConfig"
+	ConfigService_TestConfig_FullMethodName      = "/carillon.v1.ConfigService/TestConfig"
+	ConfigService_ListRemoteTypes_FullMethodName = "/carillon.v1.ConfigService/ListRemoteTypes"
 )
 
 // ConfigServiceClient is the client API for ConfigService service.
@@ -43,6 +44,9 @@ type ConfigServiceClient interface {
 	// answers within half a minute; what a service refuses is in the answer and
 	// no error of the call.
 	TestConfig(ctx context.Context, in *TestConfigRequest, opts ...grpc.CallOption) (*TestConfigResponse, error)
+	// Lists the types of remotes that a config can have, by name, with their keys:
+	// what a form for credentials needs to know.
+	ListRemoteTypes(ctx context.Context, in *ListRemoteTypesRequest, opts ...grpc.CallOption) (*ListRemoteTypesResponse, error)
 }
 
 type configServiceClient struct {
@@ -93,6 +97,16 @@ func (c *configServiceClient) TestConfig(ctx context.Context, in *TestConfigRequ
 	return out, nil
 }
 
+func (c *configServiceClient) ListRemoteTypes(ctx context.Context, in *ListRemoteTypesRequest, opts ...grpc.CallOption) (*ListRemoteTypesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRemoteTypesResponse)
+	err := c.cc.Invoke(ctx, ConfigService_ListRemoteTypes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ConfigServiceServer is the server API for ConfigService service.
 // All implementations must embed UnimplementedConfigServiceServer
 // for forward compatibility.
@@ -111,6 +125,9 @@ type ConfigServiceServer interface {
 	// answers within half a minute; what a service refuses is in the answer and
 	// no error of the call.
 	TestConfig(context.Context, *TestConfigRequest) (*TestConfigResponse, error)
+	// Lists the types of remotes that a config can have, by name, with their keys:
+	// what a form for credentials needs to know.
+	ListRemoteTypes(context.Context, *ListRemoteTypesRequest) (*ListRemoteTypesResponse, error)
 	mustEmbedUnimplementedConfigServiceServer()
 }
 
@@ -132,6 +149,9 @@ func (UnimplementedConfigServiceServer) DeleteConfig(context.Context, *DeleteCon
 }
 func (UnimplementedConfigServiceServer) TestConfig(context.Context, *TestConfigRequest) (*TestConfigResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TestConfig not implemented")
+}
+func (UnimplementedConfigServiceServer) ListRemoteTypes(context.Context, *ListRemoteTypesRequest) (*ListRemoteTypesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRemoteTypes not implemented")
 }
 func (UnimplementedConfigServiceServer) mustEmbedUnimplementedConfigServiceServer() {}
 func (UnimplementedConfigServiceServer) testEmbeddedByValue()                       {}
@@ -226,6 +246,24 @@ func _ConfigService_TestConfig_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConfigService_ListRemoteTypes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRemoteTypesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).ListRemoteTypes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_ListRemoteTypes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).ListRemoteTypes(ctx, req.(*ListRemoteTypesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ConfigService_ServiceDesc is the grpc.ServiceDesc for ConfigService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -248,6 +286,10 @@ var ConfigService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TestConfig",
 			Handler:    _ConfigService_TestConfig_Handler,
+		},
+		{
+			MethodName: "ListRemoteTypes",
+			Handler:    _ConfigService_ListRemoteTypes_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1612,7 +1612,16 @@ type TailLogRequest struct {
 	// Whether to wait for further lines until the execution has ended.
 	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
 	// From the last line that was read: the stream goes on after it.
-	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// From a line: the stream ends before it. Not together with follow.
+	Before string `protobuf:"bytes,4,opt,name=before,proto3" json:"before,omitempty"`
+	// Leaves out all but so many of the lines that are written already; 0 leaves
+	// out none.
+	Last int32 `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
+	// The least severe level that is wanted: DEBUG, INFO, WARN or ERROR.
+	Level string `protobuf:"bytes,6,opt,name=level,proto3" json:"level,omitempty"`
+	// Only lines whose message, task or attributes contain this, in any case.
+	Search        string `protobuf:"bytes,7,opt,name=search,proto3" json:"search,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1664,6 +1673,34 @@ func (x *TailLogRequest) GetFollow() bool {
 func (x *TailLogRequest) GetCursor() string {
 	if x != nil {
 		return x.Cursor
+	}
+	return ""
+}
+
+func (x *TailLogRequest) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *TailLogRequest) GetLast() int32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *TailLogRequest) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *TailLogRequest) GetSearch() string {
+	if x != nil {
+		return x.Search
 	}
 	return ""
 }
@@ -2820,12 +2857,17 @@ const file_carillon_v1_execution_proto_rawDesc = "" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vexecutionId\"G\n" +
 	"\x16CancelExecutionRequest\x12-\n" +
 	"\fexecution_id\x18\x01 \x01(\tB\n" +
-	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vexecutionId\"y\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vexecutionId\"\x96\x02\n" +
 	"\x0eTailLogRequest\x12-\n" +
 	"\fexecution_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vexecutionId\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12 \n" +
-	"\x06cursor\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06cursor\"\xd6\x01\n" +
+	"\x06cursor\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06cursor\x12 \n" +
+	"\x06before\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06before\x12\x1e\n" +
+	"\x04last\x18\x05 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\x04last\x127\n" +
+	"\x05level\x18\x06 \x01(\tB!\xbaH\x1er\x1cR\x00R\x05DEBUGR\x04INFOR\x04WARNR\x05ERRORR\x05level\x12 \n" +
+	"\x06search\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06search\"\xd6\x01\n" +
 	"\x0fTailLogResponse\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\tR\x05level\x12\x12\n" +

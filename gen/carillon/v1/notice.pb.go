@@ -36,8 +36,8 @@ const (
 	Webhook_FIRST_FAILURE Webhook_Event = 1
 	// As many executions of a job failed in a row as failures_in_a_row says.
 	Webhook_NTH_FAILURE Webhook_Event = 2
-	// An execution of a job succeeded after failures that this webhook has
-	// heard of.
+	// An execution of a job succeeded after failures that this webhook hears
+	// of, also if it was made in between.
 	Webhook_RECOVERED Webhook_Event = 3
 	// The service paused a job, because of failures in a row.
 	Webhook_PAUSED_BY_SYSTEM Webhook_Event = 4

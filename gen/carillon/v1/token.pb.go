@@ -261,6 +261,107 @@ func (x *GetSigningKeysResponse) GetIssuer() string {
 	return ""
 }
 
+// Asks what the caller may do.
+type CheckAccessRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What a method declares; any valid token unless given.
+	Level AccessRule_Level `protobuf:"varint,1,opt,name=level,proto3,enum=carillon.v1.AccessRule_Level" json:"level,omitempty"`
+	// For READ and WRITE: the kind of the object.
+	Kind AccessObject_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=carillon.v1.AccessObject_Kind" json:"kind,omitempty"`
+	// Its identifier; without one any valid token will do.
+	ObjectId      string `protobuf:"bytes,3,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckAccessRequest) Reset() {
+	*x = CheckAccessRequest{}
+	mi := &file_carillon_v1_token_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckAccessRequest) ProtoMessage() {}
+
+func (x *CheckAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_token_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckAccessRequest.ProtoReflect.Descriptor instead.
+func (*CheckAccessRequest) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_token_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CheckAccessRequest) GetLevel() AccessRule_Level {
+	if x != nil {
+		return x.Level
+	}
+	return AccessRule_LEVEL_UNSPECIFIED
+}
+
+func (x *CheckAccessRequest) GetKind() AccessObject_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return AccessObject_KIND_UNSPECIFIED
+}
+
+func (x *CheckAccessRequest) GetObjectId() string {
+	if x != nil {
+		return x.ObjectId
+	}
+	return ""
+}
+
+// The caller may.
+type CheckAccessResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckAccessResponse) Reset() {
+	*x = CheckAccessResponse{}
+	mi := &file_carillon_v1_token_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckAccessResponse) ProtoMessage() {}
+
+func (x *CheckAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_carillon_v1_token_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckAccessResponse.ProtoReflect.Descriptor instead.
+func (*CheckAccessResponse) Descriptor() ([]byte, []int) {
+	return file_carillon_v1_token_proto_rawDescGZIP(), []int{5}
+}
+
 var File_carillon_v1_token_proto protoreflect.FileDescriptor
 
 const file_carillon_v1_token_proto_rawDesc = "" +
@@ -282,11 +383,17 @@ const file_carillon_v1_token_proto_rawDesc = "" +
 	"\x15GetSigningKeysRequest\"D\n" +
 	"\x16GetSigningKeysResponse\x12\x12\n" +
 	"\x04jwks\x18\x01 \x01(\tR\x04jwks\x12\x16\n" +
-	"\x06issuer\x18\x02 \x01(\tR\x06issuer2\xca\x01\n" +
+	"\x06issuer\x18\x02 \x01(\tR\x06issuer\"\xb8\x01\n" +
+	"\x12CheckAccessRequest\x12=\n" +
+	"\x05level\x18\x01 \x01(\x0e2\x1d.carillon.v1.AccessRule.LevelB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05level\x12<\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x1e.carillon.v1.AccessObject.KindB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04kind\x12%\n" +
+	"\tobject_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\bobjectId\"\x15\n" +
+	"\x13CheckAccessResponse2\xa4\x02\n" +
 	"\fTokenService\x12W\n" +
 	"\n" +
 	"IssueToken\x12\x1e.carillon.v1.IssueTokenRequest\x1a\x1f.carillon.v1.IssueTokenResponse\"\b\xaa\xbb\x18\x04\b\x01 \x01\x12a\n" +
-	"\x0eGetSigningKeys\x12\".carillon.v1.GetSigningKeysRequest\x1a#.carillon.v1.GetSigningKeysResponse\"\x06\xaa\xbb\x18\x02\b\x01B;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
+	"\x0eGetSigningKeys\x12\".carillon.v1.GetSigningKeysRequest\x1a#.carillon.v1.GetSigningKeysResponse\"\x06\xaa\xbb\x18\x02\b\x01\x12X\n" +
+	"\vCheckAccess\x12\x1f.carillon.v1.CheckAccessRequest\x1a .carillon.v1.CheckAccessResponse\"\x06\xaa\xbb\x18\x02\b\x02B;Z9github.com/pointscene/carillon/gen/carillon/v1;carillonv1b\x06proto3"
 
 var (
 	file_carillon_v1_token_proto_rawDescOnce sync.Once
@@ -300,23 +407,31 @@ func file_carillon_v1_token_proto_rawDescGZIP() []byte {
 	return file_carillon_v1_token_proto_rawDescData
 }
 
-var file_carillon_v1_token_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_carillon_v1_token_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_carillon_v1_token_proto_goTypes = []any{
 	(*IssueTokenRequest)(nil),      // 0: carillon.v1.IssueTokenRequest
 	(*IssueTokenResponse)(nil),     // 1: carillon.v1.IssueTokenResponse
 	(*GetSigningKeysRequest)(nil),  // 2: carillon.v1.GetSigningKeysRequest
 	(*GetSigningKeysResponse)(nil), // 3: carillon.v1.GetSigningKeysResponse
+	(*CheckAccessRequest)(nil),     // 4: carillon.v1.CheckAccessRequest
+	(*CheckAccessResponse)(nil),    // 5: carillon.v1.CheckAccessResponse
+	(AccessRule_Level)(0),          // 6: carillon.v1.AccessRule.Level
+	(AccessObject_Kind)(0),         // 7: carillon.v1.AccessObject.Kind
 }
 var file_carillon_v1_token_proto_depIdxs = []int32{
-	0, // 0: carillon.v1.TokenService.IssueToken:input_type -> carillon.v1.IssueTokenRequest
-	2, // 1: carillon.v1.TokenService.GetSigningKeys:input_type -> carillon.v1.GetSigningKeysRequest
-	1, // 2: carillon.v1.TokenService.IssueToken:output_type -> carillon.v1.IssueTokenResponse
-	3, // 3: carillon.v1.TokenService.GetSigningKeys:output_type -> carillon.v1.GetSigningKeysResponse
-	2, // [2:4] is the sub-list for method output_type
-	0, // [0:2] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	6, // 0: carillon.v1.CheckAccessRequest.level:type_name -> carillon.v1.AccessRule.Level
+	7, // 1: carillon.v1.CheckAccessRequest.kind:type_name -> carillon.v1.AccessObject.Kind
+	0, // 2: carillon.v1.TokenService.IssueToken:input_type -> carillon.v1.IssueTokenRequest
+	2, // 3: carillon.v1.TokenService.GetSigningKeys:input_type -> carillon.v1.GetSigningKeysRequest
+	4, // 4: carillon.v1.TokenService.CheckAccess:input_type -> carillon.v1.CheckAccessRequest
+	1, // 5: carillon.v1.TokenService.IssueToken:output_type -> carillon.v1.IssueTokenResponse
+	3, // 6: carillon.v1.TokenService.GetSigningKeys:output_type -> carillon.v1.GetSigningKeysResponse
+	5, // 7: carillon.v1.TokenService.CheckAccess:output_type -> carillon.v1.CheckAccessResponse
+	5, // [5:8] is the sub-list for method output_type
+	2, // [2:5] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_carillon_v1_token_proto_init() }
@@ -331,7 +446,7 @@ func file_carillon_v1_token_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carillon_v1_token_proto_rawDesc), len(file_carillon_v1_token_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

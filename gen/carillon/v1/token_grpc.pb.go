@@ -21,19 +21,24 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	TokenService_IssueToken_FullMethodName     = "/carillon.v1.TokenService/IssueToken"
 	TokenService_GetSigningKeys_FullMethodName = "/carillon.v1.TokenService/GetSigningKeys"
+	TokenService_CheckAccess_FullMethodName    = "/carillon.v1.TokenService/CheckAccess"
 )
 
 // TokenServiceClient is the client API for TokenService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// The embedded issuer, as the HTTP door's /oauth2/token and jwks.json use it.
+// Tokens: the embedded issuer, as the HTTP door's /oauth2/token and jwks.json
+// use it, and what a caller's token allows.
 type TokenServiceClient interface {
 	// Answers a bearer token for a grant of RFC 6749. Errors carry the OAuth
 	// error code as the reason of their ErrorInfo, in upper case.
 	IssueToken(ctx context.Context, in *IssueTokenRequest, opts ...grpc.CallOption) (*IssueTokenResponse, error)
 	// Answers the public keys that tokens are signed with.
 	GetSigningKeys(ctx context.Context, in *GetSigningKeysRequest, opts ...grpc.CallOption) (*GetSigningKeysResponse, error)
+	// Says what a call of the level on the object would be told before its request
+	// is looked at: for doors that refuse some requests themselves. Over gRPC only.
+	CheckAccess(ctx context.Context, in *CheckAccessRequest, opts ...grpc.CallOption) (*CheckAccessResponse, error)
 }
 
 type tokenServiceClient struct {
@@ -64,17 +69,31 @@ func (c *tokenServiceClient) GetSigningKeys(ctx context.Context, in *GetSigningK
 	return out, nil
 }
 
+func (c *tokenServiceClient) CheckAccess(ctx context.Context, in *CheckAccessRequest, opts ...grpc.CallOption) (*CheckAccessResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckAccessResponse)
+	err := c.cc.Invoke(ctx, TokenService_CheckAccess_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TokenServiceServer is the server API for TokenService service.
 // All implementations must embed UnimplementedTokenServiceServer
 // for forward compatibility.
 //
-// The embedded issuer, as the HTTP door's /oauth2/token and jwks.json use it.
+// Tokens: the embedded issuer, as the HTTP door's /oauth2/token and jwks.json
+// use it, and what a caller's token allows.
 type TokenServiceServer interface {
 	// Answers a bearer token for a grant of RFC 6749. Errors carry the OAuth
 	// error code as the reason of their ErrorInfo, in upper case.
 	IssueToken(context.Context, *IssueTokenRequest) (*IssueTokenResponse, error)
 	// Answers the public keys that tokens are signed with.
 	GetSigningKeys(context.Context, *GetSigningKeysRequest) (*GetSigningKeysResponse, error)
+	// Says what a call of the level on the object would be told before its request
+	// is looked at: for doors that refuse some requests themselves. Over gRPC only.
+	CheckAccess(context.Context, *CheckAccessRequest) (*CheckAccessResponse, error)
 	mustEmbedUnimplementedTokenServiceServer()
 }
 
@@ -90,6 +109,9 @@ func (UnimplementedTokenServiceServer) IssueToken(context.Context, *IssueTokenRe
 }
 func (UnimplementedTokenServiceServer) GetSigningKeys(context.Context, *GetSigningKeysRequest) (*GetSigningKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSigningKeys not implemented")
+}
+func (UnimplementedTokenServiceServer) CheckAccess(context.Context, *CheckAccessRequest) (*CheckAccessResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckAccess not implemented")
 }
 func (UnimplementedTokenServiceServer) mustEmbedUnimplementedTokenServiceServer() {}
 func (UnimplementedTokenServiceServer) testEmbeddedByValue()                      {}
@@ -148,6 +170,24 @@ func _TokenService_GetSigningKeys_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TokenService_CheckAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckAccessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokenServiceServer).CheckAccess(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TokenService_CheckAccess_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokenServiceServer).CheckAccess(ctx, req.(*CheckAccessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TokenService_ServiceDesc is the grpc.ServiceDesc for TokenService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +202,10 @@ var TokenService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetSigningKeys",
 			Handler:    _TokenService_GetSigningKeys_Handler,
+		},
+		{
+			MethodName: "CheckAccess",
+			Handler:    _TokenService_CheckAccess_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

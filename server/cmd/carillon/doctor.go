@@ -56,7 +56,7 @@ for a mistake in the call, and 3 when the database could not be read.`,
 			return nil
 		},
 	}
-	commonFlags(cmd, &c)
+	commonFlags(cmd, &c, c.ValidateStorage)
 	f := cmd.Flags()
 	f.DurationVar(&o.Window, "window", o.Window, "how far back ledgers are looked at, within the retention")
 	f.IntVar(&o.Jobs, "jobs", o.Jobs, "how many of the newest jobs have their ledgers looked at")

@@ -13,15 +13,28 @@ import (
 	"github.com/pointscene/carillon/server"
 )
 
-// commonFlags are those of every command that opens the database.
-func commonFlags(cmd *cobra.Command, c *server.Config) {
-	f := cmd.Flags()
+// commonFlags are those of every command that opens the database. What check
+// says of all flags is told before anything is opened.
+func commonFlags(cmd *cobra.Command, c *server.Config, check func() error) {
+	storageFlags(cmd.Flags(), c)
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := fillFlags(cmd.Flags()); err != nil {
+			return err
+		}
+		if err := check(); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+// storageFlags say where the database and the keyset are.
+func storageFlags(f *pflag.FlagSet, c *server.Config) {
 	f.String("config", "", "YAML `file` with defaults for the flags")
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "`folder` for the embedded database, keys, logs and work files; one per process")
 	f.StringVar(&c.DatabaseURL, "database-url", "", "`postgres://…`, which any number of replicas may share (default the SQLite file in the data dir)")
 	f.StringVar(&c.Keyset, "keyset", "", "`file` of the key-encryption keyset (default <data-dir>/keys/keyset.json)")
 	f.StringVar(&c.KeysetKMS, "keyset-kms", "", "`URL` of the KMS key that wraps the keyset: hcvault://, aws-kms:// or gcp-kms:// (default none)")
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return fillFlags(cmd.Flags()) }
 }
 
 // fillFlags sets what was not given as a flag from the environment, then from

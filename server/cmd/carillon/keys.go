@@ -54,7 +54,7 @@ func keysWrapCommand() *cobra.Command {
 			return err
 		},
 	}
-	commonFlags(cmd, &c)
+	commonFlags(cmd, &c, c.ValidateStorage)
 	return cmd
 }
 
@@ -74,7 +74,7 @@ func keysSubcommand(method, use, short string, args cobra.PositionalArgs, do fun
 			})
 		},
 	}
-	commonFlags(cmd, &c)
+	commonFlags(cmd, &c, c.ValidateStorage)
 	return cmd
 }
 

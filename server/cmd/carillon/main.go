@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pointscene/carillon/server"
 	"github.com/pointscene/carillon/server/internal/cli"
 )
 
@@ -85,7 +86,8 @@ func refuseArguments(cmd *cobra.Command) {
 }
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
+	c := server.DefaultConfig()
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "print the version",
 		Args:  cobra.NoArgs,
@@ -94,4 +96,7 @@ func versionCommand() *cobra.Command {
 			return err
 		},
 	}
+	// Scripts give every command the same flags; this one reads none of them.
+	storageFlags(cmd.Flags(), &c)
+	return cmd
 }

@@ -30,7 +30,7 @@ func migrateCommand() *cobra.Command {
 			return nil
 		},
 	}
-	commonFlags(cmd, &c)
+	commonFlags(cmd, &c, c.ValidateStorage)
 	return cmd
 }
 
@@ -50,6 +50,9 @@ func tokenCommand() *cobra.Command {
 			if c.OIDCIssuer != "" {
 				return usageError{fmt.Errorf("--oidc-issuer: tokens come from %s, and a server that trusts it takes none of this command", c.OIDCIssuer)}
 			}
+			if err := server.CheckToken(scope, ttl); err != nil {
+				return usageError{err}
+			}
 			token, err := server.OperatorToken(cmd.Context(), c, scope, ttl)
 			if err != nil {
 				return err
@@ -58,7 +61,7 @@ func tokenCommand() *cobra.Command {
 			return err
 		},
 	}
-	commonFlags(cmd, &c)
+	commonFlags(cmd, &c, c.ValidateStorage)
 	cmd.Flags().StringVar(&c.OIDCIssuer, "oidc-issuer", "", "`URL` of the outside issuer that the server trusts: this command is off then")
 	cmd.Flags().StringVar(&scope, "scope", "", "what the token may do, space separated, such as `operator` or instance-read-42")
 	cmd.Flags().DurationVar(&ttl, "ttl", 4*time.Hour, "how long it lives")

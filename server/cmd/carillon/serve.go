@@ -19,9 +19,6 @@ func serveCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.Out = cmd.OutOrStdout()
-			if err := c.Validate(); err != nil {
-				return usageError{err}
-			}
 			telemetry.TradeMemoryForTime()
 			s, err := server.New(cmd.Context(), c)
 			if err != nil {
@@ -30,7 +27,7 @@ func serveCommand() *cobra.Command {
 			return s.Run(cmd.Context())
 		},
 	}
-	commonFlags(cmd, &c)
+	commonFlags(cmd, &c, c.Validate)
 	f := cmd.Flags()
 	f.Var(optionalBool{&c.Migrate}, "migrate", "apply migrations at start (default true on SQLite, false on PostgreSQL)")
 	f.Lookup("migrate").NoOptDefVal = "true"
@@ -62,6 +59,7 @@ func serveCommand() *cobra.Command {
 	f.IntVar(&c.ClientRate, "client-rate", c.ClientRate, "how many units of work a client may ask for in a second, 0 for any number")
 	f.IntVar(&c.InstanceRate, "instance-rate", c.InstanceRate, "how many units of work all clients together may ask of an instance in a second, 0 for any number")
 	f.IntVar(&c.MaxConnections, "max-connections", c.MaxConnections, "how many connections each door takes at once")
+	f.IntVar(&c.MaxConnectionsPerAddress, "max-connections-per-address", c.MaxConnectionsPerAddress, "how many of them one address may have, or an IPv6 network of 64 bits")
 	f.StringSliceVar(&c.TrustedProxies, "trusted-proxies", nil, "`networks` of proxies whose X-Forwarded-For is believed")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "how long SIGTERM lets executions end")
 	f.StringVar(&c.LocalRemoteRoot, "local-remote-root", "", "`folder` under which remotes of type local exist (default none)")

@@ -38,6 +38,9 @@ const (
 	SignToken = "SignToken"
 	// WrapKeyset is what `carillon keys wrap` did to the keyset file.
 	WrapKeyset = "WrapKeyset"
+	// Migrate is a change of the database's tables, by `carillon migrate` or at
+	// the start of `carillon serve`; the event has the names of what was applied.
+	Migrate = "Migrate"
 )
 
 // CodeOK is the code of what was done.

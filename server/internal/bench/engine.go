@@ -25,7 +25,7 @@ import (
 // The server's settings.
 const (
 	lookEvery   = 250 * time.Millisecond
-	lookIdle    = time.Second
+	lookIdle    = 2 * time.Second
 	lookAhead   = 500 * time.Millisecond
 	claimBatch  = 1000
 	reportAfter = 100 * time.Millisecond
@@ -65,12 +65,13 @@ func openEngine(ctx context.Context, url string, places int) (e *engine, err err
 	o.Name, o.Now, o.Log = fmt.Sprintf("bench/%d", os.Getpid()), time.Now, log
 	o.Adopt = func(lost []store.Lost) { e.executor.Adopt(lost) }
 	o.Lost = func(cause error) { e.executor.AbandonAll(cause) }
+	o.Listening = e.store.Listening
 	e.lease = lease.New(e.store, o)
 	e.executor = executor.New(executor.Options{
 		Store: e.store, Types: task.NewRegistry(util.Noop{}), Logs: e.logs,
 		Configs:        func(int64, int64, func(...string)) task.Configs { return nil },
 		CheckResources: func(context.Context, int64, []task.ResourceRef) error { return nil },
-		Now:            e.lease.Now, Owner: e.lease.ID, Places: places, PerInstance: max(1, places*9/10), ReportAfter: reportAfter, Metrics: e.counts, Log: log,
+		Now:            e.lease.Now, Owner: e.lease.ID, Places: places, PerInstance: max(1, places*9/10), ReportAfter: reportAfter, Exact: true, Metrics: e.counts, Log: log,
 	})
 	e.ticker = ticker.New(ticker.Options{
 		Store: timedStore{e.store, e.counts}, Lease: e.lease, Places: e.executor, Schedules: true,
@@ -102,8 +103,9 @@ func (e *engine) start(ctx context.Context) {
 
 func (e *engine) handle(sig store.Signal) {
 	switch sig.Kind {
-	case store.SignalDue:
+	case store.SignalDue, store.SignalMissed:
 		e.ticker.Wake()
+		e.lease.Wake()
 	case store.SignalCancel:
 		e.executor.Cancel(sig.ID)
 	case store.SignalWithdraw:

@@ -81,21 +81,22 @@ func rawBatches(rows []rawRow) (batches []rawBatch) {
 	for from := 0; from < len(rows); from += claimBatch {
 		part := rows[from:min(from+claimBatch, len(rows))]
 		n := len(part)
-		zero, one, times, ids := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+		one, times, ids := make([]int64, n), make([]int64, n), make([]int64, n)
 		jobs, instances, due, next := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-		tasks, empty, states, waits, ctids := make([]string, n), make([]string, n), make([]string, n), make([]bool, n), make([]pgtype.TID, n)
+		tasks, ctids := make([]string, n), make([]pgtype.TID, n)
+		var usual []int64 // NULL, as the store gives it
 		for i, r := range part {
 			one[i], times[i], ids[i] = 1, now, int64(from+i+1)
 			jobs[i], instances[i], due[i], next[i] = r.id, r.instance, r.due, r.due+day
-			ctids[i], tasks[i], states[i] = r.row, r.tasks, string(job.StateSucceeded)
+			ctids[i], tasks[i] = r.row, r.tasks
 		}
 		batches = append(batches, rawBatch{
 			lock:      []any{now, n, now},
 			holds:     []any{slices.Compact(slices.Clone(instances))},
 			workflows: []any{jobs, instances}, behind: []any{jobs},
-			move:   []any{ctids, next, one, zero},
-			insert: []any{now, int64(1), jobs, instances, due, due, waits, one},
-			finish: []any{make([]pgtype.TID, 0, n), ids, one, states, empty, tasks, times, times, zero},
+			move:   []any{ctids, next, one, usual},
+			insert: []any{now, int64(1), jobs, instances, due, usual, []bool(nil), one},
+			finish: []any{make([]pgtype.TID, 0, n), ids, one, []string(nil), []string(nil), tasks, times, times, usual},
 		})
 	}
 	return batches
@@ -113,6 +114,7 @@ func (d *database) rawPostgres(ctx context.Context, rows []rawRow) (run, done fu
 	if err != nil {
 		return nil, nil, err
 	}
+	entstore.FastArrays(conn)
 	sql := entstore.HotPath
 	run = func() error {
 		for _, b := range batches {

@@ -11,9 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-	"google.golang.org/protobuf/types/known/fieldmaskpb"
-
-	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // Manager is what jobs that are applied carry as managedBy unless told
@@ -26,7 +24,7 @@ type declared struct {
 }
 
 func (d *declared) addFlags(cmd *cobra.Command) {
-	fileFlag(cmd, &d.file, "`folder` or file with jobs; - for standard input")
+	fileFlag(cmd, &d.file, "`folder` or file with jobs and webhooks; - for standard input")
 	cmd.Flags().StringVar(&d.prune, "prune", "", "delete jobs with these labels (`key=value`, comma separated) and this manager that no file defines")
 	cmd.Flags().StringVar(&d.manager, "manager", Manager, "who manages these jobs: their managedBy")
 }
@@ -61,15 +59,16 @@ func applyCommand(s *session) *cobra.Command {
 	d := &declared{}
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "apply -f DIR", Short: "make the instance's jobs as files say", Args: cobra.NoArgs,
-		Long: `Make the instance's jobs as the files say: each job by its name, or by its id.
-What a file leaves out gets its default, but active, which stays. What is made
-or changed gets a managedBy, and --prune deletes nothing without it. The service
-checks the whole plan before anything changes; the plan is shown, and done after
-a yes. A job that somebody else changes in between is left as it is, and told.
+		Use: "apply -f DIR", Short: "make the instance's jobs and webhooks as files say", Args: cobra.NoArgs,
+		Long: `Make the instance's jobs and webhooks as the files say: each job by its name,
+each webhook by its URL, or either by its id. What a file leaves out gets its
+default, but active and enabled, which stay. A job that is made or changed gets a
+managedBy, and --prune deletes nothing without it. The service checks the whole
+plan before anything changes; the plan is shown, and done after a yes. What
+somebody else changes in between is left as it is, and told.
 
-Credentials are no part of it: a workflow names a resource's remotes by their
-keys, and carillon config stores those.`,
+Credentials and the secrets of webhooks are no part of it: a workflow names a
+resource's remotes by their keys, and carillon config stores those.`,
 		Example: `  carillon apply -f jobs/
   carillon apply -f jobs/ --prune team=survey --yes`,
 		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
@@ -112,17 +111,31 @@ func (s *session) plan(ctx context.Context, cmd *cobra.Command, d *declared) ([]
 	if err != nil {
 		return nil, err
 	}
-	manifests := make([]manifest, len(documents))
-	for i, document := range documents {
-		if manifests[i], err = document.job(); err != nil {
+	manifests := map[*kind][]manifest{}
+	for _, document := range documents {
+		m, err := document.manifest()
+		if err != nil {
 			return nil, err
 		}
+		manifests[m.kind] = append(manifests[m.kind], m)
 	}
-	live, err := s.listJobs(ctx, instance, 0, nil)
+	var steps []step
+	var refused []error
+	for _, k := range kinds {
+		some, err := s.planKind(ctx, instance, k, manifests[k], d, labels)
+		steps, refused = append(steps, some...), append(refused, err)
+	}
+	return steps, errors.Join(refused...)
+}
+
+// planKind plans the objects of one kind. Every refusal is told, not only the
+// first.
+func (s *session) planKind(ctx context.Context, instance string, k *kind, manifests []manifest, d *declared, prune map[string]string) ([]step, error) {
+	live, err := k.list(ctx, s, instance)
 	if err != nil {
 		return nil, err
 	}
-	found, err := match(manifests, live.GetJobs())
+	found, err := match(k, manifests, live)
 	if err != nil {
 		return nil, err
 	}
@@ -135,47 +148,44 @@ func (s *session) plan(ctx context.Context, cmd *cobra.Command, d *declared) ([]
 		}
 		steps = append(steps, one)
 	}
-	if err := errors.Join(refused...); err != nil {
-		return nil, err
-	}
 	if d.prune != "" {
-		for _, j := range unclaimed(live.GetJobs(), found, labels, d.manager) {
-			steps = append(steps, step{action: remove, job: j})
+		for _, one := range unclaimed(k, live, found, prune, d.manager) {
+			steps = append(steps, step{action: remove, kind: k, object: one})
 		}
 	}
-	return steps, nil
+	return steps, errors.Join(refused...)
 }
 
-func (s *session) planOne(ctx context.Context, instance string, m manifest, found *carillonv1.Job, manager string) (step, error) {
-	j, fields := wanted(m, manager)
+func (s *session) planOne(ctx context.Context, instance string, m manifest, found declarable, manager string) (step, error) {
+	object, fields := wanted(m, manager)
 	if found == nil {
-		_, err := s.createJob(ctx, instance, j, true)
-		return step{action: create, source: m.source, job: j}, err
+		_, err := m.kind.create(ctx, s, instance, object, true)
+		return step{action: create, kind: m.kind, source: m.source, object: object}, err
 	}
-	if other := found.GetManagedBy(); other != "" && other != manager {
-		return step{}, &Exit{ExitConflict, fmt.Errorf("%s is managed by %q, not by %q: change it there, or give --manager", found.GetId(), plain(other), manager)}
+	if m.kind.managerOf != nil {
+		if other := m.kind.managerOf(found); other != "" && other != manager {
+			return step{}, &Exit{ExitConflict, fmt.Errorf("%s is managed by %q, not by %q: change it there, or give --manager", found.GetId(), plain(other), manager)}
+		}
 	}
-	j.Id, j.Etag = found.GetId(), found.GetEtag()
-	after, err := s.updateJob(ctx, j, fields, true)
+	identify(object, found)
+	after, err := m.kind.update(ctx, s, object, fields, true)
 	if err != nil {
 		return step{}, err
 	}
 	changes, err := difference(found, after)
 	// To become managed is no reason to touch a job that is as it should be.
 	if len(changes) == 0 || len(changes) == 1 && changes[0].path == "managedBy" {
-		return step{action: keep, job: j}, err
+		return step{action: keep, kind: m.kind, object: object}, err
 	}
-	return step{update, m.source, j, fields, changes}, err
+	return step{update, m.kind, m.source, object, fields, changes}, err
 }
 
-func (s *session) createJob(ctx context.Context, instance string, j *carillonv1.Job, validateOnly bool) (*carillonv1.Job, error) {
-	return call(ctx, s, carillonv1.NewJobServiceClient, carillonv1.JobServiceClient.CreateJob,
-		&carillonv1.CreateJobRequest{InstanceId: instance, Job: j, ValidateOnly: validateOnly})
-}
-
-func (s *session) updateJob(ctx context.Context, j *carillonv1.Job, fields []string, validateOnly bool) (*carillonv1.Job, error) {
-	return call(ctx, s, carillonv1.NewJobServiceClient, carillonv1.JobServiceClient.UpdateJob,
-		&carillonv1.UpdateJobRequest{Job: j, UpdateMask: &fieldmaskpb.FieldMask{Paths: fields}, ValidateOnly: validateOnly})
+// identify says of an object which one it is, and which version of it was read.
+func identify(object, found declarable) {
+	message := object.ProtoReflect()
+	for name, value := range map[protoreflect.Name]string{"id": found.GetId(), "etag": found.GetEtag()} {
+		message.Set(message.Descriptor().Fields().ByName(name), protoreflect.ValueOfString(value))
+	}
 }
 
 // do carries a plan out. What fails does not stop the rest.
@@ -186,26 +196,38 @@ func (s *session) do(ctx context.Context, cmd *cobra.Command, steps []step) erro
 	}
 	var failed []error
 	for _, one := range steps {
-		id := one.job.GetId()
+		id := one.object.GetId()
 		switch one.action {
 		case create:
-			var made *carillonv1.Job
-			made, err = s.createJob(ctx, instance, one.job, false)
-			id = made.GetId()
+			var made declarable
+			if made, err = one.kind.create(ctx, s, instance, one.object, false); err == nil {
+				id = made.GetId()
+			}
 		case update:
-			_, err = s.updateJob(ctx, one.job, one.fields, false)
+			_, err = one.kind.update(ctx, s, one.object, one.fields, false)
 		case remove:
-			_, err = call(ctx, s, carillonv1.NewJobServiceClient, carillonv1.JobServiceClient.DeleteJob,
-				&carillonv1.DeleteJobRequest{JobId: id, Etag: one.job.GetEtag()})
+			err = one.kind.remove(ctx, s, one.object)
 		case keep:
 		}
 		if err != nil {
-			failed = append(failed, fmt.Errorf("%s %q: %w", one.action, one.job.GetName(), explain(err)))
+			failed = append(failed, fmt.Errorf("%s %s: %w", one.action, one.what(), late(explain(err))))
 			continue
 		}
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%sd %q, %s\n", one.action, plain(one.job.GetName()), id)
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%sd %s, %s\n", one.action, one.what(), id)
+		if one.action == create && one.kind == webhookKind {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "  its secret is not printed here: carillon webhook rotate %s answers one\n", id)
+		}
 	}
 	return errors.Join(failed...)
+}
+
+// late adds what to do when somebody else was faster.
+func late(err error) error {
+	var exit *Exit
+	if errors.As(err, &exit) && exit.Code == ExitConflict {
+		return &Exit{exit.Code, fmt.Errorf("%w\n  it is not as it was planned for: run the command again to see what is different now", exit.Err)}
+	}
+	return err
 }
 
 // confirm asks the person at the terminal.

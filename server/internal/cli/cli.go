@@ -25,7 +25,8 @@ func Commands() []*cobra.Command {
 		if cmd.Name() != "logout" {
 			s.addFlags(cmd)
 		}
-		if list, ok := map[string]listing{"instance": instanceIDs, "job": jobIDs, "execution": executionIDs}[cmd.Name()]; ok {
+		addExamples(cmd, cmd.Name())
+		if list, ok := listings[cmd.Name()]; ok {
 			completeIDs(s, list, cmd.Commands()...)
 		}
 	}

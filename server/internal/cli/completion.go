@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,11 +18,17 @@ const completionLimit = 2 * time.Second
 // listing is ids with a few words about each, newest first.
 type listing func(ctx context.Context, s *session) ([]cobra.Completion, error)
 
+// listings are the ids that a command's subcommands take.
+var listings = map[string]listing{
+	"instance": instanceIDs, "job": jobIDs, "execution": executionIDs, "backfill": backfillIDs,
+	"resource": resourceIDs, "config": resourceIDs, "client": clientIDs, "webhook": webhookIDs, "delivery": deliveryIDs,
+}
+
 // completeIDs makes a shell complete the ids of commands whose first argument
 // is one.
 func completeIDs(s *session, list listing, commands ...*cobra.Command) {
 	for _, cmd := range commands {
-		if words := strings.Fields(cmd.Use); len(words) > 1 && strings.Trim(words[1], "[]") == "ID" {
+		if words := strings.Fields(cmd.Use); len(words) > 1 && slices.Contains([]string{"ID", "[ID]", "RESOURCE"}, words[1]) {
 			cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 				if len(args) > 0 {
 					return nil, cobra.ShellCompDirectiveNoFileComp
@@ -56,37 +64,83 @@ func (s *session) complete(list listing) cobra.CompletionFunc {
 	}
 }
 
+// instanceListing is a listing of what an instance has.
+func instanceListing(list func(ctx context.Context, s *session, instance string) ([]cobra.Completion, error)) listing {
+	return func(ctx context.Context, s *session) ([]cobra.Completion, error) {
+		instance, err := s.needInstance()
+		if err != nil {
+			return nil, err
+		}
+		return list(ctx, s, instance)
+	}
+}
+
+// completions are objects with a few words about each.
+func completions[T interface{ GetId() string }](list []T, words func(T) string) []cobra.Completion {
+	var all []cobra.Completion
+	for _, one := range list {
+		all = append(all, cobra.CompletionWithDesc(one.GetId(), plain(words(one))))
+	}
+	return all
+}
+
 func instanceIDs(ctx context.Context, s *session) ([]cobra.Completion, error) {
 	answer, err := call(ctx, s, carillonv1.NewInstanceServiceClient, carillonv1.InstanceServiceClient.ListInstances, &carillonv1.ListInstancesRequest{PageSize: 1000})
-	var all []cobra.Completion
-	for _, i := range answer.GetInstances() {
-		all = append(all, cobra.CompletionWithDesc(i.GetId(), plain(i.GetTitle())))
-	}
-	return all, err
+	return completions(answer.GetInstances(), (*carillonv1.Instance).GetTitle), err
 }
 
-func jobIDs(ctx context.Context, s *session) ([]cobra.Completion, error) {
-	instance, err := s.needInstance()
-	if err != nil {
-		return nil, err
-	}
+func clientIDs(ctx context.Context, s *session) ([]cobra.Completion, error) {
+	answer, err := call(ctx, s, carillonv1.NewInstanceServiceClient, carillonv1.InstanceServiceClient.ListClients, &carillonv1.ListClientsRequest{PageSize: 1000})
+	return completions(answer.GetClients(), (*carillonv1.Client).GetTitle), err
+}
+
+var jobIDs = instanceListing(func(ctx context.Context, s *session, instance string) ([]cobra.Completion, error) {
 	answer, err := call(ctx, s, carillonv1.NewJobServiceClient, carillonv1.JobServiceClient.ListJobs, &carillonv1.ListJobsRequest{InstanceId: instance, PageSize: 1000})
-	var all []cobra.Completion
-	for _, j := range answer.GetJobs() {
-		all = append(all, cobra.CompletionWithDesc(j.GetId(), plain(j.GetName())))
-	}
-	return all, err
-}
+	return completions(answer.GetJobs(), (*carillonv1.Job).GetName), err
+})
 
-func executionIDs(ctx context.Context, s *session) ([]cobra.Completion, error) {
-	instance, err := s.needInstance()
-	if err != nil {
-		return nil, err
-	}
+var resourceIDs = instanceListing(func(ctx context.Context, s *session, instance string) ([]cobra.Completion, error) {
+	answer, err := call(ctx, s, carillonv1.NewInstanceServiceClient, carillonv1.InstanceServiceClient.ListResources, &carillonv1.ListResourcesRequest{InstanceId: instance, PageSize: 1000})
+	return completions(answer.GetResources(), (*carillonv1.Resource).GetTitle), err
+})
+
+var webhookIDs = instanceListing(func(ctx context.Context, s *session, instance string) ([]cobra.Completion, error) {
+	answer, err := call(ctx, s, carillonv1.NewNoticeServiceClient, carillonv1.NoticeServiceClient.ListWebhooks, &carillonv1.ListWebhooksRequest{InstanceId: instance, PageSize: 1000})
+	return completions(answer.GetWebhooks(), (*carillonv1.Webhook).GetUrl), err
+})
+
+var deliveryIDs = instanceListing(func(ctx context.Context, s *session, instance string) ([]cobra.Completion, error) {
+	answer, err := call(ctx, s, carillonv1.NewNoticeServiceClient, carillonv1.NoticeServiceClient.ListDeliveries, &carillonv1.ListDeliveriesRequest{InstanceId: instance, PageSize: 100})
+	return completions(answer.GetDeliveries(), func(d *carillonv1.Delivery) string {
+		return d.GetEvent().String() + " " + d.GetState().String()
+	}), err
+})
+
+var executionIDs = instanceListing(func(ctx context.Context, s *session, instance string) ([]cobra.Completion, error) {
 	answer, err := call(ctx, s, carillonv1.NewExecutionServiceClient, carillonv1.ExecutionServiceClient.ListExecutions, &carillonv1.ListExecutionsRequest{InstanceId: instance, PageSize: 100})
+	return completions(answer.GetExecutions(), func(e *carillonv1.Execution) string { return e.GetJobId() + " " + e.GetState().String() }), err
+})
+
+// backfillIDs are the backfills of the newest executions: there is no list of
+// them.
+var backfillIDs = instanceListing(func(ctx context.Context, s *session, instance string) ([]cobra.Completion, error) {
+	answer, err := call(ctx, s, carillonv1.NewExecutionServiceClient, carillonv1.ExecutionServiceClient.ListExecutions, &carillonv1.ListExecutionsRequest{InstanceId: instance, PageSize: 1000})
 	var all []cobra.Completion
 	for _, e := range answer.GetExecutions() {
-		all = append(all, cobra.CompletionWithDesc(e.GetId(), e.GetJobId()+" "+e.GetState().String()))
+		if one := cobra.CompletionWithDesc(e.GetTriggerId(), e.GetJobId()); e.GetTrigger() == carillonv1.Execution_BACKFILL && !slices.Contains(all, one) {
+			all = append(all, one)
+		}
 	}
 	return all, err
+})
+
+// completeValues makes a shell complete the value of a flag by an enum's names.
+func completeValues(cmd *cobra.Command, flag string, names map[int32]string) {
+	var all []cobra.Completion
+	for _, number := range slices.Sorted(maps.Keys(names)) {
+		if number != 0 { // not given
+			all = append(all, names[number])
+		}
+	}
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,45 @@ import (
 )
 
 func configCommand(s *session) *cobra.Command {
-	return parent("config", "stored credentials of a resource: they go in and never come out", configGet(s), configAdd(s), configTest(s), configRemove(s))
+	return parent("config", "stored credentials of a resource: they go in and never come out", configTypes(s), configGet(s), configAdd(s), configTest(s), configRemove(s))
+}
+
+func configTypes(s *session) *cobra.Command {
+	return &cobra.Command{
+		Use: "types", Short: "types of remotes and their keys", Args: cobra.NoArgs,
+		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+			answer, err := call(ctx, s, carillonv1.NewConfigServiceClient, carillonv1.ConfigServiceClient.ListRemoteTypes, &carillonv1.ListRemoteTypesRequest{PageSize: 1000})
+			if err != nil {
+				return err
+			}
+			return s.print(cmd.OutOrStdout(), answer, func() *table {
+				t := &table{head: []string{"TYPE", "NEEDED", "OTHER KEYS"}}
+				for _, one := range answer.GetRemoteTypes() {
+					needed, others := neededKeys(one)
+					t.add(one.GetName(), strings.Join(needed, " "), strings.Join(others, " "))
+				}
+				return t
+			})
+		}),
+	}
+}
+
+// neededKeys are the keys that a remote must have, a|b for one of two, and the
+// others.
+func neededKeys(of *carillonv1.RemoteType) (needed, others []string) {
+	for _, key := range of.GetKeys() {
+		either := slices.ContainsFunc(of.GetAlternatives(), func(a *carillonv1.RemoteType_Alternatives) bool { return slices.Contains(a.GetNames(), key.GetName()) })
+		switch {
+		case key.GetRequired():
+			needed = append(needed, key.GetName())
+		case !either:
+			others = append(others, key.GetName())
+		}
+	}
+	for _, a := range of.GetAlternatives() {
+		needed = append(needed, strings.Join(a.GetNames(), "|"))
+	}
+	return needed, others
 }
 
 func configGet(s *session) *cobra.Command {

@@ -54,11 +54,13 @@ func (d *definition) read(cmd *cobra.Command) (*carillonv1.Job, []string, error)
 		if len(documents) != 1 {
 			return nil, nil, usage("%s holds %d documents: write one", d.file, len(documents))
 		}
-		m, err := documents[0].job()
+		m, err := documents[0].manifest()
 		if err != nil {
 			return nil, nil, err
 		}
-		j = m.job
+		if j, err = m.job(); err != nil {
+			return nil, nil, err
+		}
 		for _, field := range m.fields {
 			given[field] = true
 		}

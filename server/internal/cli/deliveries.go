@@ -75,6 +75,10 @@ func deliveryList(s *session) *cobra.Command {
 	cmd.Flags().StringVar(&request.JobId, "job", "", "only those about this job")
 	cmd.Flags().StringVar(&state, "state", "", "only PENDING, DELIVERED or FAILED ones")
 	cmd.Flags().StringVar(&event, "event", "", "only those that tell this")
+	_ = cmd.RegisterFlagCompletionFunc("webhook", s.complete(webhookIDs))
+	_ = cmd.RegisterFlagCompletionFunc("job", s.complete(jobIDs))
+	completeValues(cmd, "state", carillonv1.Delivery_State_name)
+	completeValues(cmd, "event", carillonv1.Webhook_Event_name)
 	return cmd
 }
 

@@ -10,17 +10,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
-
-	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
 
 func exportCommand(s *session) *cobra.Command {
 	var labels, dir string
 	cmd := &cobra.Command{
-		Use: "export", Short: "the instance's jobs as files for apply", Args: cobra.NoArgs,
-		Long: `Print the definitions of the instance's jobs as YAML, or write them to a folder,
-one file for each: what carillon diff and carillon apply read.`,
+		Use: "export", Short: "the instance's jobs and webhooks as files for apply", Args: cobra.NoArgs,
+		Long: `Print the definitions of the instance's jobs and webhooks as YAML, or write them
+to a folder, one file for each: what carillon diff and carillon apply read.`,
 		Example: `  carillon export > jobs.yaml
   carillon export --dir jobs/ --label team=survey`,
 		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
@@ -32,13 +29,17 @@ one file for each: what carillon diff and carillon apply read.`,
 			if err != nil {
 				return err
 			}
-			live, err := s.listJobs(ctx, instance, 0, nil)
-			if err != nil {
-				return err
-			}
-			files, err := definitions(live.GetJobs(), chosen)
-			if err != nil {
-				return err
+			var files []exported
+			for _, k := range kinds {
+				live, err := k.list(ctx, s, instance)
+				if err != nil {
+					return err
+				}
+				some, err := definitions(k, live, chosen)
+				if err != nil {
+					return err
+				}
+				files = append(files, some...)
 			}
 			if dir == "" {
 				return printAll(cmd.OutOrStdout(), files)
@@ -46,64 +47,61 @@ one file for each: what carillon diff and carillon apply read.`,
 			return writeAll(dir, files)
 		}),
 	}
-	cmd.Flags().StringVarP(&labels, "label", "l", "", "only jobs with these labels: `key=value`, comma separated")
+	cmd.Flags().StringVarP(&labels, "label", "l", "", "only jobs with, and webhooks about, these labels: `key=value`, comma separated")
 	cmd.Flags().StringVar(&dir, "dir", "", "`folder` to write one file for each job to")
 	return cmd
 }
 
-// exported is one job's file.
+// exported is one object's file.
 type exported struct {
 	name string
 	text []byte
 }
 
-// definitions are the jobs with the labels as files, oldest first. A job whose
-// name does not tell it from others is written with its id.
-func definitions(live []*carillonv1.Job, labels map[string]string) ([]exported, error) {
-	named := map[string]int{}
-	for _, j := range live {
-		named[j.GetName()]++
+// definitions are the objects with the labels as files, oldest first. One whose
+// key does not tell it from others is written with its id.
+func definitions(k *kind, live []declarable, labels map[string]string) ([]exported, error) {
+	count := map[string]int{}
+	for _, d := range live {
+		count[k.keyOf(d)]++
 	}
 	var files []exported
 	used := map[string]bool{}
-	for _, j := range slices.Backward(live) {
-		if !matches(j.GetLabels(), labels) {
+	for _, d := range slices.Backward(live) {
+		if !matches(d.GetLabels(), labels) {
 			continue
 		}
-		text, err := messageYAML(exportable(j, j.GetName() == "" || named[j.GetName()] > 1))
+		key := k.keyOf(d)
+		text, err := exportable(k, d, key == "" || count[key] > 1)
 		if err != nil {
 			return nil, err
 		}
-		name := slug(j.GetName())
+		name := slug(key)
 		if name == "" || used[name] {
-			name = strings.Trim(name+"-"+j.GetId(), "-")
+			name = strings.Trim(name+"-"+d.GetId(), "-")
 		}
 		used[name] = true
+		if k != kinds[0] {
+			name = k.name + "-" + name
+		}
 		files = append(files, exported{name + ".yaml", text})
 	}
 	return files, nil
 }
 
-// exportable is what a file says of a job: its definition. That it is active is
-// left out, see [wanted]; and who manages it is apply's to say.
-func exportable(j *carillonv1.Job, withID bool) proto.Message {
-	j = proto.CloneOf(j)
-	id := j.GetId()
-	message := j.ProtoReflect()
-	fields := message.Descriptor().Fields()
-	for i := range fields.Len() {
-		if field := fields.Get(i); answered(field) || slices.Contains(identity, field.Name()) {
-			message.Clear(field)
-		}
-	}
-	j.ManagedBy = ""
+// exportable is what a file says of an object: its definition. That a job is
+// active is left out, see [wanted].
+func exportable(k *kind, d declarable, withID bool) ([]byte, error) {
+	out := defined(d)
+	k.plainly(out)
+	text, err := messageYAML(out)
 	if withID {
-		j.Id = id
+		text = append([]byte("id: "+d.GetId()+"\n"), text...)
 	}
-	if j.GetActive() {
-		j.Active = nil
+	if k != kinds[0] {
+		text = append([]byte("kind: "+k.name+"\n"), text...)
 	}
-	return j
+	return text, err
 }
 
 // slug is a name as part of a file's name.

@@ -17,9 +17,11 @@ func executionLog(s *session) *cobra.Command {
 	request := &carillonv1.TailLogRequest{}
 	cmd := &cobra.Command{
 		Use: "log ID", Short: "its log", Args: cobra.ExactArgs(1),
-		Example: `  carillon execution log exec_100 --follow`,
+		Example: `  carillon execution log exec_100 --follow
+  carillon execution log exec_100 --tail 20
+  carillon execution log exec_100 --level WARN --search plan.dwg`,
 		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-			request.ExecutionId = args[0]
+			request.ExecutionId, request.Level = args[0], strings.ToUpper(request.GetLevel())
 			if request.GetFollow() && s.output == "table" {
 				return s.tailWithProgress(ctx, cmd, cmd.OutOrStdout(), request)
 			}
@@ -34,6 +36,10 @@ func executionLog(s *session) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVarP(&request.Follow, "follow", "F", false, "wait for further lines until the execution has ended")
+	cmd.Flags().Int32Var(&request.Last, "tail", 0, "begin with the last so many lines")
+	cmd.Flags().StringVar(&request.Level, "level", "", "the least severe `level`: DEBUG, INFO, WARN or ERROR")
+	cmd.Flags().StringVar(&request.Search, "search", "", "only lines that contain this `text`, in any case")
+	_ = cmd.RegisterFlagCompletionFunc("level", cobra.FixedCompletions([]string{"DEBUG", "INFO", "WARN", "ERROR"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -64,7 +70,7 @@ func (s *session) tail(ctx context.Context, out io.Writer, request *carillonv1.T
 			if _, err := fmt.Fprintf(out, "%s\n", text); err != nil {
 				return came, err
 			}
-			request.Cursor = line.GetCursor()
+			request.Cursor, request.Last = line.GetCursor(), 0
 		}
 	})
 }

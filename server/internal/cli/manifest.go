@@ -29,10 +29,11 @@ type document struct {
 	json   []byte
 }
 
-// manifest is a job as a file defines it.
+// manifest is an object as a file defines it.
 type manifest struct {
 	source string
-	job    *carillonv1.Job
+	kind   *kind
+	object declarable
 	// fields are those that the file names, as paths of a field mask.
 	fields []string
 }
@@ -156,20 +157,29 @@ func scalar(n *yaml.Node) (any, error) {
 	}
 }
 
-// job reads a document as the definition of a job. What only the service can
-// say (state, next run, …) is left out, so that what it answers can be given
-// back to it.
-func (d document) job() (manifest, error) {
-	m := manifest{source: d.source, job: &carillonv1.Job{}}
-	if err := protojson.Unmarshal(d.json, m.job); err != nil {
-		// The library varies its wording's white space on purpose.
-		return m, usage("%s: %s", d.source, strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "))
-	}
+// manifest reads a document as the definition of an object. What only the
+// service can say (state, next run, …) is left out, so that what it answers can
+// be given back to it.
+func (d document) manifest() (manifest, error) {
+	m := manifest{source: d.source}
 	var named map[string]json.RawMessage
 	if err := json.Unmarshal(d.json, &named); err != nil {
 		return m, usage("%s: write an object", d.source)
 	}
-	message := m.job.ProtoReflect()
+	var err error
+	if m.kind, err = d.kind(named); err != nil {
+		return m, err
+	}
+	text, err := json.Marshal(named)
+	if err != nil {
+		return m, usage("%s: %w", d.source, err)
+	}
+	m.object = m.kind.message()
+	if err := protojson.Unmarshal(text, m.object); err != nil {
+		// The library varies its wording's white space on purpose.
+		return m, usage("%s: %s", d.source, strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "))
+	}
+	message := m.object.ProtoReflect()
 	fields := message.Descriptor().Fields()
 	for i := range fields.Len() {
 		field := fields.Get(i)
@@ -186,7 +196,34 @@ func (d document) job() (manifest, error) {
 	return m, nil
 }
 
-// identity are fields that say which job it is, and are no part of its
+// kind takes what a document says of its kind out of its fields.
+func (d document) kind(named map[string]json.RawMessage) (*kind, error) {
+	var name string
+	text, given := named["kind"]
+	if !given {
+		return kinds[0], nil
+	}
+	delete(named, "kind")
+	if json.Unmarshal(text, &name) == nil {
+		for _, k := range kinds {
+			if k.name == name {
+				return k, nil
+			}
+		}
+	}
+	return nil, usage("%s: the kind is job, which may be left out, or webhook", d.source)
+}
+
+// job is a manifest for commands that know only jobs.
+func (m manifest) job() (*carillonv1.Job, error) {
+	j, ok := m.object.(*carillonv1.Job)
+	if !ok {
+		return nil, usage("%s defines a %s, not a job", m.source, m.kind.name)
+	}
+	return j, nil
+}
+
+// identity are fields that say which object it is, and are no part of its
 // definition.
 var identity = []protoreflect.Name{"id", "instance_id", "etag"}
 
@@ -197,9 +234,9 @@ func answered(field protoreflect.FieldDescriptor) bool {
 }
 
 // definable are the fields that a file can define, as paths of a field mask.
-func definable() []string {
+func definable(k *kind) []string {
 	var names []string
-	fields := (&carillonv1.Job{}).ProtoReflect().Descriptor().Fields()
+	fields := k.message().ProtoReflect().Descriptor().Fields()
 	for i := range fields.Len() {
 		if field := fields.Get(i); !answered(field) && !slices.Contains(identity, field.Name()) {
 			names = append(names, string(field.Name()))

@@ -23,7 +23,7 @@ func manifests(t *testing.T, text string) []manifest {
 	}
 	var all []manifest
 	for _, d := range documents {
-		m, err := d.job()
+		m, err := d.manifest()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,11 +56,11 @@ workflow:
 	if diff := cmp.Diff([]string{"name", "workflow", "frequency_type", "cron_expression", "start_time", "excluded_dates"}, first.fields); diff != "" {
 		t.Error(diff)
 	}
-	if j := first.job; j.GetState() != 0 || j.GetCronExpression().GetValue() != "30 2 * * *" || j.GetExcludedDates()[0] != "2026-12-24" || j.GetStartTime().GetSeconds() != 1796083200 {
+	if j := first.object.(*carillonv1.Job); j.GetState() != 0 || j.GetCronExpression().GetValue() != "30 2 * * *" || j.GetExcludedDates()[0] != "2026-12-24" || j.GetStartTime().GetSeconds() != 1796083200 {
 		t.Errorf("read %v", j)
 	}
 	want := &carillonv1.Job{Name: "b", FrequencyType: carillonv1.Job_INTERVAL_BASED, IntervalMinutes: wrapperspb.Int32(15)}
-	if diff := cmp.Diff(want, all[1].job, protocmp.Transform()); diff != "" {
+	if diff := cmp.Diff(want, all[1].object, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
 	if all[1].source != "standard input, document 3" {
@@ -76,12 +76,14 @@ func TestRefuseManifest(t *testing.T) {
 		"frequencyType: DAILY":               "DAILY",
 		"a: &x 1\nb: *x":                     "aliases are not supported",
 		"- a":                                "standard input",
+		"kind: pipeline":                     "the kind is job",
+		"kind: webhook\nname: a":             `unknown field "name"`,
 		"name: [":                            "standard input",
 		strings.Repeat("{a: ", 300) + "1}}}": "nested too deep",
 	} {
 		documents, err := readDocuments(strings.NewReader(text), "-")
 		if err == nil {
-			_, err = documents[0].job()
+			_, err = documents[0].manifest()
 		}
 		var exit *Exit
 		if !errors.As(err, &exit) || exit.Code != ExitUsage || !strings.Contains(err.Error(), want) {
@@ -113,7 +115,7 @@ func TestReadFolder(t *testing.T) {
 	}
 }
 
-func live(id, name string, change ...func(*carillonv1.Job)) *carillonv1.Job {
+func live(id, name string, change ...func(*carillonv1.Job)) declarable {
 	j := &carillonv1.Job{Id: id, Name: name}
 	for _, c := range change {
 		c(j)
@@ -123,7 +125,7 @@ func live(id, name string, change ...func(*carillonv1.Job)) *carillonv1.Job {
 
 func TestMatch(t *testing.T) {
 	t.Parallel()
-	jobs := []*carillonv1.Job{live("job_4", "twice"), live("job_3", "twice"), live("job_2", "b"), live("job_1", "a")}
+	jobs := []declarable{live("job_4", "twice"), live("job_3", "twice"), live("job_2", "b"), live("job_1", "a")}
 	tests := map[string]struct {
 		text string
 		want []string
@@ -131,7 +133,7 @@ func TestMatch(t *testing.T) {
 	}{
 		"by name, by id, new": {"name: a\n---\nid: job_3\nname: x\n---\nname: new", []string{"job_1", "job_3", ""}, ""},
 		"renamed by id":       {"id: job_2\nname: a2", []string{"job_2"}, ""},
-		"two of a name":       {"name: twice", nil, "2 jobs named"},
+		"two of a name":       {"name: twice", nil, "2 jobs with the name"},
 		"two files, a name":   {"name: a\n---\nname: a", nil, "defined by"},
 		"two files, a job":    {"name: a\n---\nid: job_1\nname: z", nil, "defined by"},
 		"no name":             {"description: d", nil, "needs a name"},
@@ -140,7 +142,7 @@ func TestMatch(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			found, err := match(manifests(t, test.text), jobs)
+			found, err := match(jobKind, manifests(t, test.text), jobs)
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) {
 					t.Fatalf("got %v, want %q", err, test.err)
@@ -149,7 +151,11 @@ func TestMatch(t *testing.T) {
 			}
 			var ids []string
 			for _, j := range found {
-				ids = append(ids, j.GetId())
+				if j == nil {
+					ids = append(ids, "")
+				} else {
+					ids = append(ids, j.GetId())
+				}
 			}
 			if diff := cmp.Diff(test.want, ids); diff != "" || err != nil {
 				t.Error(diff, err)
@@ -163,8 +169,8 @@ func TestPruneTakesOnlyItsOwn(t *testing.T) {
 	team := func(j *carillonv1.Job) { j.Labels = map[string]string{"team": "a"} }
 	ours := func(j *carillonv1.Job) { j.ManagedBy = Manager }
 	defined := live("job_1", "a", team, ours)
-	jobs := []*carillonv1.Job{defined, live("job_2", "b", team, ours), live("job_3", "by hand", team), live("job_4", "other team", ours)}
-	rest := unclaimed(jobs, []*carillonv1.Job{defined, nil}, map[string]string{"team": "a"}, Manager)
+	jobs := []declarable{defined, live("job_2", "b", team, ours), live("job_3", "by hand", team), live("job_4", "other team", ours)}
+	rest := unclaimed(jobKind, jobs, []declarable{defined, nil}, map[string]string{"team": "a"}, Manager)
 	if len(rest) != 1 || rest[0].GetId() != "job_2" {
 		t.Errorf("would delete %v", rest)
 	}
@@ -175,8 +181,8 @@ func TestActiveIsLeftAlone(t *testing.T) {
 	all := manifests(t, "name: a\n---\nname: b\nactive: false")
 	for i, want := range []bool{false, true} {
 		j, fields := wanted(all[i], "m")
-		if has := strings.Contains(strings.Join(fields, " "), "active"); has != want || j.GetManagedBy() != "m" {
-			t.Errorf("%s: fields %q of %v", j.GetName(), fields, j)
+		if has := strings.Contains(strings.Join(fields, " "), "active"); has != want || j.(*carillonv1.Job).GetManagedBy() != "m" {
+			t.Errorf("fields %q of %v", fields, j)
 		}
 	}
 }
@@ -210,7 +216,7 @@ func TestDifference(t *testing.T) {
 
 func TestExportTellsJobsApart(t *testing.T) {
 	t.Parallel()
-	files, err := definitions([]*carillonv1.Job{live("job_3", "Nightly: copy!"), live("job_2", "same"), live("job_1", "same"), live("job_4", "")}, nil)
+	files, err := definitions(jobKind, []declarable{live("job_3", "Nightly: copy!"), live("job_2", "same"), live("job_1", "same"), live("job_4", "")}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

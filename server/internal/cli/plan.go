@@ -11,11 +11,9 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-
-	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
 
-// action is what a plan does with one job.
+// action is what a plan does with one object.
 type action string
 
 const (
@@ -25,95 +23,98 @@ const (
 	keep   action = "keep"
 )
 
-// step is one job of a plan.
+// step is one object of a plan.
 type step struct {
 	action action
-	// source is the file that defines the job; empty for a deletion.
+	kind   *kind
+	// source is the file that defines the object; empty for a deletion.
 	source string
-	// job is what the service is asked for: for an update with the id and the
-	// etag of the job that was read, for a deletion the job itself.
-	job *carillonv1.Job
+	// object is what the service is asked for: for an update with the id and the
+	// etag of the one that was read, for a deletion that one itself.
+	object declarable
 	// fields are the paths of an update's mask.
 	fields []string
 	// changes say what becomes different.
 	changes []change
 }
 
-// change is one value of a job's definition that differs. A value that is not
+// change is one value of a definition that differs. A value that is not
 // there is nil.
 type change struct {
 	path     string
 	from, to any
 }
 
-// match finds the job that each manifest defines: the one with its id, or the
-// only one with its name. nil stands for a job that is not there. Two manifests
-// for one job, and a name that several jobs have, are refused.
-func match(manifests []manifest, live []*carillonv1.Job) ([]*carillonv1.Job, error) {
-	byID, byName := map[string]*carillonv1.Job{}, map[string][]*carillonv1.Job{}
-	for _, j := range live {
-		byID[j.GetId()] = j
-		byName[j.GetName()] = append(byName[j.GetName()], j)
+// match finds the object that each manifest of a kind defines: the one with its
+// id, or the only one with its key. nil stands for one that is not there. Two
+// manifests for one object, and a key that several have, are refused.
+func match(k *kind, manifests []manifest, live []declarable) ([]declarable, error) {
+	byID, byKey := map[string]declarable{}, map[string][]declarable{}
+	for _, d := range live {
+		byID[d.GetId()] = d
+		byKey[k.keyOf(d)] = append(byKey[k.keyOf(d)], d)
 	}
-	found := make([]*carillonv1.Job, len(manifests))
-	names, taken := map[string]string{}, map[string]string{}
+	found := make([]declarable, len(manifests))
+	keys, taken := map[string]string{}, map[string]string{}
 	for i, m := range manifests {
-		id, name := m.job.GetId(), m.job.GetName()
+		id, key := m.object.GetId(), k.keyOf(m.object)
 		switch {
 		case id != "" && byID[id] == nil:
-			return nil, usage("%s: the instance has no job %s; without id a new one is made", m.source, id)
+			return nil, usage("%s: the instance has no %s %s; without id a new one is made", m.source, k.name, id)
 		case id != "":
 			found[i] = byID[id]
-		case name == "":
-			return nil, usage("%s: a job needs a name (or an id), by which it is found again", m.source)
-		case names[name] != "":
-			return nil, usage("%s: %q is defined by %s already", m.source, name, names[name])
-		case len(byName[name]) > 1:
-			return nil, usage("%s: the instance has %d jobs named %q: write the id of the one that is meant", m.source, len(byName[name]), name)
-		case len(byName[name]) == 1:
-			found[i] = byName[name][0]
+		case key == "":
+			return nil, usage("%s: a %s needs a %s (or an id), by which it is found again", m.source, k.name, k.key)
+		case keys[key] != "":
+			return nil, usage("%s: %q is defined by %s already", m.source, key, keys[key])
+		case len(byKey[key]) > 1:
+			return nil, usage("%s: the instance has %d %ss with the %s %q: write the id of the one that is meant", m.source, len(byKey[key]), k.name, k.key, key)
+		case len(byKey[key]) == 1:
+			found[i] = byKey[key][0]
 		}
 		if id == "" {
-			names[name] = m.source
+			keys[key] = m.source
 		}
-		if j := found[i]; j != nil {
-			if other := taken[j.GetId()]; other != "" {
-				return nil, usage("%s: %s is defined by %s already", m.source, j.GetId(), other)
+		if d := found[i]; d != nil {
+			if other := taken[d.GetId()]; other != "" {
+				return nil, usage("%s: %s is defined by %s already", m.source, d.GetId(), other)
 			}
-			taken[j.GetId()] = m.source
+			taken[d.GetId()] = m.source
 		}
 	}
 	return found, nil
 }
 
-// unclaimed are the jobs that have the labels and belong to the manager, and
-// that no manifest defines.
-func unclaimed(live, defined []*carillonv1.Job, labels map[string]string, manager string) []*carillonv1.Job {
-	var rest []*carillonv1.Job
-	for _, j := range live {
-		if matches(j.GetLabels(), labels) && j.GetManagedBy() == manager && !slices.Contains(defined, j) {
-			rest = append(rest, j)
+// unclaimed are the objects that have the labels and belong to the manager, and
+// that no manifest defines. A kind without managers has none.
+func unclaimed(k *kind, live, defined []declarable, labels map[string]string, manager string) []declarable {
+	var rest []declarable
+	for _, d := range live {
+		if k.managerOf != nil && matches(d.GetLabels(), labels) && k.managerOf(d) == manager && !slices.Contains(defined, d) {
+			rest = append(rest, d)
 		}
 	}
 	return rest
 }
 
-// wanted is what to ask of the service so that the job is as its file says:
-// every field that a file can define, but active, which is left alone unless the
-// file names it, so that a plan does not resume what somebody has paused.
-func wanted(m manifest, manager string) (*carillonv1.Job, []string) {
-	j := proto.CloneOf(m.job)
-	j.ManagedBy = manager
-	fields := definable()
-	if !slices.Contains(m.fields, "active") {
-		fields = slices.DeleteFunc(fields, func(name string) bool { return name == "active" })
+// wanted is what to ask of the service so that the object is as its file says:
+// every field that a file can define, but the one that is kept unless the file
+// names it, so that a plan does not resume what somebody has paused.
+func wanted(m manifest, manager string) (declarable, []string) {
+	d := proto.CloneOf(m.object)
+	if m.kind.manage != nil {
+		m.kind.manage(d, manager)
 	}
-	return j, fields
+	fields := definable(m.kind)
+	if !slices.Contains(m.fields, m.kind.kept) {
+		fields = slices.DeleteFunc(fields, func(name string) bool { return name == m.kind.kept })
+	}
+	return d, fields
 }
 
-// difference lists what differs in the definition of two jobs, in the order of
-// its paths.
-func difference(from, to *carillonv1.Job) ([]change, error) {
+// difference lists what differs in the definition of two objects, in the order
+// of its paths.
+func difference(from, to declarable) ([]change, error) {
 	before, err := definitionOf(from)
 	if err != nil {
 		return nil, err
@@ -127,22 +128,27 @@ func difference(from, to *carillonv1.Job) ([]change, error) {
 	return found, nil
 }
 
-// definitionOf is a job's definition as JSON-like data.
-func definitionOf(j *carillonv1.Job) (any, error) {
-	j = proto.CloneOf(j)
-	message := j.ProtoReflect()
+// definitionOf is an object's definition as JSON-like data.
+func definitionOf(d declarable) (any, error) {
+	text, err := protojson.Marshal(defined(d))
+	if err != nil {
+		return nil, err
+	}
+	var value any
+	return value, json.Unmarshal(text, &value)
+}
+
+// defined is an object without what only the service says of it.
+func defined(d declarable) declarable {
+	d = proto.CloneOf(d)
+	message := d.ProtoReflect()
 	fields := message.Descriptor().Fields()
 	for i := range fields.Len() {
 		if field := fields.Get(i); answered(field) || slices.Contains(identity, field.Name()) {
 			message.Clear(field)
 		}
 	}
-	text, err := protojson.Marshal(j)
-	if err != nil {
-		return nil, err
-	}
-	var value any
-	return value, json.Unmarshal(text, &value)
+	return d
 }
 
 func compare(path string, from, to any, found *[]change) {
@@ -176,22 +182,28 @@ func show(out io.Writer, steps []step) error {
 	count := map[action]int{}
 	for _, s := range steps {
 		count[s.action]++
+		what := s.what()
 		switch s.action {
 		case create:
-			fmt.Fprintf(&text, "+ create %q (%s)\n", plain(s.job.GetName()), s.source)
+			fmt.Fprintf(&text, "+ create %s (%s)\n", what, s.source)
 		case remove:
-			fmt.Fprintf(&text, "- delete %q, %s\n", plain(s.job.GetName()), s.job.GetId())
+			fmt.Fprintf(&text, "- delete %s, %s\n", what, s.object.GetId())
 		case update:
-			fmt.Fprintf(&text, "~ update %q, %s (%s)\n", plain(s.job.GetName()), s.job.GetId(), s.source)
+			fmt.Fprintf(&text, "~ update %s, %s (%s)\n", what, s.object.GetId(), s.source)
 			for _, c := range s.changes {
 				fmt.Fprintf(&text, "    %s: %s -> %s\n", plain(c.path), value(c.from), value(c.to))
 			}
 		case keep:
 		}
 	}
-	fmt.Fprintf(&text, "%s to create, %d to update, %d to delete, %d as they should be.\n", counted(count[create], "job"), count[update], count[remove], count[keep])
+	fmt.Fprintf(&text, "%d to create, %d to update, %d to delete, %d as they should be.\n", count[create], count[update], count[remove], count[keep])
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// what is the object of a step in words.
+func (s step) what() string {
+	return fmt.Sprintf("%s %q", s.kind.name, plain(s.kind.keyOf(s.object)))
 }
 
 // value is JSON-like data in one line.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,6 +25,7 @@ const defaultAPIAddr = "127.0.0.1:9090"
 // not given comes from the environment, then from the profile.
 type session struct {
 	apiAddr   string
+	dataDir   string
 	tlsCA     string
 	plaintext bool
 	instance  string
@@ -36,6 +39,11 @@ type session struct {
 func (s *session) addFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVar(&s.apiAddr, "api-addr", "", "`host:port` of the gRPC door (default the profile's, then "+defaultAPIAddr+")")
+	f.StringVar(&s.dataDir, "data-dir", "", "`folder` of a server on this machine, whose address is taken instead")
+	for _, name := range []string{"database-url", "keyset"} { // of every command; a client opens neither
+		f.String(name, "", "for the commands on the server's machine")
+		_ = f.MarkHidden(name)
+	}
 	f.StringVar(&s.tlsCA, "tls-ca", "", "PEM `file` of the authority that signed the server's certificate (default the system's)")
 	f.BoolVar(&s.plaintext, "plaintext", false, "speak plain text beyond loopback, the token included")
 	f.StringVarP(&s.instance, "instance", "i", "", "`id` of the instance (default the profile's)")
@@ -55,12 +63,30 @@ func (s *session) open(cmd *cobra.Command) error {
 	if s.profile, err = readProfile(); err != nil {
 		return err
 	}
+	if s.apiAddr == "" && s.dataDir != "" {
+		if s.apiAddr, err = addressIn(s.dataDir); err != nil {
+			return err
+		}
+	}
 	fill(&s.apiAddr, os.Getenv("CARILLON_API_ADDR"), s.profile.APIAddr, defaultAPIAddr)
 	fill(&s.tlsCA, os.Getenv("CARILLON_TLS_CA"), s.profile.TLSCA)
 	fill(&s.instance, os.Getenv("CARILLON_INSTANCE"), s.profile.Instance)
 	s.plaintext = s.plaintext || os.Getenv("CARILLON_PLAINTEXT") == "true" ||
 		s.profile.Plaintext && s.apiAddr == s.profile.APIAddr
 	return nil
+}
+
+// addressIn is the address of the gRPC door of the server that keeps its data in a folder.
+func addressIn(dataDir string) (string, error) {
+	var addresses struct{ GRPC string }
+	text, err := os.ReadFile(filepath.Join(dataDir, "addresses.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &addresses)
+	}
+	if err != nil || addresses.GRPC == "" {
+		return "", usage("--data-dir %s: no server has told its addresses there; start one with carillon serve, or give --api-addr", dataDir)
+	}
+	return addresses.GRPC, nil
 }
 
 // fill sets an empty value to the first of the others that is not.

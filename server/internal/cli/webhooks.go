@@ -58,13 +58,7 @@ func webhookList(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all := &carillonv1.ListWebhooksResponse{}
-			err = pages(limit, func(size int32, token string) (int, string, error) {
-				answer, err := call(ctx, s, carillonv1.NewNoticeServiceClient, carillonv1.NoticeServiceClient.ListWebhooks,
-					&carillonv1.ListWebhooksRequest{InstanceId: instance, PageSize: size, PageToken: token})
-				all.Webhooks = append(all.Webhooks, answer.GetWebhooks()...)
-				return len(answer.GetWebhooks()), answer.GetNextPageToken(), err
-			})
+			all, err := s.listWebhooks(ctx, instance, limit)
 			if err != nil {
 				return err
 			}
@@ -73,6 +67,18 @@ func webhookList(s *session) *cobra.Command {
 	}
 	limitFlag(cmd, &limit)
 	return cmd
+}
+
+// listWebhooks reads webhooks; with limit 0 all of them.
+func (s *session) listWebhooks(ctx context.Context, instance string, limit int) (*carillonv1.ListWebhooksResponse, error) {
+	all := &carillonv1.ListWebhooksResponse{}
+	err := pages(limit, func(size int32, token string) (int, string, error) {
+		answer, err := call(ctx, s, carillonv1.NewNoticeServiceClient, carillonv1.NoticeServiceClient.ListWebhooks,
+			&carillonv1.ListWebhooksRequest{InstanceId: instance, PageSize: size, PageToken: token})
+		all.Webhooks = append(all.Webhooks, answer.GetWebhooks()...)
+		return len(answer.GetWebhooks()), answer.GetNextPageToken(), err
+	})
+	return all, err
 }
 
 func webhookGet(s *session) *cobra.Command {
@@ -103,7 +109,7 @@ var webhookFields = map[string]string{
 	"failures-in-a-row": "failures_in_a_row", "freshness": "freshness", "enabled": "enabled",
 }
 
-func (f *webhookFlags) add(cmd *cobra.Command) {
+func (f *webhookFlags) add(s *session, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.url, "url", "", "where notices are sent")
 	flags.StringVar(&f.description, "description", "", "for people")
@@ -113,6 +119,8 @@ func (f *webhookFlags) add(cmd *cobra.Command) {
 	flags.Int32Var(&f.failures, "failures-in-a-row", 0, "the number of NTH_FAILURE")
 	flags.DurationVar(&f.freshness, "freshness", 0, "for how long a job may have no success (default by its schedule)")
 	flags.BoolVar(&f.enabled, "enabled", true, "whether notices are sent")
+	_ = cmd.RegisterFlagCompletionFunc("job", s.complete(jobIDs))
+	completeValues(cmd, "event", carillonv1.Webhook_Event_name)
 }
 
 // webhook is what the flags say, and the fields that were given.
@@ -159,7 +167,7 @@ func webhookCreate(s *session) *cobra.Command {
 			return s.withSecret(cmd, answer)
 		}),
 	}
-	f.add(cmd)
+	f.add(s, cmd)
 	cmd.Flags().StringVar(&request.RequestId, "request-id", "", "makes a repeat answer the first webhook, without its secret")
 	validateFlag(cmd, &request.ValidateOnly)
 	return cmd
@@ -189,7 +197,7 @@ func webhookUpdate(s *session) *cobra.Command {
 			return s.print(cmd.OutOrStdout(), answer, webhookTable(answer))
 		}),
 	}
-	f.add(cmd)
+	f.add(s, cmd)
 	cmd.Flags().StringVar(&etag, "etag", "", "only if it is still this one")
 	validateFlag(cmd, &request.ValidateOnly)
 	return cmd

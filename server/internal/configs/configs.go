@@ -21,10 +21,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pointscene/carillon/internal/places"
 	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
-	"github.com/pointscene/carillon/server/internal/places"
 	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/task"
@@ -50,7 +50,7 @@ type Store interface {
 type Parse func(name string, raw map[string]any) (kind string, options map[string]string, err error)
 
 // Facts tells what of a remote's options may be read without opening them: who
-// its account is (job.Place) and when its credentials end, counted from now.
+// its account is (job.Folder) and when its credentials end, counted from now.
 type Facts func(kind string, options map[string]string, now time.Time) (account string, expiry job.Expiry)
 
 // Service is the use cases. Its methods return the errors of package job that
@@ -64,7 +64,7 @@ type Service struct {
 	now   func() time.Time
 
 	try    Try
-	places *places.Places
+	places *places.Places[int64]
 }
 
 // New returns a Service that seals with ring.

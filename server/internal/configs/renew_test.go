@@ -73,7 +73,7 @@ func setup(t *testing.T, url string, replicas int) *broker {
 	ok(t, err)
 	b.job, err = s.CreateJob(t.Context(), job.Job{
 		InstanceID: in.ID, Active: true, Workflow: []byte(`{}`), Schedule: job.Schedule{Type: job.Manual, TimeZone: "UTC"}, CreatedAt: time.Now(),
-		ResourceIDs: []int64{b.resource.ID}, Trees: []job.Place{{ResourceID: b.resource.ID, Remote: "a"}},
+		ResourceIDs: []int64{b.resource.ID}, Folders: []job.Folder{{ResourceID: b.resource.ID, Remote: "a"}},
 	}, store.Request{})
 	ok(t, err)
 	b.put(t, ring, 1, `{"token":"1"}`)

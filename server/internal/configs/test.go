@@ -11,11 +11,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pointscene/carillon/internal/places"
 	"github.com/pointscene/carillon/server/internal/audit"
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
-	"github.com/pointscene/carillon/server/internal/places"
 	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/telemetry"
 )
 
 const (
@@ -36,7 +37,7 @@ type Try func(ctx context.Context, config task.RemoteConfig, folder string, writ
 
 // TestWith lets the service test remotes. It is called before the first test.
 func (s *Service) TestWith(try Try) {
-	s.try, s.places = try, places.New(maxTests, maxTestsOfOne)
+	s.try, s.places = try, places.New[int64](maxTests, maxTestsOfOne)
 }
 
 // TestRequest says what to try.
@@ -139,7 +140,7 @@ func (s *Service) choose(ctx context.Context, resourceID int64, r TestRequest) (
 func (s *Service) test(ctx context.Context, resource job.Resource, one tested, write bool) (_ job.RemoteTest, err error) {
 	defer func() { // it runs besides the call, whose guard against panics does not see it
 		if p := recover(); p != nil {
-			err = fmt.Errorf("test remote %q of resource %d: panic: %v\n%s", one.name, resource.ID, p, debug.Stack())
+			err = fmt.Errorf("test remote %q of resource %d: panic: %s\n%s", one.name, resource.ID, telemetry.PanicText(p), debug.Stack())
 		}
 	}()
 	if one.given != nil {

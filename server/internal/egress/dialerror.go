@@ -36,8 +36,6 @@ func (e *DialError) text() string {
 	var lookup *net.DNSError
 	var number syscall.Errno
 	switch {
-	case errors.As(e.Cause, &lookup) && lookup.IsNotFound:
-		return "no such host"
 	case errors.As(e.Cause, &lookup):
 		return "the name could not be looked up"
 	case errors.Is(e.Cause, context.Canceled):

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -19,6 +20,9 @@ type nameServer struct {
 	mu      sync.Mutex
 	answers [][]netip.Addr
 	asked   int
+	// missing says that it knows no name; delay is how long it thinks.
+	missing bool
+	delay   time.Duration
 }
 
 func newNameServer(t *testing.T, answers ...[]netip.Addr) *nameServer {
@@ -67,9 +71,13 @@ func (s *nameServer) answer(raw []byte) []byte {
 		s.t.Errorf("question: %v", err)
 		return nil
 	}
+	time.Sleep(s.delay)
 	question := message.Questions[0]
 	message.Response, message.RecursionAvailable, message.Additionals = true, true, nil
-	if question.Type == dnsmessage.TypeA {
+	if s.missing {
+		message.RCode = dnsmessage.RCodeNameError
+	}
+	if question.Type == dnsmessage.TypeA && !s.missing {
 		for _, addr := range s.next() {
 			message.Answers = append(message.Answers, dnsmessage.Resource{
 				Header: dnsmessage.ResourceHeader{Name: question.Name, Type: question.Type, Class: question.Class},

@@ -15,10 +15,14 @@
 //     nothing falls back from https to http.
 //   - Errors name the host as the caller wrote it, never what it resolved to
 //     and never a query.
+//   - A name without an address and one that leads inside are refused alike, in
+//     words and in time: else whoever writes names into jobs could ask which of
+//     them the operator's own name servers know.
 package egress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -33,6 +37,10 @@ import (
 
 // ReasonDenied is the reason of a call that the guard refused.
 const ReasonDenied = "EGRESS_DENIED"
+
+// refusalStep is the step of time in which names are refused: longer than most
+// lookups take, so that a name server's answer from memory looks like any other.
+const refusalStep = 500 * time.Millisecond
 
 const (
 	dialTimeout      = 10 * time.Second
@@ -77,8 +85,9 @@ func (g *Guard) Allowed(addr netip.Addr) bool {
 	return public(addr)
 }
 
-// DialContext connects to a TCP address (host:port). A denied address is a
-// *job.Failure with reason EGRESS_DENIED, every other failure a *DialError.
+// DialContext connects to a TCP address (host:port). A denied address and a name
+// that does not exist are a *job.Failure with reason EGRESS_DENIED, every other
+// failure is a *DialError.
 func (g *Guard) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil || !strings.HasPrefix(network, "tcp") {
@@ -87,8 +96,9 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 	// An address literal gets its verdict whether or not this machine could
 	// reach that family at all.
 	if addr, err := netip.ParseAddr(host); err == nil && !g.Allowed(addr) {
-		return nil, denied(host)
+		return nil, deniedAddress(host)
 	}
+	began := time.Now()
 	var refused atomic.Bool
 	dialer := net.Dialer{
 		Timeout:  dialTimeout,
@@ -97,19 +107,31 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 			at, err := netip.ParseAddrPort(resolved)
 			if err != nil || !g.Allowed(at.Addr()) {
 				refused.Store(true)
-				return denied(host)
+				return deniedName(host)
 			}
 			return nil
 		},
 	}
 	conn, err := dialer.DialContext(ctx, network, address)
+	var lookup *net.DNSError
 	switch {
 	case err == nil:
 		return conn, nil
-	case refused.Load():
-		return nil, denied(host)
+	case refused.Load(), errors.As(err, &lookup) && lookup.IsNotFound:
+		toStep(ctx, began)
+		return nil, deniedName(host)
 	}
 	return nil, &DialError{Host: host, Cause: err}
+}
+
+// toStep waits until a whole number of steps has passed since began, or ctx ends.
+func toStep(ctx context.Context, began time.Time) {
+	wait := time.NewTimer(refusalStep - time.Since(began)%refusalStep)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+	}
 }
 
 // Transport returns a new HTTP transport that connects through the guard. It
@@ -164,11 +186,15 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return network, nil
 }
 
-func denied(host string) *job.Failure {
-	return &job.Failure{
-		Code:   "PERMISSION_DENIED",
-		Reason: ReasonDenied,
-		Message: fmt.Sprintf("calls to %q are not allowed: its address is not public; "+
-			"the operator can allow its network with --egress-allow", host),
-	}
+func deniedAddress(host string) *job.Failure {
+	return denied("calls to %q are not allowed: it is not a public address; the operator can allow its network with --egress-allow", host)
+}
+
+// deniedName does not tell whether there is such a name.
+func deniedName(host string) *job.Failure {
+	return denied("calls to %q are not allowed: there is no such name, or it has no public address; the operator can allow a network with --egress-allow", host)
+}
+
+func denied(format, host string) *job.Failure {
+	return &job.Failure{Code: "PERMISSION_DENIED", Reason: ReasonDenied, Message: fmt.Sprintf(format, host)}
 }

@@ -60,6 +60,7 @@ func TestConformance(t *testing.T) {
 		"crash":     crashLeavesWhatWasStored,
 		"limit":     limitKeepsHeadAndTail,
 		"growing":   readerOfAGrowingSegment,
+		"backwards": pagesFromTheEnd,
 		"delete":    deleteRemovesOneLog,
 	}
 	for backend, start := range backends {
@@ -227,6 +228,44 @@ func limitKeepsHeadAndTail(t *testing.T, open func(Options) *Store) {
 	}
 }
 
+// Who reads the last lines, and those before them, and so on, has read the log:
+// two attempts, one of which has a gap and the other unsaved lines.
+func pagesFromTheEnd(t *testing.T, open func(Options) *Store) {
+	store := open(Options{Limit: 2000})
+	store.segmentBytes = 300
+	first := store.Writer(ref, 1)
+	writeLines(first, 0, 100)
+	mustClose(t, first)
+	second := store.Writer(ref, 2)
+	writeLines(second, 0, 25)
+	all := read(t, store, "")
+	for _, size := range []int{1, 7, 40, 1000} {
+		var got []Line
+		for before := ""; ; {
+			page := readTail(t, store, Tail{Last: size, Before: before})
+			if len(page) == 0 {
+				break
+			}
+			if len(page) > size+1 { // the gap is told besides
+				t.Fatalf("%d lines, asked for the last %d", len(page), size)
+			}
+			got, before = append(page, got...), page[0].Cursor
+		}
+		if diff := cmp.Diff(all, got); diff != "" {
+			t.Errorf("pages of %d: %s", size, diff)
+		}
+	}
+	some := readTail(t, store, Tail{Last: 3, Cursor: all[4].Cursor, Before: all[6].Cursor})
+	if diff := cmp.Diff(all[5:6], some); diff != "" {
+		t.Errorf("between two cursors: %s", diff)
+	}
+	found := readTail(t, store, Tail{Last: 2, Filter: Filter{Search: "LINE 1"}})
+	if diff := cmp.Diff([]string{message(18), message(19)}, messages(found)); diff != "" {
+		t.Errorf("the last that fit: %s", diff)
+	}
+	mustClose(t, second)
+}
+
 // Another replica's reader, which remembers how far it read in a segment, sees
 // each line of a growing log once.
 func readerOfAGrowingSegment(t *testing.T, open func(Options) *Store) {
@@ -341,9 +380,14 @@ func download(t *testing.T, store *Store) string {
 	return out.String()
 }
 
-func read(t *testing.T, store *Store, cursor string) (lines []Line) {
+func read(t *testing.T, store *Store, cursor string) []Line {
 	t.Helper()
-	for line, err := range store.Tail(t.Context(), ref, Tail{Cursor: cursor}) {
+	return readTail(t, store, Tail{Cursor: cursor})
+}
+
+func readTail(t *testing.T, store *Store, tail Tail) (lines []Line) {
+	t.Helper()
+	for line, err := range store.Tail(t.Context(), ref, tail) {
 		if err != nil {
 			t.Fatal(err)
 		}

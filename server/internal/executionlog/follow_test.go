@@ -214,7 +214,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add(ref.cursor(position{1, 0}))
 	f.Add(ref.cursor(position{12, 1 << 50}))
 	f.Fuzz(func(t *testing.T, text string) {
-		at, err := ref.parseCursor(text)
+		at, err := ref.parseCursor("cursor", text)
 		if err == nil && text != "" && ref.cursor(at) != text {
 			t.Errorf("%q is accepted as %v, which is written %q", text, at, ref.cursor(at))
 		}

@@ -81,7 +81,8 @@ func (r Ref) cursor(at position) string {
 }
 
 // parseCursor is the inverse of cursor; an empty one is the log's beginning.
-func (r Ref) parseCursor(text string) (position, error) {
+// field is which of a request it is.
+func (r Ref) parseCursor(field, text string) (position, error) {
 	if text == "" {
 		return position{}, nil
 	}
@@ -95,5 +96,5 @@ func (r Ref) parseCursor(text string) (position, error) {
 			return at, nil
 		}
 	}
-	return position{}, job.Invalid("cursor", "INVALID_CURSOR", "is not a cursor of this log; leave it out to begin at the first line")
+	return position{}, job.Invalid(field, "INVALID_CURSOR", "is not a cursor of this log; leave it out for the whole log")
 }

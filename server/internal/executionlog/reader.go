@@ -22,6 +22,12 @@ const (
 type Tail struct {
 	// Cursor of the last line that was read; empty begins at the first.
 	Cursor string
+	// Before is the cursor of a line to end before; empty for no such line.
+	Before string
+	// Last, unless 0, leaves out all but so many of the lines that there are.
+	Last int
+	// Filter chooses among the lines.
+	Filter Filter
 	// Ended tells whether the execution has ended, and so no line follows. It
 	// is asked about once a second. Without it, Tail reads what is there.
 	Ended func(context.Context) (bool, error)
@@ -34,13 +40,27 @@ type Tail struct {
 // about two seconds.
 func (s *Store) Tail(ctx context.Context, ref Ref, tail Tail) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
-		at, err := ref.parseCursor(tail.Cursor)
+		at, err := ref.parseCursor("cursor", tail.Cursor)
+		var before position
+		if err == nil {
+			before, err = ref.parseCursor("before", tail.Before)
+		}
+		wanted := tail.Filter.matcher()
+		if err == nil && tail.Last > 0 {
+			at, err = s.lastFrom(ctx, ref, at, before, wanted, tail.Last)
+		}
 		if err != nil {
 			yield(Line{}, err)
 			return
 		}
 		r := &reader{store: s, ref: ref, at: at, bytes: -1}
 		err = r.follow(ctx, tail.Ended, func(text []byte) bool {
+			if before != (position{}) && r.at.compare(before) >= 0 {
+				return false
+			}
+			if !wanted.matches(text) {
+				return true
+			}
 			line := parseLine(text)
 			line.Cursor = ref.cursor(r.at)
 			return yield(line, nil)
@@ -126,20 +146,12 @@ func (r *reader) follow(ctx context.Context, ended func(context.Context) (bool, 
 // stored ones are listed, so what is in neither is lost. The store is left
 // alone while memory has all that is new, except for the last time.
 func (r *reader) read(ctx context.Context, unsaved segment, here, last bool, emit func([]byte) bool) error {
-	var segments []segment
+	segments := []segment{unsaved}
 	if !here || last || r.at.compare(unsaved.position) < 0 {
-		stored, err := r.store.list(ctx, r.ref)
-		if err != nil {
+		var err error
+		if segments, err = r.store.segments(ctx, r.ref, unsaved, here); err != nil {
 			return err
 		}
-		segments = stored
-	}
-	if here {
-		segments = slices.DeleteFunc(segments, func(s segment) bool {
-			return s.attempt == unsaved.attempt && s.line >= unsaved.line
-		})
-		segments = append(segments, unsaved)
-		slices.SortFunc(segments, func(a, b segment) int { return a.compare(b.position) })
 	}
 	for i, s := range segments {
 		done := i+1 < len(segments) && segments[i+1].attempt == s.attempt && segments[i+1].line <= r.at.line
@@ -151,6 +163,60 @@ func (r *reader) read(ctx context.Context, unsaved segment, here, last bool, emi
 		}
 	}
 	return nil
+}
+
+// segments are all of a log in order, those in the store and the unsaved one.
+func (s *Store) segments(ctx context.Context, ref Ref, unsaved segment, here bool) ([]segment, error) {
+	segments, err := s.list(ctx, ref)
+	if err != nil || !here {
+		return segments, err
+	}
+	segments = slices.DeleteFunc(segments, func(s segment) bool {
+		return s.attempt == unsaved.attempt && s.line >= unsaved.line
+	})
+	segments = append(segments, unsaved)
+	slices.SortFunc(segments, func(a, b segment) int { return a.compare(b.position) })
+	return segments, nil
+}
+
+// lastFrom is where the last lines begin: so many that match, after from and,
+// unless it is zero, before another position. It reads from the end, and no
+// further than it must.
+func (s *Store) lastFrom(ctx context.Context, ref Ref, from, before position, wanted matcher, last int) (position, error) {
+	unsaved, _, here := s.unsaved(ref)
+	segments, err := s.segments(ctx, ref, unsaved, here)
+	if err != nil {
+		return from, err
+	}
+	for _, one := range slices.Backward(segments) {
+		if before != (position{}) && one.compare(before) >= 0 {
+			continue
+		}
+		lines, err := (&reader{store: s, ref: ref}).load(ctx, one)
+		if err != nil {
+			return from, err
+		}
+		var found []position
+		at := one.position
+		for text := range bytes.Lines(lines) {
+			begin := at
+			at.line++
+			if text[len(text)-1] != '\n' || before != (position{}) && at.compare(before) >= 0 {
+				break
+			}
+			if at.compare(from) > 0 && wanted.matches(text) {
+				found = append(found, begin)
+			}
+		}
+		if len(found) >= last {
+			return found[len(found)-last], nil
+		}
+		last -= len(found)
+		if one.compare(from) <= 0 {
+			break
+		}
+	}
+	return from, nil
 }
 
 // readSegment emits the lines of a segment from the position on.

@@ -176,14 +176,15 @@ func (s *Service) SignedLogURL(ctx context.Context, executionID int64) (string, 
 	return s.publicURL + "/logs/" + job.KindExecution.Format(executionID) + "?" + link.Query().Encode(), nil
 }
 
-// Tail yields the lines of a log from a cursor on; with follow until the
-// execution has ended.
-func (s *Service) Tail(ctx context.Context, id int64, cursor string, follow bool) (iter.Seq2[executionlog.Line, error], error) {
+// Tail yields lines of a log; with follow until the execution has ended.
+func (s *Service) Tail(ctx context.Context, id int64, tail executionlog.Tail, follow bool) (iter.Seq2[executionlog.Line, error], error) {
 	e, err := s.load(ctx, id, auth.Read)
 	if err != nil {
 		return nil, err
 	}
-	tail := executionlog.Tail{Cursor: cursor}
+	if follow && tail.Before != "" {
+		return nil, job.Invalid("before", "NOT_APPLICABLE", "names where to end, follow says not to end: leave one of them out")
+	}
 	if follow {
 		tail.Ended = func(ctx context.Context) (bool, error) {
 			e, err := s.store.Execution(ctx, id)

@@ -44,8 +44,7 @@ func (e *Executor) end(a *attempt) {
 		e.free(a)
 		return
 	}
-	e.toStore(1)
-	e.ends <- e.finish(a, logBytes)
+	e.toStore(e.finish(a, logBytes))
 }
 
 func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
@@ -104,6 +103,7 @@ func notBefore(now, start time.Time) time.Time {
 func (e *Executor) lostEnd(l store.Lost) store.Finish {
 	now := notBefore(e.o.Now(), l.StartedAt)
 	claimed, decided := e.lostClaim(l.Claimed)
+	e.o.Metrics.Ended(job.StateWorkerLost, max(0, now.Sub(notBefore(l.StartedAt, l.NotBefore))))
 	failure := &job.Failure{
 		Code: "UNAVAILABLE", Reason: job.ReasonWorkerLost,
 		Message: "The server that ran the execution died or lost its connection to the database. It may have done part of its work.",
@@ -146,35 +146,53 @@ func (e *Executor) lostClaim(c store.Claimed) (_ store.Claimed, decided bool) {
 
 // storeEnds writes ends in groups until ctx ends.
 func (e *Executor) storeEnds(ctx context.Context) {
-	group := make([]store.Finish, 0, maxGroup)
+	late := time.NewTimer(0)
+	defer late.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case f := <-e.ends:
-			group = e.gatherEnds(append(group[:0], f))
+		if e.waitingEnds() == 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-e.news:
+			}
+		}
+		late.Reset(gather)
+		for soon := true; soon && e.waitingEnds() < maxGroup; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-e.news:
+			case <-late.C:
+				soon = false
+			}
+		}
+		if group := e.takeEnds(); len(group) > 0 {
 			e.storeGroup(ctx, group)
 		}
 	}
 }
 
-// gatherEnds adds the ends that come soon after the first.
-func (e *Executor) gatherEnds(group []store.Finish) []store.Finish {
-	late := time.NewTimer(gather)
-	defer late.Stop()
-	for len(group) < maxGroup {
-		select {
-		case f := <-e.ends:
-			group = append(group, f)
-		case <-late.C:
-			return group
-		}
+// waitingEnds is how many ends nobody has begun to store.
+func (e *Executor) waitingEnds() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.ends)
+}
+
+// takeEnds takes the oldest ends, as many as one commit writes.
+func (e *Executor) takeEnds() (group []store.Finish) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := min(len(e.ends), maxGroup)
+	group, e.ends = e.ends[:n:n], e.ends[n:]
+	if len(e.ends) == 0 {
+		e.ends = make([]store.Finish, 0, n)
 	}
 	return group
 }
 
-// storeGroup writes one group, however long the database is away: what a lost
-// lease makes pointless is refused by its fence, once it answers. When it
+// storeGroup writes one group, however long the database is away or full: what a
+// lost lease makes pointless is refused by its fence, once it answers. When it
 // answers and refuses, one bad end must not keep the others, or their places:
 // the group is halved until the bad one is alone, and that is given up.
 func (e *Executor) storeGroup(ctx context.Context, group []store.Finish) {
@@ -191,8 +209,7 @@ func (e *Executor) storeGroup(ctx context.Context, group []store.Finish) {
 			return
 		}
 		e.o.Log.WarnContext(ctx, "can't store how executions ended; trying again", "executions", len(group), "error", err)
-		var away *job.UnavailableError
-		if !errors.As(err, &away) {
+		if !passes(err) {
 			refused++
 		}
 		if refused == 3 {
@@ -201,6 +218,14 @@ func (e *Executor) storeGroup(ctx context.Context, group []store.Finish) {
 		}
 		pause(ctx, delay)
 	}
+}
+
+// passes tells whether an error is of the database and not of what was to be
+// written: it is away, or has no space left.
+func passes(err error) bool {
+	var away *job.UnavailableError
+	var full *job.ExhaustedError
+	return errors.As(err, &away) || errors.As(err, &full)
 }
 
 func (e *Executor) storeHalves(ctx context.Context, group []store.Finish, err error) {

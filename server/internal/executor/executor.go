@@ -59,8 +59,11 @@ type Options struct {
 	ApprovalTimeout time.Duration
 	// ReportAfter is how long an execution runs before its start is reported.
 	ReportAfter time.Duration
-	Metrics     Metrics
-	Log         *slog.Logger
+	// Exact makes executions start by the kernel's timer, where there is one: by
+	// the runtime's they are half a millisecond late, a whole one at most.
+	Exact   bool
+	Metrics Metrics
+	Log     *slog.Logger
 }
 
 // Metrics counts what happens; nil functions are not allowed.
@@ -95,8 +98,11 @@ type Executor struct {
 
 	starts  *starter
 	workers workers
-	ends    chan store.Finish
-	loops   sync.WaitGroup
+	// ends are known and on their way to the store; news tells of the first of
+	// them, and when they fill a group.
+	ends  []store.Finish
+	news  chan struct{}
+	loops sync.WaitGroup
 	// ctx ends with the loops.
 	ctx  context.Context
 	stop context.CancelFunc
@@ -145,7 +151,7 @@ func New(o Options) *Executor {
 		attempts: make(map[int64]*attempt),
 		held:     make(map[int64]int),
 		adopted:  make(map[claimKey]bool),
-		ends:     make(chan store.Finish, o.Places),
+		news:     make(chan struct{}, 1),
 	}
 	e.workers.run = e.run
 	return e
@@ -253,15 +259,10 @@ func (e *Executor) Adopt(lost []store.Lost) {
 		e.adopted[claimKey{l.ExecutionID, l.Fence}] = true
 	}
 	e.mu.Unlock()
-	// More may be lost at once than there are places.
+	// Whoever adopts must not wait for what the database tells of each.
 	e.loops.Go(func() {
 		for _, l := range lost {
-			e.toStore(1)
-			select {
-			case e.ends <- e.lostEnd(l):
-			case <-e.ctx.Done():
-				return
-			}
+			e.toStore(e.lostEnd(l))
 		}
 	})
 }
@@ -320,11 +321,19 @@ func (e *Executor) Drain(ctx context.Context, storing time.Duration) {
 // forEver is longer than any drain.
 const forEver = 1000 * time.Hour
 
-// toStore counts ends that are to be stored.
-func (e *Executor) toStore(n int) {
+// toStore hands an end over to be stored.
+func (e *Executor) toStore(f store.Finish) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.unstored += n
+	e.unstored++
+	e.ends = append(e.ends, f)
+	n := len(e.ends)
+	e.mu.Unlock()
+	if n == 1 || n == maxGroup {
+		select {
+		case e.news <- struct{}{}:
+		default: // who stores has not heard the last yet
+		}
+	}
 }
 
 // Settle waits until every end that is known is stored, or ctx ends.

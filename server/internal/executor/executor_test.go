@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,7 @@ type bench struct {
 	*executor.Executor
 	store *notes
 	hook  hook
+	logs  *executionlog.Store
 	// work is the folder of the work directories.
 	work string
 }
@@ -40,7 +42,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{work: t.TempDir(), store: &notes{ends: make(chan store.Finish, 100), claims: map[int64]job.State{}}, hook: make(hook)}
+	b := &bench{work: t.TempDir(), logs: logs, store: &notes{ends: make(chan store.Finish, 100), claims: map[int64]job.State{}}, hook: make(hook)}
 	work, err := workdir.Open(workdir.Options{Folder: b.work, Limit: 1 << 20, Total: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +82,10 @@ type notes struct {
 	progress []store.Progress
 	released []store.Claimed
 	failures int
-	stale    []int64
-	owned    []store.Owned
+	// failing is what they fail with; nil means that the database is away.
+	failing error
+	stale   []int64
+	owned   []store.Owned
 	// approvals are by execution.
 	approvals map[int64]job.Approval
 	// files notes what was recorded; filesAway fails as many writes.
@@ -98,6 +102,9 @@ func (n *notes) Finish(_ context.Context, ends []store.Finish) ([]int64, error) 
 	defer n.mu.Unlock()
 	if n.failures > 0 {
 		n.failures--
+		if n.failing != nil {
+			return nil, n.failing
+		}
 		return nil, &job.UnavailableError{Message: "database away"}
 	}
 	for _, e := range ends {
@@ -266,7 +273,7 @@ func TestGraph(t *testing.T) {
 		b.hook["bad"] = func(context.Context, task.Run) (task.Output, error) {
 			return nil, &job.Failure{Code: "UNAVAILABLE", Reason: "AWAY", Message: "away"}
 		}
-		b.hook["panics"] = func(context.Context, task.Run) (task.Output, error) { panic("boom") }
+		b.hook["panics"] = func(context.Context, task.Run) (task.Output, error) { panic("hunter2") }
 		b.hook["join"] = func(_ context.Context, run task.Run) (task.Output, error) {
 			if len(run.Inputs) != 2 || run.Inputs["left"]["n"] != 1 {
 				return nil, errors.New("wrong inputs")
@@ -297,8 +304,13 @@ func TestGraph(t *testing.T) {
 		if r := f.Tasks[6].Error; r == nil || r.Reason != job.ReasonTaskPanicked {
 			t.Errorf("the panic's reason: %v", r)
 		}
-		if f.LogBytes == 0 {
-			t.Error("a failed execution has a log")
+		var log strings.Builder
+		if err := b.logs.Copy(t.Context(), &log, executionlog.Ref{InstanceID: 2, ExecutionID: 1}); err != nil {
+			t.Fatal(err)
+		}
+		// The value may be a secret, and the stack is nobody's business but the operator's.
+		if text := log.String(); !strings.Contains(text, "task panicked") || strings.Contains(text, "hunter2") || strings.Contains(text, "goroutine") {
+			t.Errorf("the log of %d bytes is %s", f.LogBytes, text)
 		}
 	})
 }
@@ -361,13 +373,23 @@ func TestStaleFenceEndsTheTask(t *testing.T) {
 
 func TestEndsAreStoredWhenTheDatabaseIsBack(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bench) {
-		b.store.failures = 5
-		b.Submit([]store.Claimed{claim(1, noop)})
-		if f := <-b.store.ends; f.State != job.StateSucceeded {
-			t.Errorf("%s", f.State)
-		}
-	})
+	for name, failing := range map[string]error{"away": nil, "full": &job.ExhaustedError{Reason: "STORAGE_FULL"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T, b *bench) {
+				b.store.failures, b.store.failing = 5, failing
+				b.Submit([]store.Claimed{claim(1, noop)})
+				select {
+				case f := <-b.store.ends:
+					if f.State != job.StateSucceeded {
+						t.Errorf("%s", f.State)
+					}
+				case <-time.After(time.Minute):
+					t.Error("the end was given up")
+				}
+			})
+		})
+	}
 }
 
 func TestRetryPolicy(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/executionlog"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/telemetry"
 	"github.com/pointscene/carillon/server/internal/workflow"
 )
 
@@ -56,9 +57,8 @@ func (e *Executor) runWorkflow(a *attempt) {
 // open parses and checks the workflow again: types, rules and resources may
 // have changed since it was stored.
 func (e *Executor) open(a *attempt) (*workflow.Workflow, error) {
-	// An any is decoded without reflection, which a map is not.
-	var doc any
-	if err := json.Unmarshal(a.Workflow, &doc); err != nil {
+	doc, err := workflow.Decode(a.Workflow)
+	if err != nil {
 		return nil, fmt.Errorf("the stored workflow can't be read: %w", err)
 	}
 	object, _ := doc.(map[string]any) // what is none is refused as missing
@@ -188,8 +188,10 @@ func (r *runner) do(ctx context.Context, i int) (output task.Output, err error) 
 	log := r.logger(t.Name)
 	defer func() {
 		if p := recover(); p != nil {
-			log.Error("task panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = &job.Failure{Code: "INTERNAL", Reason: job.ReasonTaskPanicked, Message: "The task stopped by a fault in its code; the log has the details."}
+			text := telemetry.PanicText(p)
+			r.e.o.Log.Error("a task panicked", "execution", r.a.ExecutionID, "task", t.Name, "type", t.Type, "panic", text, "stack", string(debug.Stack()))
+			log.Error("task panicked", "panic", text)
+			err = &job.Failure{Code: "INTERNAL", Reason: job.ReasonTaskPanicked, Message: "The task stopped by a fault in its code; the server's log has the details."}
 		}
 	}()
 	kind, ok := r.e.o.Types.Lookup(t.Type)

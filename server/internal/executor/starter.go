@@ -87,7 +87,7 @@ func (s *starter) wake() {
 }
 
 func (s *starter) loop(ctx context.Context) {
-	timer := time.NewTimer(time.Hour)
+	timer := newAlarm(s.e.o.Exact)
 	defer timer.Stop()
 	for {
 		ready, unsure, next := s.pick()
@@ -99,7 +99,7 @@ func (s *starter) loop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
+		case <-timer.Rings():
 		case <-s.poke:
 		}
 	}

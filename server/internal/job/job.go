@@ -141,7 +141,7 @@ type SealedRemote struct {
 	// Ciphertext holds the options, sealed.
 	Ciphertext []byte
 	UpdatedAt  time.Time
-	// Account tells which remotes are one account; see Place.
+	// Account tells which remotes are one account; see Folder.
 	Account string
 	Expiry
 	// Refusal is nil as long as nobody knows that the credentials are refused.
@@ -186,8 +186,8 @@ type Job struct {
 	Labels   map[string]string
 	// ResourceIDs are the resources that the workflow names, in order.
 	ResourceIDs []int64
-	// Trees are the folders that the workflow works on.
-	Trees []Place
+	// Folders are the folders that the workflow works on.
+	Folders []Folder
 	// Version rises with each change of the definition.
 	Version   int64
 	CreatedAt time.Time

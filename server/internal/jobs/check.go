@@ -137,7 +137,7 @@ func (s *Service) applyWorkflow(ctx context.Context, j *job.Job, doc map[string]
 		return err
 	}
 	if wrong == nil {
-		j.Trees = placesOf(w.Folders(s.types))
+		j.Folders = foldersOf(w.Folders(s.types))
 	}
 	j.Workflow, err = encode(doc)
 	return err

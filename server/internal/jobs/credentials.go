@@ -14,7 +14,7 @@ import (
 // may read the configs of its instance's resources, too.
 func (s *Service) credentials(ctx context.Context, j job.Job, before, now time.Time) (text string, err error) {
 	var resources []int64
-	for _, p := range j.Trees {
+	for _, p := range j.Folders {
 		resources = append(resources, p.ResourceID)
 	}
 	slices.Sort(resources)
@@ -24,7 +24,7 @@ func (s *Service) credentials(ctx context.Context, j job.Job, before, now time.T
 			return "", fmt.Errorf("read the remotes of resource %d: %w", id, err)
 		}
 		for _, r := range remotes {
-			if slices.ContainsFunc(j.Trees, func(p job.Place) bool { return p.ResourceID == id && p.Remote == r.Name }) {
+			if slices.ContainsFunc(j.Folders, func(p job.Folder) bool { return p.ResourceID == id && p.Remote == r.Name }) {
 				text += credentialWords(r, before, now)
 			}
 		}

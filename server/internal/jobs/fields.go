@@ -107,7 +107,7 @@ func (f *RetryFields) apply(p *job.RetryPolicy, bad *job.InvalidError) {
 func adopt(j, definition *job.Job) {
 	j.Name, j.Description, j.Active, j.Labels = definition.Name, definition.Description, definition.Active, definition.Labels
 	j.ManagedBy = definition.ManagedBy
-	j.Workflow, j.ResourceIDs, j.Trees = definition.Workflow, definition.ResourceIDs, definition.Trees
+	j.Workflow, j.ResourceIDs, j.Folders = definition.Workflow, definition.ResourceIDs, definition.Folders
 	j.Schedule, j.Policies = definition.Schedule, definition.Policies
 }
 

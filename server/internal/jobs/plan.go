@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pointscene/carillon/internal/places"
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
-	"github.com/pointscene/carillon/server/internal/places"
 	"github.com/pointscene/carillon/server/internal/task"
 	"github.com/pointscene/carillon/server/internal/workflow"
 )
@@ -41,13 +41,13 @@ type Planning struct {
 	// Recall answers what executions of a job remember.
 	Recall func(ctx context.Context, jobID int64, key string) ([]byte, error)
 
-	places *places.Places
+	places *places.Places[int64]
 	made   atomic.Int64
 }
 
 // PlanWith lets the service make plans. It is called before the first one.
 func (s *Service) PlanWith(p *Planning) {
-	p.places = places.New(maxPlans, maxPlansOfOne)
+	p.places = places.New[int64](maxPlans, maxPlansOfOne)
 	s.planning = p
 }
 

@@ -20,6 +20,8 @@ import (
 type Store interface {
 	store.SealingKeys
 	SigningKeys(ctx context.Context) ([]store.SigningKey, error)
+	// Listening tells whether Wake is called when the roles have changed.
+	Listening() bool
 }
 
 // Options are what a Service works with.
@@ -40,6 +42,9 @@ type Service struct {
 	o Options
 	// id is this process's among the holders.
 	id string
+	// wake makes Run look now, followed is when it last asked the database.
+	wake     chan struct{}
+	followed time.Time
 
 	mu sync.Mutex
 	// reported is what the database was last told, and when.
@@ -50,8 +55,10 @@ type Service struct {
 }
 
 const (
-	// lookEvery is the time between looks at the file and at the database.
-	lookEvery = time.Second
+	// lookEvery is the time between looks at the file, and at the database unless
+	// a signal tells of its changes: then it is followEvery.
+	lookEvery   = time.Second
+	followEvery = 5 * time.Second
 	// reportEvery is the time between reports without a change.
 	reportEvery = 5 * time.Second
 	// livesFor is how long after a report a process counts as living.
@@ -59,7 +66,15 @@ const (
 )
 
 // New returns a Service that has told nobody of itself.
-func New(o Options) *Service { return &Service{o: o, id: rand.Text()} }
+func New(o Options) *Service { return &Service{o: o, id: rand.Text(), wake: make(chan struct{}, 1)} }
+
+// Wake makes the service look at the database now.
+func (s *Service) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it is awake already
+	}
+}
 
 // Start reports what this process holds and takes over the roles of the keys.
 // It fails, naming the keyset's flag, when the keyset is not the database's.
@@ -88,8 +103,12 @@ func (s *Service) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			s.complain(ctx, s.look(ctx, now))
+		case <-tick.C:
+		case <-s.wake:
+			s.followed = time.Time{}
+		}
+		if done, err := s.look(ctx, time.Now()); done {
+			s.complain(ctx, err)
 		}
 	}
 }
@@ -103,23 +122,27 @@ func (s *Service) Leave(ctx context.Context) {
 	}
 }
 
-// look takes over what has changed, and reports.
-func (s *Service) look(ctx context.Context, now time.Time) error {
+// look takes over what has changed, and reports. It is not done when the file is
+// as before and it is not yet time to ask the database.
+func (s *Service) look(ctx context.Context, now time.Time) (done bool, err error) {
 	changed, reloadErr := s.o.Keyring.Reload(ctx, s.needed)
 	if changed {
 		s.o.Log.InfoContext(ctx, "read the keyset file again", "keys", s.o.Keyring.KeyIDs())
+	} else if reloadErr == nil && s.o.Store.Listening() && now.Sub(s.followed) < followEvery {
+		return false, nil
 	}
 	states, err := s.follow(ctx)
 	if err != nil {
-		return err
+		return true, err
 	}
 	if err := s.report(ctx, now); err != nil {
-		return err
+		return true, err
 	}
+	s.followed = now
 	if reloadErr != nil {
-		return reloadErr
+		return true, reloadErr
 	}
-	return s.leftover(states)
+	return true, s.leftover(states)
 }
 
 // needed are the keys that a changed file must not lack.

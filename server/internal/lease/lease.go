@@ -42,8 +42,12 @@ type Options struct {
 	Heartbeat time.Duration
 	// Margin is how long before the lease's end the replica counts itself out.
 	Margin time.Duration
-	// BuryEvery is the time between looks for dead replicas.
+	// BuryEvery is the time between looks for dead replicas. A replica that has
+	// been alone for longer than a lease looks once a heartbeat, until another
+	// one registers.
 	BuryEvery time.Duration
+	// Listening tells whether Wake is called when a replica registers.
+	Listening func() bool
 	// Now is the local clock.
 	Now func() time.Time
 	// Adopt takes the executions of buried replicas.
@@ -60,7 +64,7 @@ type Options struct {
 
 // DefaultOptions are those of a server.
 func DefaultOptions() Options {
-	return Options{Lease: 10 * time.Second, Heartbeat: 3 * time.Second, Margin: 2 * time.Second, BuryEvery: 500 * time.Millisecond}
+	return Options{Lease: 10 * time.Second, Heartbeat: 3 * time.Second, Margin: 2 * time.Second, BuryEvery: 200 * time.Millisecond}
 }
 
 // Keeper holds one lease after another.
@@ -74,6 +78,8 @@ type Keeper struct {
 	until time.Time
 	// clock is never nil. Every execution asks for the time several times.
 	clock atomic.Pointer[clock]
+	// wake makes the look for dead replicas come now.
+	wake chan struct{}
 }
 
 // clock says that it was base for the database at the local time at.
@@ -81,13 +87,24 @@ type clock struct{ base, at time.Time }
 
 // New returns a keeper without a lease.
 func New(replicas store.Replicas, o Options) *Keeper {
-	k := &Keeper{store: replicas, o: o}
+	k := &Keeper{store: replicas, o: o, wake: make(chan struct{}, 1)}
 	k.clock.Store(&clock{base: o.Now(), at: o.Now()})
 	return k
 }
 
-// ID is this replica's id, 0 while it has no lease.
+// ID is this replica's id, 0 while it has no lease: also before a process that
+// stood still has found out what became of it.
 func (k *Keeper) ID() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.o.Now().Before(k.until) {
+		return 0
+	}
+	return k.id
+}
+
+// held is the id of the last lease, 0 once it was told to be lost.
+func (k *Keeper) held() int64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.id
@@ -140,8 +157,52 @@ func (k *Keeper) setClock(asked, databaseNow time.Time) {
 func (k *Keeper) Run(ctx context.Context) {
 	var burying sync.WaitGroup
 	defer burying.Wait()
-	burying.Go(func() { k.every(ctx, k.o.BuryEvery, k.bury) })
+	burying.Go(func() { k.buryAll(ctx) })
 	k.every(ctx, k.o.Heartbeat, k.beat)
+}
+
+// Wake makes the keeper look for dead replicas, and often from now on: another
+// one has registered.
+func (k *Keeper) Wake() {
+	select {
+	case k.wake <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// buryAll looks for dead replicas until ctx ends. What a dead one has left may
+// come to be seen after its burial, so it takes two counts to be alone.
+func (k *Keeper) buryAll(ctx context.Context) {
+	timer := time.NewTimer(k.o.BuryEvery)
+	defer timer.Stop()
+	counted, lonely := k.o.Now(), 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-k.wake:
+			counted, lonely = k.o.Now(), 0
+		}
+		k.bury(ctx)
+		if now := k.o.Now(); now.Sub(counted) >= k.o.Lease {
+			counted = now
+			if lonely++; !k.alone(ctx) {
+				lonely = 0
+			}
+		}
+		if lonely > 1 && k.o.Listening() {
+			timer.Reset(k.o.Heartbeat)
+		} else {
+			timer.Reset(k.o.BuryEvery)
+		}
+	}
+}
+
+// alone tells whether there is surely no other replica.
+func (k *Keeper) alone(ctx context.Context) bool {
+	list, err := k.store.Replicas(ctx)
+	return err == nil && len(list) == 1 && list[0].ID == k.ID()
 }
 
 func (k *Keeper) every(ctx context.Context, interval time.Duration, do func(context.Context)) {
@@ -157,36 +218,48 @@ func (k *Keeper) every(ctx context.Context, interval time.Duration, do func(cont
 	}
 }
 
-// beat renews the lease, again and again until it is renewed or lost.
+// beat renews the lease, again and again until it is renewed or lost; then it
+// gets a new one.
 func (k *Keeper) beat(ctx context.Context) {
-	id := k.ID()
-	if id == 0 {
-		k.settle(ctx)
-		if err := k.Register(ctx); err != nil && ctx.Err() == nil {
-			k.o.Log.WarnContext(ctx, "can't register; trying again", "error", err)
-		}
-		return
-	}
-	for {
+	id := k.held()
+	for id != 0 {
 		err := k.renew(ctx, id)
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return
 		case errors.Is(err, store.ErrNotFound):
 			k.lose(ctx, fmt.Errorf("replica %d was declared dead by another one", id))
-			return
 		case !k.o.Now().Before(k.deadline()):
 			k.lose(ctx, fmt.Errorf("replica %d could not renew its lease: %w", id, err))
+		default:
+			k.o.Log.WarnContext(ctx, "can't renew the lease; trying again", "replica", id, "error", err)
+			k.pause(ctx)
+		}
+		id = k.held()
+	}
+	k.registerAnew(ctx)
+}
+
+// registerAnew tries until there is a lease, or ctx ends.
+func (k *Keeper) registerAnew(ctx context.Context) {
+	for ctx.Err() == nil {
+		k.settle(ctx)
+		err := k.Register(ctx)
+		if err == nil || ctx.Err() != nil {
 			return
 		}
-		k.o.Log.WarnContext(ctx, "can't renew the lease; trying again", "replica", id, "error", err)
-		pause := time.NewTimer(k.o.Heartbeat / 10)
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-			return
-		case <-pause.C:
-		}
+		k.o.Log.WarnContext(ctx, "can't register; trying again", "error", err)
+		k.pause(ctx)
+	}
+}
+
+// pause waits before the next try.
+func (k *Keeper) pause(ctx context.Context) {
+	timer := time.NewTimer(k.o.Heartbeat / 10)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }
 
@@ -279,7 +352,7 @@ func (k *Keeper) bury(ctx context.Context) {
 
 // Leave gives the lease up, after everything of this replica has ended.
 func (k *Keeper) Leave(ctx context.Context) error {
-	id := k.ID()
+	id := k.held()
 	if id == 0 {
 		return nil
 	}

@@ -29,6 +29,7 @@ type database struct {
 	until    map[int64]time.Time
 	last     int64
 	renewals int
+	burials  int
 	left     []int64
 	lost     []store.Lost
 	// before is called at the beginning of each call, when it is set.
@@ -86,6 +87,7 @@ func (d *database) Bury(ctx context.Context, _ int64) ([]store.Lost, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.burials++
 	lost := d.lost
 	d.lost = nil
 	return lost, nil
@@ -107,7 +109,14 @@ func (d *database) DatabaseTime(ctx context.Context) (time.Time, error) {
 	return time.Now().Add(d.ahead), nil
 }
 
-func (*database) Replicas(context.Context) ([]store.Replica, error) { return nil, errAway }
+func (d *database) Replicas(context.Context) (list []store.Replica, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id := range d.until {
+		list = append(list, store.Replica{ID: id})
+	}
+	return list, nil
+}
 
 // set changes the database between calls.
 func (d *database) set(change func()) {
@@ -130,6 +139,8 @@ type bench struct {
 	settle func(context.Context)
 	// jump is how far the local wall clock was set forward.
 	jump atomic.Int64
+	// deaf is while signals don't arrive.
+	deaf atomic.Bool
 }
 
 // inBubble runs a test with a keeper that is running and registered.
@@ -148,6 +159,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, db: &database{until: make(map[int64]time.Time)}}
 	o := lease.DefaultOptions()
 	o.Name, o.Log = "test", slog.New(slog.DiscardHandler)
+	o.Listening = func() bool { return !b.deaf.Load() }
 	o.Now = func() time.Time { return wallJump(time.Now(), time.Duration(b.jump.Load())) }
 	o.Adopt = func(lost []store.Lost) { b.mu.Lock(); b.adopted = append(b.adopted, lost...); b.mu.Unlock() }
 	o.Lost = func(cause error) {
@@ -261,10 +273,9 @@ func TestDeclaredDeadRegistersAnew(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(b *bench) {
 		b.db.set(func() { delete(b.db.until, 1) })
-		b.after(3*time.Second + time.Millisecond)
-		b.wantLost(1)
-		b.wantID(0)
-		b.after(3 * time.Second)
+		b.after(3*time.Second - time.Millisecond)
+		b.wantID(1)
+		b.after(2 * time.Millisecond)
 		b.wantLost(1)
 		b.wantID(2)
 	})
@@ -294,7 +305,7 @@ func TestLostBeforeTheLeaseEnds(t *testing.T) {
 				}
 				b.wantID(0)
 				b.db.set(func() { b.db.before = nil })
-				b.after(8 * time.Second) // the call that hangs, and a heartbeat
+				b.after(6 * time.Second) // the call that hangs, and a pause
 				b.wantID(2)
 			})
 		})
@@ -352,7 +363,9 @@ func TestPausedProcess(t *testing.T) {
 						return nil
 					}
 				})
-				b.after(33*time.Second + 7*time.Millisecond)
+				b.after(20 * time.Second)
+				b.wantID(0) // though nobody has told it
+				b.after(13*time.Second + 7*time.Millisecond)
 				if buried {
 					b.wantLost(1)
 					return
@@ -486,5 +499,34 @@ func TestBuriesNobodyWithoutALease(t *testing.T) {
 			return errAway
 		}
 		b.run(func(b *bench) { b.after(time.Minute) })
+	})
+}
+
+// TestLooksRarelyWhileAlone: a replica that has been alone for longer than a lease
+// looks for dead ones once a heartbeat, unless it would not hear of a new one.
+func TestLooksRarelyWhileAlone(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(b *bench) {
+		wantLooks := func(when string, want int) {
+			t.Helper()
+			b.db.set(func() { b.db.burials = 0 })
+			b.after(time.Minute)
+			b.db.set(func() {
+				if b.db.burials != want {
+					t.Errorf("%d looks a minute %s, want %d", b.db.burials, when, want)
+				}
+			})
+		}
+		b.after(30*time.Second + time.Millisecond)
+		wantLooks("alone", 20)
+		b.db.set(func() { b.db.until[99] = time.Now().Add(time.Hour) })
+		b.Wake()
+		wantLooks("beside another one", 301)
+		b.db.set(func() { delete(b.db.until, 99) })
+		b.after(time.Minute)
+		wantLooks("alone again", 20)
+		b.deaf.Store(true)
+		b.after(3 * time.Second)
+		wantLooks("without signals", 300)
 	})
 }

@@ -6,7 +6,8 @@
 //     the rest is left out.
 //   - What is stored is summed once a minute, and only for instances with a
 //     limit; in between, what this process writes is counted as it is written.
-//     So an instance may go over its limit by what others write in a minute.
+//     So an instance may go over its limit by what other processes write in a
+//     minute, no more than the log of an attempt may hold for each of theirs.
 //   - Who can't tell how much is stored goes on with what it knew.
 package logquota
 

@@ -15,6 +15,9 @@ const (
 	// between two, grace what is added to twice that.
 	gaps  = 50
 	grace = 5 * time.Minute
+	// again is when a job that is paused is looked at next, unless somebody
+	// resumes it before.
+	again = time.Hour
 )
 
 // place is a job as one webhook sees it.
@@ -75,7 +78,7 @@ func (f *freshness) succeeded(e job.Execution) {
 			continue
 		}
 		f.changed[at] = true
-		row.Since = e.FinishedAt
+		row.Since, row.Stood = e.FinishedAt, 0
 		if w, heard := f.webhooks[at.webhook]; row.Stale && heard && w.Of(job.EventFresh) {
 			f.tellTo([]int64{w.ID}, job.EventFresh, f.look.Jobs[e.JobID], e.ID, e.FinishedAt,
 				fmt.Sprintf("%s %s %s", job.EventFresh, job.KindWebhook.Format(w.ID), job.KindExecution.Format(e.ID)),
@@ -115,9 +118,6 @@ func (f *freshness) settle() {
 
 // decide looks at one job. While somebody has paused it, it stays fresh.
 func (f *freshness) decide(w job.Webhook, j job.Job, row *job.Freshness) {
-	if stopped(j, f.look.Now) {
-		row.Since = f.look.Now
-	}
 	row.Due = time.Time{}
 	limit := w.Freshness
 	if limit == 0 {
@@ -126,7 +126,15 @@ func (f *freshness) decide(w job.Webhook, j job.Job, row *job.Freshness) {
 	if limit == 0 || row.Stale {
 		return
 	}
-	if row.Due = row.Since.Add(limit); row.Due.After(f.look.Now) {
+	if stopped(j, f.look.Now) {
+		row.Due = f.look.Now.Add(again)
+		if !j.Hold.Over(f.look.Now) && !j.Hold.Until.IsZero() && j.Hold.Until.Before(row.Due) {
+			row.Due = j.Hold.Until
+		}
+		return
+	}
+	row.Due = row.Since.Add(limit + row.Stood + held(j.Hold, row.Since, f.look.Now))
+	if row.Due.After(f.look.Now) {
 		return
 	}
 	row.Due, row.Stale = time.Time{}, true
@@ -135,6 +143,18 @@ func (f *freshness) decide(w job.Webhook, j job.Job, row *job.Freshness) {
 			fmt.Sprintf("%s %s %s %d", job.EventNotFresh, job.KindWebhook.Format(w.ID), job.KindJob.Format(j.ID), row.Since.UnixMicro()),
 			Data{LastSuccess: row.Since, Message: fmt.Sprintf("The job had no success for longer than %s.", limit)})
 	}
+}
+
+// held is for how long an instance was paused between two times, by its last
+// pause.
+func held(p *job.Pause, from, to time.Time) time.Duration {
+	if p == nil {
+		return 0
+	}
+	if !p.Until.IsZero() && p.Until.Before(to) {
+		to = p.Until
+	}
+	return max(0, to.Sub(later(p.Since, from)))
 }
 
 // stopped tells whether somebody has paused a job or its instance. A pause by

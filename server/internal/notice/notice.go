@@ -7,7 +7,8 @@
 //   - An execution counts when it ends, in the order of the ends. One that was
 //     cancelled counts for nothing; whatever else did not succeed is a failure,
 //     as it is for pause_after_failures.
-//   - A recovery is told to those who were told of the failures before it.
+//   - A recovery is told to those who hear of the failures before it, also if
+//     they have begun to hear in between.
 //   - A pause because of refused credentials is told by REAUTH_REQUIRED, once for
 //     the remote, and not again for each of its jobs.
 //   - Every notice has a key that names its change, so that it is kept once

@@ -148,8 +148,25 @@ func TestFreshness(t *testing.T) {
 	paused := hourly
 	paused.Active, paused.Pause = false, &job.Pause{Actor: "client_1"}
 	step = notice.Deriver{}.Derive(look(row.Due, paused, row))
-	if moved := one(t, step.Freshness); len(step.Notices) > 0 || !moved.Due.Equal(row.Due.Add(limit)) {
+	if moved := one(t, step.Freshness); len(step.Notices) > 0 || moved.Stale || !moved.Due.After(row.Due) {
 		t.Errorf("paused by somebody: %q, %+v", told(step), moved)
+	}
+	// An hour of the job's own pause and half an hour of its instance's are over.
+	stood, held := row, hourly
+	stood.Stood = time.Hour
+	held.Hold = &job.Pause{Actor: "client_1", Since: noon.Add(10 * time.Minute), Until: noon.Add(40 * time.Minute)}
+	later := one(t, notice.Deriver{}.Derive(look(row.Due, held, stood)).Freshness)
+	if !later.Since.Equal(noon) || !later.Due.Equal(row.Due.Add(90*time.Minute)) {
+		t.Errorf("after two pauses: %+v", later)
+	}
+	step = notice.Deriver{}.Derive(look(later.Due, held, later))
+	if got := told(step); !slices.Equal(got, []string{"NOT_FRESH 0 [1]"}) || !strings.Contains(step.Notices[0].Body, `"lastSuccess":"`+noon.Format(time.RFC3339)) {
+		t.Errorf("when due after two pauses: %q", got)
+	}
+	lasting := hourly
+	lasting.Hold = &job.Pause{Actor: "client_1", Since: noon, Until: row.Due.Add(time.Minute)}
+	if looked := one(t, notice.Deriver{}.Derive(look(row.Due, lasting, row)).Freshness); !looked.Due.Equal(lasting.Hold.Until) {
+		t.Errorf("while its instance is paused: %+v", looked)
 	}
 	paused.Pause = &job.Pause{Actor: job.ActorSystem}
 	if got := told(notice.Deriver{}.Derive(look(row.Due, paused, row))); len(got) != 1 {

@@ -6,11 +6,14 @@
 //     how far the look went in one transaction. What is sent is sent at least
 //     once: a replica that dies while it sends is followed by another one, with
 //     the same webhook-id.
-//   - No webhook waits for another: each has a few places, and a receiver that is
-//     slow or gone fills only its own.
+//   - No webhook waits for another: each has a few places, each instance some, and
+//     all that are failing together half of them: receivers that are slow or gone
+//     fill only their own.
 //   - An answer's body is not read, a redirect not followed, and every
 //     connection passes the guard of package egress.
-//   - Without webhooks the loops ask the database one question a second.
+//   - With nothing to do the loops sleep: without webhooks until there is one, and
+//     with nothing to send until something is due. The store's signals wake them
+//     ([Watcher.Wake], [Sender.Wake]); those may be lost, so they never sleep long.
 package notifier
 
 import (
@@ -37,34 +40,67 @@ type Metrics interface {
 type Watcher struct {
 	Store   store.Notices
 	Deriver notice.Deriver
-	// Every is the time between two looks.
-	Every   time.Duration
-	Metrics Metrics
+	// Every is the time between two looks, Idle the longest one while no instance
+	// has webhooks and Listening tells that Wake is called when one has.
+	Every, Idle time.Duration
+	Listening   func() bool
+	Metrics     Metrics
 	// Made is called when there is something to send.
 	Made func()
 	Log  *slog.Logger
+
+	wake alarm
+}
+
+// NewWatcher returns a watcher with the fields of w.
+func NewWatcher(w Watcher) *Watcher {
+	w.wake = newAlarm()
+	return &w
+}
+
+// Wake makes it look now.
+func (w *Watcher) Wake() { w.wake.ring() }
+
+// alarm wakes a loop; rung again before it is heard, it wakes once.
+type alarm chan struct{}
+
+func newAlarm() alarm { return make(alarm, 1) }
+
+func (a alarm) ring() {
+	select {
+	case a <- struct{}{}:
+	default:
+	}
 }
 
 // Run looks until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
-	tick := time.NewTicker(w.Every)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		if err := w.look(ctx); err != nil && ctx.Err() == nil {
-			w.Log.WarnContext(ctx, "can't look for notices; trying again", "error", err)
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
+		case <-w.wake:
+		}
+		watched, err := w.look(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.Log.WarnContext(ctx, "can't look for notices; trying again", "error", err)
+		}
+		if err != nil || watched || !w.Listening() {
+			timer.Reset(w.Every)
+		} else {
+			timer.Reset(w.Idle)
 		}
 	}
 }
 
-// look looks at every instance that has webhooks. They take turns, and one
-// that fails keeps none of the others waiting.
-func (w *Watcher) look(ctx context.Context) error {
+// look looks at every instance that has webhooks, and tells whether there is
+// any. They take turns, and one that fails keeps none of the others waiting.
+func (w *Watcher) look(ctx context.Context) (watched bool, err error) {
 	instances, err := w.Store.NoticeInstances(ctx)
+	watched = len(instances) > 0
 	errs := []error{err}
 	for len(instances) > 0 && ctx.Err() == nil {
 		instances = slices.DeleteFunc(instances, func(id int64) bool {
@@ -79,5 +115,5 @@ func (w *Watcher) look(ctx context.Context) error {
 			return err != nil || !more
 		})
 	}
-	return errors.Join(errs...)
+	return watched, errors.Join(errs...)
 }

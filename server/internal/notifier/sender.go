@@ -20,9 +20,6 @@ import (
 )
 
 const (
-	// places is how many notices are sent at once, webhookPlaces how many of
-	// them to one webhook: all webhooks of one instance together can't take all.
-	places, webhookPlaces = 256, 4
 	// attemptTimeout bounds an attempt; claimFor is when others take the sender
 	// for dead.
 	attemptTimeout = 15 * time.Second
@@ -32,6 +29,11 @@ const (
 	// longestWait bounds what a receiver may ask for by Retry-After.
 	longestWait = 24 * time.Hour
 )
+
+// most is how many notices are sent at once. Receivers that are down fill at
+// most the places of failing ones; until their first failure, those of their
+// instance.
+var most = store.SendingPlaces{All: 256, Failing: 64, Instance: 64, Webhook: 4}
 
 // waits are the times between attempts, those of the Standard Webhooks
 // specification. After the last one a delivery has failed.
@@ -60,13 +62,14 @@ type Sender struct {
 	secrets Secrets
 	client  *http.Client
 	every   time.Duration
+	idle    time.Duration
+	listens func() bool
 	now     func() time.Time
 	metrics Metrics
 	log     *slog.Logger
-	wake    chan struct{}
-	ended   chan int64
-	// busy counts the places that webhooks have taken.
-	busy    map[int64]int
+	wake    alarm
+	ended   chan store.Sending
+	taken   store.TakenPlaces
 	sending sync.WaitGroup
 }
 
@@ -76,29 +79,28 @@ type SenderOptions struct {
 	Secrets Secrets
 	// Transport connects through the guard.
 	Transport http.RoundTripper
-	// Every is the longest time between two looks.
-	Every   time.Duration
-	Now     func() time.Time
-	Metrics Metrics
-	Log     *slog.Logger
+	// Every is the time between two looks while something waits for a place, and
+	// Idle the longest one while Listening tells that Wake is called when there is
+	// something to send.
+	Every, Idle time.Duration
+	Listening   func() bool
+	Now         func() time.Time
+	Metrics     Metrics
+	Log         *slog.Logger
 }
 
 // NewSender returns a sender.
 func NewSender(o SenderOptions) *Sender {
 	client := &http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return &Sender{
-		store: o.Store, secrets: o.Secrets, client: client, every: o.Every, now: o.Now, metrics: o.Metrics, log: o.Log,
-		wake: make(chan struct{}, 1), ended: make(chan int64, places), busy: map[int64]int{},
+		store: o.Store, secrets: o.Secrets, client: client, every: o.Every, idle: o.Idle, listens: o.Listening,
+		now: o.Now, metrics: o.Metrics, log: o.Log,
+		wake: newAlarm(), ended: make(chan store.Sending, most.All),
 	}
 }
 
 // Wake makes the sender look now.
-func (s *Sender) Wake() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *Sender) Wake() { s.wake.ring() }
 
 // Run sends until ctx ends. What is being sent then has a few seconds to end;
 // what does not is sent again by another replica.
@@ -107,57 +109,70 @@ func (s *Sender) Run(ctx context.Context) {
 	defer cancel()
 	stopping := context.AfterFunc(ctx, func() { time.AfterFunc(stopFor, cancel) })
 	defer stopping()
-	tick := time.NewTicker(s.every)
-	defer tick.Stop()
+	timer := time.NewTimer(s.every)
+	defer timer.Stop()
 	for ctx.Err() == nil {
-		if s.claim(ctx, attempts) {
+		wait := s.claim(ctx, attempts)
+		if wait == 0 {
 			continue
 		}
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+		case <-timer.C:
 		case <-s.wake:
-		case id := <-s.ended:
-			s.free(id)
+		case d := <-s.ended:
+			s.taken.Add(-1, d)
 		}
 	}
 	s.sending.Wait()
 }
 
-// claim takes what is due and has a place, and tells whether there may be more.
-func (s *Sender) claim(ctx, attempts context.Context) bool {
+// claim takes what is due and has a place, and tells how long to wait before the
+// next look: not at all when there may be more.
+func (s *Sender) claim(ctx, attempts context.Context) (wait time.Duration) {
 	for len(s.ended) > 0 {
-		s.free(<-s.ended)
+		s.taken.Add(-1, <-s.ended)
 	}
-	taken := 0
-	for _, n := range s.busy {
-		taken += n
-	}
-	if taken >= places {
-		return false
+	if s.taken.All >= most.All {
+		return s.every
 	}
 	now := s.now()
-	claimed, err := s.store.ClaimDeliveries(ctx, store.DeliveryClaim{Now: now, Until: now.Add(claimFor), Places: webhookPlaces, Limit: places - taken, Busy: s.busy})
+	claimed, err := s.store.ClaimDeliveries(ctx, store.DeliveryClaim{Now: now, Until: now.Add(claimFor), Most: most, Taken: s.taken})
 	if err != nil {
 		if ctx.Err() == nil {
 			s.log.WarnContext(ctx, "can't claim notices; trying again", "error", err)
 		}
-		return false
+		return s.every
 	}
 	for _, d := range claimed {
-		s.busy[d.WebhookID]++
+		s.taken.Add(1, d)
 		s.sending.Go(func() {
-			defer func() { s.ended <- d.WebhookID }()
+			defer func() { s.ended <- d }()
 			s.send(attempts, d)
 		})
 	}
-	return len(claimed) > 0
+	if len(claimed) > 0 {
+		return 0
+	}
+	return s.pause(ctx, now)
 }
 
-func (s *Sender) free(id int64) {
-	if s.busy[id]--; s.busy[id] <= 0 {
-		delete(s.busy, id)
+// pause is how long to wait after a look that found nothing: until the next is
+// due, or for a place, when one is due already.
+func (s *Sender) pause(ctx context.Context, now time.Time) time.Duration {
+	if !s.listens() {
+		return s.every
 	}
+	next, err := s.store.NextDelivery(ctx)
+	away := next.Sub(now)
+	switch {
+	case err != nil || !next.IsZero() && away <= 0:
+		return s.every
+	case next.IsZero() || away > s.idle:
+		return s.idle
+	}
+	return away
 }
 
 // send makes one attempt and records it, unless the process stops before it

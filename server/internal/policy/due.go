@@ -33,6 +33,7 @@ func Due(due store.Due, now time.Time) store.Decision {
 	default:
 		d.decide()
 	}
+	d.inOrder()
 	return d.out
 }
 
@@ -180,12 +181,12 @@ func (d *decider) start(slot, notBefore time.Time) {
 // overlap tells whether a start waits for others, or why there is none and
 // which execution stands in the way.
 func (d *decider) overlap(first bool) (waits bool, skip string, by int64) {
-	holder, busy := blocking(d.InstanceID, d.Trees, d.Holders)
+	holder, busy := blocking(d.InstanceID, d.Folders, d.Holders)
 	full := d.Waiting >= job.MaxBuffered
 	switch {
 	case d.policies.Overlap == job.OverlapAllow:
 		// Side by side, but never two that write one folder.
-		waits = busy || !first && job.Collide(d.Trees, d.Trees)
+		waits = busy || !first && job.Collide(d.Folders, d.Folders)
 		if waits && full {
 			return false, job.SkipQuota, known(holder)
 		}

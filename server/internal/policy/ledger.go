@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"sort"
 	"time"
 
@@ -82,10 +83,27 @@ func (d *decider) excludedRuns(after, upTo time.Time) {
 	}
 }
 
-// skip tells the slots in [first, last], if there are any.
+// skip tells the slots in [first, last], if there are any, in a row for each
+// stretch between excluded ones: what lies in a row's range is told by that row.
 func (d *decider) skip(reason string, first, last time.Time, blockedBy int64) {
-	if slots, ok := d.times.Between(first.Add(-1), last); ok {
-		d.out.Skips = append(d.out.Skips, d.row(reason, slots.First, slots.Last, slots.Count, blockedBy))
+	after := first.Add(-1)
+	tell := func(upTo time.Time) {
+		if slots, ok := d.times.Between(after, upTo); ok {
+			d.out.Skips = append(d.out.Skips, d.row(reason, slots.First, slots.Last, slots.Count, blockedBy))
+		}
+		after = upTo
+	}
+	for _, run := range d.times.ExcludedRuns(after, last) {
+		tell(run.First)
+	}
+	tell(last)
+}
+
+// inOrder puts what was told of excluded slots, which comes first, between the
+// rows of others, so that these are not folded over it.
+func (d *decider) inOrder() {
+	if len(d.Schedule.ExcludedDates) > 0 {
+		slices.SortStableFunc(d.out.Skips, func(a, b job.Skip) int { return a.First.Compare(b.First) })
 	}
 }
 

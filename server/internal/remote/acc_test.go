@@ -11,10 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pointscene/carillon/server/internal/egress"
-	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/task"
 	"github.com/pointscene/carillon/tests/apstest"
 )
@@ -190,33 +188,6 @@ func TestACCRefusals(t *testing.T) {
 	s = guarded.session(t.Context(), t)
 	_, _, err := guarded.sync(t, s, mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, accConfig(aps, "ada"), "/Project Files"), nil)
 	wantReason(t, err, egress.ReasonDenied)
-}
-
-// A cancel is quick while a part is on its way, and nothing is visible.
-func TestACCCancel(t *testing.T) {
-	t.Parallel()
-	b := setupTest(t)
-	aps := startAPS(t, apstest.Options{})
-	files{"a": strings.Repeat("x", 1<<20)}.write(t, b.root+"/src")
-	aps.Inject(apstest.Fault{Op: apstest.OpPutPart, Times: -1, Wait: make(chan struct{})})
-	why := &job.Failure{Reason: "STOPPED"}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	s := b.session(ctx, t)
-	from, to := mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, accConfig(aps, "ada"), "/Project Files")
-	stopped := make(chan time.Time, 1)
-	go func() {
-		for aps.Requests(apstest.OpPutPart) == 0 && t.Context().Err() == nil {
-			time.Sleep(time.Millisecond)
-		}
-		stopped <- time.Now()
-		cancel(why)
-	}()
-	_, _, err := b.sync(t, s, from, to, nil)
-	wantReason(t, err, "STOPPED")
-	if took := time.Since(<-stopped); took > 30*time.Second {
-		t.Errorf("took %v to return", took)
-	}
-	files(aps.Files("Project Files")).equal(t, files{})
 }
 
 // A status of the storage is no verdict on the credentials.

@@ -296,6 +296,7 @@ func (e *engine) changeOne(ctx context.Context, c change) error {
 		e.leave(1)
 		return nil
 	}
+	defer e.changing(job.FileRecord{Action: c.action(), Path: c.src.Remote(), Size: c.src.Size()})()
 	there := c.dst
 	if there != nil && e.backup != nil {
 		if err := operations.MoveBackupDir(ctx, e.backup, there); err != nil {
@@ -303,7 +304,7 @@ func (e *engine) changeOne(ctx context.Context, c change) error {
 		}
 		there = nil
 	}
-	made, err := operations.Copy(ctx, e.dst, there, c.src.Remote(), c.src)
+	made, err := e.copyFile(ctx, e.dst, there, c.src.Remote(), c.src)
 	if err != nil {
 		return err
 	}
@@ -361,6 +362,7 @@ func (e *engine) deleteBatch(files []fs.Object) error {
 			break
 		}
 		group.Go(func() error {
+			defer e.changing(job.FileRecord{Action: job.FileDelete, Path: file.Remote(), Size: file.Size()})()
 			if err := operations.DeleteFileWithBackupDir(e.ctx, file, e.backup); err != nil {
 				e.failed(job.FileDelete, file.Remote(), file.Size(), err)
 				return nil

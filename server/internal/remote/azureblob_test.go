@@ -362,7 +362,7 @@ func TestCloudsNeverUseTheHostsIdentity(t *testing.T) {
 			for name, value := range cfg.Options {
 				raw[name], bad.Options[name] = value, value
 			}
-			if CheckConfig("x", raw) == nil {
+			if _, _, err := ParseConfig("x", raw); err == nil {
 				t.Errorf("%s: %s can be stored", cfg.Type, option.Name)
 			}
 			if _, err := b.session(t.Context(), t).Open(bad, "/cont/x"); err == nil {

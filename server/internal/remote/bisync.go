@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/rclone/rclone/fs"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pointscene/carillon/server/internal/job"
 )
@@ -15,13 +16,20 @@ import (
 // conflict, of which both versions stay on both sides. Without a listing
 // nothing is deleted.
 //
-// Both trees are held in memory.
+// Both trees are walked folder by folder. Held are the listing, packed, and what
+// is to be changed, up to a bound: nothing of it can be found again later, when
+// one side has some of the changes already.
+
+// flowsHeld is how many times as many changes as a plan a bisync holds, half a
+// million in all.
+const flowsHeld = 25
 
 // side is one of the two remotes.
 type side struct {
 	remote *Remote
 	fs     fs.Fs
-	files  map[string]fs.Object // by key
+	// files counts them.
+	files int64
 }
 
 // flow is a change of a bisync.
@@ -55,19 +63,19 @@ type twoWay struct {
 	before *history
 	// dry is a context under which the library changes nothing.
 	dry context.Context
+	// walking and comparing bound how much is done at a time.
+	walking, comparing *errgroup.Group
 
-	flows  []flow
-	events []job.FileRecord
-	// bare are names of what has no content: neither side of it is touched.
-	bare  map[string]bool
-	equal []string
-	found int64
+	mu sync.Mutex
+	// changes are to be made before deletes; what is done is let go.
+	changes, deletes []flow
+	events           []job.FileRecord
+	found, equal     int64
 	// gone counts deletions by side.
 	gone map[*side]int64
 	plan plan
 
-	mu    sync.Mutex
-	after *history
+	after *historyWriter
 }
 
 // bisync carries changes both ways.
@@ -82,14 +90,16 @@ func (e *engine) bisync() error {
 	e.mu.Lock()
 	e.result.Found = t.found
 	e.mu.Unlock()
-	e.leave(int64(len(t.equal)))
+	e.leave(t.equal)
 	for _, r := range t.events {
 		e.tell(r)
 	}
-	for _, f := range t.flows {
-		e.expect(1, max(f.size(), 0))
-		if e.DryRun {
-			e.tell(job.FileRecord{Action: f.action, State: job.FilePlanned, Path: f.name(), Size: f.size()})
+	for _, flows := range [][]flow{t.changes, t.deletes} {
+		for _, f := range flows {
+			e.expect(1, max(f.size(), 0))
+			if e.DryRun {
+				e.tell(job.FileRecord{Action: f.action, State: job.FilePlanned, Path: f.name(), Size: f.size()})
+			}
 		}
 	}
 	if e.DryRun {
@@ -121,13 +131,13 @@ func (e *engine) planBisync() (job.Plan, error) {
 // guard says why a bisync looks like an accident, nil when it does not.
 func (t *twoWay) guard() *job.Failure {
 	for _, s := range []*side{t.a, t.b} {
-		if len(s.files) == 0 && t.before.len() > 0 && !t.AllowEmptySource {
+		if s.files == 0 && t.before.files > 0 && !t.AllowEmptySource {
 			return failure(ReasonSideEmpty, "%s has no files, and had %d after the last sync, so everything on the other side would be deleted; nothing was changed",
-				s.remote, t.before.len())
+				s.remote, t.before.files)
 		}
 	}
 	for _, s := range []*side{t.a, t.b} {
-		if n, of := t.gone[s], int64(len(s.files)); !t.MaxDelete.allows(n, of) {
+		if n, of := t.gone[s], s.files; !t.MaxDelete.allows(n, of) {
 			return failure(ReasonMaxDelete, "the sync would delete %d of %d files at %s, maxDelete allows %s; nothing was changed", n, of, s.remote, t.MaxDelete)
 		}
 	}

@@ -23,37 +23,34 @@ func (t *twoWay) apply() error {
 	ctx, ci := fs.AddConfig(t.ctx)
 	ci.MaxDelete = t.plan.deletions() + t.plan.clashes.Files // a version set aside may be copied and deleted
 	t.ctx = ctx
-	if len(t.b.files) == 0 {
+	if t.b.files == 0 {
 		if err := t.makeDest(); err != nil {
 			return err
 		}
 	}
-	isDelete := func(f flow) bool { return f.action == job.FileDelete }
-	changes := slices.DeleteFunc(slices.Clone(t.flows), isDelete)
-	deletes := slices.DeleteFunc(t.flows, func(f flow) bool { return !isDelete(f) })
-	if err := t.each(changes, fs.GetConfig(t.ctx).Transfers, t.carry); err != nil {
+	if err := t.each(t.changes, fs.GetConfig(t.ctx).Transfers, t.carry); err != nil {
 		return err
 	}
 	if t.counts().Failed > 0 {
-		if len(deletes) > 0 {
-			t.log.WarnContext(t.ctx, "nothing is deleted because files failed", "kept", len(deletes))
+		if len(t.deletes) > 0 {
+			t.log.WarnContext(t.ctx, "nothing is deleted because files failed", "kept", len(t.deletes))
 		}
-		for _, f := range deletes {
+		for _, f := range t.deletes {
 			t.keep(f.key)
 		}
 		return nil
 	}
-	if err := t.each(deletes, fs.GetConfig(t.ctx).Checkers, t.remove); err != nil {
+	emptied := map[*side]map[string]bool{t.a: {}, t.b: {}}
+	for _, f := range t.deletes {
+		for dir := path.Dir(f.dst.Remote()); dir != "."; dir = path.Dir(dir) {
+			emptied[f.to][dir] = true
+		}
+	}
+	if err := t.each(t.deletes, fs.GetConfig(t.ctx).Checkers, t.remove); err != nil {
 		return err
 	}
 	for _, s := range []*side{t.a, t.b} {
-		dirs := map[string]bool{}
-		for _, f := range deletes {
-			for dir := path.Dir(f.dst.Remote()); f.to == s && dir != "."; dir = path.Dir(dir) {
-				dirs[dir] = true
-			}
-		}
-		t.removeDirs(s.fs, slices.Collect(maps.Keys(dirs)))
+		t.removeDirs(s.fs, slices.Collect(maps.Keys(emptied[s])))
 	}
 	return t.ended()
 }
@@ -72,11 +69,13 @@ func (t *twoWay) each(flows []flow, atOnce int, do func(flow) error) error {
 				return errors.Join(err, group.Wait())
 			}
 		}
-		for _, f := range batch {
+		for i, f := range batch {
 			if t.ctx.Err() != nil {
 				break
 			}
+			batch[i].src, batch[i].dst = nil, nil
 			group.Go(func() error {
+				defer t.changing(job.FileRecord{Action: f.action, Path: f.name(), Size: f.size()})()
 				if err := t.try(f, do); err != nil {
 					t.keep(f.key)
 					t.failed(f.action, f.name(), f.size(), err)
@@ -104,10 +103,8 @@ func (t *twoWay) try(f flow, do func(flow) error) error {
 
 // keep remembers of a name what was known before.
 func (t *twoWay) keep(key string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if last, ok := t.before.get(key); ok {
-		t.after.set(key, last.A, last.B)
+	if was, synced := t.before.in(path.Dir(key))[path.Base(key)]; synced {
+		t.after.set(key, was)
 	}
 }
 
@@ -116,7 +113,7 @@ func (t *twoWay) carry(f flow) error {
 	if f.action == job.FileConflict {
 		return t.keepBoth(f)
 	}
-	made, err := operations.Copy(t.ctx, f.to.fs, f.dst, f.src.Remote(), f.src)
+	made, err := t.copyFile(t.ctx, f.to.fs, f.dst, f.src.Remote(), f.src)
 	if err != nil {
 		return err
 	}
@@ -131,9 +128,7 @@ func (t *twoWay) remember(key string, to *side, src, made fs.Object) {
 	if to == t.a {
 		a, b = b, a
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.after.set(key, a, b)
+	t.after.set(key, versions{a, b})
 }
 
 // keepBoth gives b's version a name of its own, on both sides, and a's version
@@ -144,12 +139,12 @@ func (t *twoWay) keepBoth(f flow) error {
 	if err != nil {
 		return err
 	}
-	made, err := operations.Copy(t.ctx, t.a.fs, nil, aside, moved)
+	made, err := t.copyFile(t.ctx, t.a.fs, nil, aside, moved)
 	if err != nil {
 		return err
 	}
 	t.remember(t.key(aside), t.a, moved, made)
-	if made, err = operations.Copy(t.ctx, t.b.fs, nil, f.src.Remote(), f.src); err != nil {
+	if made, err = t.copyFile(t.ctx, t.b.fs, nil, f.src.Remote(), f.src); err != nil {
 		return err
 	}
 	t.remember(f.key, t.b, f.src, made)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -17,9 +17,10 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
-// compareBoth lists both sides and decides what is to be done.
+// compareBoth lists both sides, folder by folder, and decides what is to be
+// done. Only what differs is held.
 func (e *engine) compareBoth() (*twoWay, error) {
-	t := &twoWay{engine: e, a: &side{remote: e.Source, fs: e.src}, b: &side{remote: e.Dest, fs: e.dst}, gone: map[*side]int64{}, bare: map[string]bool{}, after: newHistory()}
+	t := &twoWay{engine: e, a: &side{remote: e.Source, fs: e.src}, b: &side{remote: e.Dest, fs: e.dst}, gone: map[*side]int64{}, after: newHistory()}
 	var err error
 	if t.before, err = readHistory(e.Listing); err != nil {
 		return nil, fmt.Errorf("read the listing of the last bisync: %w", err)
@@ -27,125 +28,42 @@ func (e *engine) compareBoth() (*twoWay, error) {
 	var ci *fs.ConfigInfo
 	t.dry, ci = fs.AddConfig(e.ctx)
 	ci.DryRun = true
-	group := errgroup.Group{}
-	for _, s := range []*side{t.a, t.b} {
-		group.Go(func() error { return t.list(s) })
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
+	walking, ctx := errgroup.WithContext(e.ctx)
+	t.walking, t.comparing = walking, &errgroup.Group{}
+	t.walking.SetLimit(fs.GetConfig(e.ctx).Checkers)
+	t.comparing.SetLimit(fs.GetConfig(e.ctx).Checkers)
+	t.walking.Go(func() error { return t.folder(ctx, twoFolders{a: []string{""}, b: []string{""}}) })
+	err = t.walking.Wait()
+	_ = t.comparing.Wait() // it has no errors: what can't be compared has changed
 	if ended := e.ended(); ended != nil {
 		return nil, ended
 	}
-	t.decideAll()
-	return t, e.ended()
+	if err != nil {
+		return nil, err
+	}
+	if t.tooMany() {
+		return nil, failure(ReasonTooManyChanges, "%s and %s differ in more than %d files, too many for a bisync at once; nothing was changed. Sync them by copy first, either way: what is equal then needs no change",
+			t.Source, t.Dest, flowsHeld*t.held)
+	}
+	t.sum()
+	return t, nil
 }
 
-// list reads a whole side. A folder that does not exist yet is empty, unless
-// the sides were synced before.
-func (t *twoWay) list(s *side) error {
-	s.files = map[string]fs.Object{}
-	var mu sync.Mutex
-	group, ctx := errgroup.WithContext(t.ctx)
-	group.SetLimit(fs.GetConfig(t.ctx).Checkers)
-	var folder func(dir string) error
-	folder = func(dir string) error {
-		var l *listing
-		err := t.again(ctx, func() (err error) { l, err = list(ctx, s.fs, t.filter, dir); return err })
-		switch {
-		case errors.Is(err, fs.ErrorDirNotFound) && dir == "" && s == t.b:
-			return nil
-		case errors.Is(err, fs.ErrorDirNotFound) && dir == "":
-			return failure(ReasonSourceMissing, "%s does not exist; nothing was changed", s.remote)
-		case errors.Is(err, fs.ErrorDirNotFound):
-			return nil // it went meanwhile
-		case err != nil:
-			return &stepError{s.remote, "list " + quoted(dir) + "of", err}
-		}
-		mu.Lock()
-		t.take(s, l)
-		mu.Unlock()
-		for _, next := range l.dirs {
-			if !group.TryGo(func() error { return folder(next.Remote()) }) {
-				if err := folder(next.Remote()); err != nil {
-					return err
-				}
-			}
-		}
-		return ctx.Err()
-	}
-	group.Go(func() error { return folder("") })
-	return group.Wait()
-}
+// tooMany reports whether there are more changes than are held.
+func (t *twoWay) tooMany() bool { return len(t.changes)+len(t.deletes) > flowsHeld*t.held }
 
-// take adds one folder's files to a side.
-func (t *twoWay) take(s *side, l *listing) {
-	event := func(state job.FileState, path string, size int64, reason, message string) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.events = append(t.events, job.FileRecord{Action: job.FileCopy, State: state, Path: path, Size: size, Reason: reason, Message: s.remote.String() + ": " + message})
-	}
-	for _, name := range l.strangers {
-		event(job.FileFailed, name, -1, ReasonBadName, "the remote gave a name that leads out of its folder")
-	}
-	for _, file := range l.files {
-		key := t.key(file.Remote())
-		switch {
-		case !file.Storable():
-			reason, why := noContent(t.ctx, file)
-			event(job.FileSkipped, file.Remote(), file.Size(), reason, why)
-			t.mu.Lock()
-			t.bare[key] = true
-			t.mu.Unlock()
-		case s.files[key] != nil:
-			event(job.FileSkipped, file.Remote(), file.Size(), ReasonSameName, "another file has the same name")
-		default:
-			s.files[key] = file
+// sum takes the changes, in the order of their names, into the plan.
+func (t *twoWay) sum() {
+	for _, flows := range [][]flow{t.changes, t.deletes} {
+		slices.SortFunc(flows, func(x, y flow) int { return strings.Compare(x.key, y.key) })
+		for _, f := range flows {
+			t.plan.note2(t.dry, f)
 		}
 	}
-}
-
-// key is what both sides take for the name.
-func (t *twoWay) key(name string) string {
-	name = norm.NFC.String(name)
-	if t.src.Features().CaseInsensitive || t.dst.Features().CaseInsensitive {
-		name = strings.ToLower(name)
+	for _, f := range t.deletes {
+		t.gone[f.to]++
 	}
-	return name
-}
-
-// decideAll decides about every name, several at a time since contents may
-// have to be compared.
-func (t *twoWay) decideAll() {
-	keys := slices.Collect(maps.Keys(t.a.files))
-	for key := range t.b.files {
-		if t.a.files[key] == nil {
-			keys = append(keys, key)
-		}
-	}
-	keys = slices.DeleteFunc(keys, func(key string) bool { return t.bare[key] })
-	for key := range t.bare {
-		t.keep(key)
-	}
-	t.found = int64(len(keys))
-	group := errgroup.Group{}
-	group.SetLimit(fs.GetConfig(t.ctx).Checkers)
-	for _, key := range keys {
-		if t.ctx.Err() != nil {
-			break
-		}
-		group.Go(func() error { t.decide(key); return nil })
-	}
-	_ = group.Wait()
-	slices.SortFunc(t.flows, func(x, y flow) int { return strings.Compare(x.key, y.key) })
-	slices.Sort(t.equal)
-	for _, f := range t.flows {
-		t.plan.note2(t.dry, f)
-		if f.action == job.FileDelete {
-			t.gone[f.to]++
-		}
-	}
-	t.plan.found, t.plan.equal = t.found, int64(len(t.equal))
+	t.plan.found, t.plan.equal = t.found, t.equal
 }
 
 // note2 takes a change of a bisync into the plan.
@@ -161,47 +79,199 @@ func (p *plan) note2(ctx context.Context, f flow) {
 	p.digest.add(ctx, string(f.action)+" at "+f.to.remote.String(), file)
 }
 
-// decide decides what becomes of one name.
-func (t *twoWay) decide(key string) {
-	a, b := t.a.files[key], t.b.files[key]
-	last, synced := t.before.get(key)
-	changedA := a != nil && (!synced || last.A != version(t.dry, a))
-	changedB := b != nil && (!synced || last.B != version(t.dry, b))
-	f := flow{key: key, from: t.a, to: t.b, src: a, dst: b}
-	reverse := flow{key: key, from: t.b, to: t.a, src: b, dst: a}
-	switch {
-	case a != nil && b != nil && !changedA && !changedB:
-		t.same(key, a, b)
+// twoFolders is a folder of both sides: where names differ by case only, or by
+// Unicode's normal form, a side may have several. key is what all of them are
+// for both sides.
+type twoFolders struct {
+	key  string
+	a, b []string
+}
+
+// content is what one side has in a folder, by key.
+type content struct {
+	files map[string]fs.Object
+	dirs  map[string][]string
+	// bare are names of what has no content: neither side of it is touched.
+	bare   map[string]bool
+	events []job.FileRecord
+}
+
+// folder compares one folder and then those in it.
+func (t *twoWay) folder(ctx context.Context, f twoFolders) error {
+	var a, b *content
+	var errA, errB error
+	var both sync.WaitGroup
+	both.Go(func() { a, errA = t.list(ctx, t.a, f.a) })
+	b, errB = t.list(ctx, t.b, f.b)
+	both.Wait()
+	if err := errors.Join(errA, errB); err != nil {
+		return err
+	}
+	t.pairFiles(f.key, a, b)
+	for key := range union(a.dirs, b.dirs) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		next := twoFolders{key: path.Join(f.key, key), a: a.dirs[key], b: b.dirs[key]}
+		if t.walking.TryGo(func() error { return t.folder(ctx, next) }) {
+			continue
+		}
+		if err := t.folder(ctx, next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func union[V any](a, b map[string]V) map[string]struct{} {
+	all := make(map[string]struct{}, max(len(a), len(b)))
+	for key := range a {
+		all[key] = struct{}{}
+	}
+	for key := range b {
+		all[key] = struct{}{}
+	}
+	return all
+}
+
+// list reads a folder of one side. One that does not exist yet is empty, but
+// for that of the first remote, which has the name of a source.
+func (t *twoWay) list(ctx context.Context, s *side, dirs []string) (*content, error) {
+	c := &content{files: map[string]fs.Object{}, dirs: map[string][]string{}, bare: map[string]bool{}}
+	for _, dir := range dirs {
+		var l *listing
+		err := t.again(ctx, func() (err error) { l, err = listWhole(ctx, s.fs, t.filter, dir); return err })
+		switch {
+		case errors.Is(err, fs.ErrorDirNotFound) && dir == "" && s == t.a:
+			return nil, failure(ReasonSourceMissing, "%s does not exist; nothing was changed", s.remote)
+		case errors.Is(err, fs.ErrorDirNotFound):
+			continue // it is to be made, or went meanwhile
+		case err != nil:
+			return nil, &stepError{s.remote, "list " + quoted(dir) + "of", err}
+		}
+		t.take(s, c, l)
+	}
+	return c, nil
+}
+
+// take adds a listing to what a side has in a folder.
+func (t *twoWay) take(s *side, c *content, l *listing) {
+	event := func(state job.FileState, path string, size int64, reason, message string) {
+		c.events = append(c.events, job.FileRecord{Action: job.FileCopy, State: state, Path: path, Size: size, Reason: reason, Message: s.remote.String() + ": " + message})
+	}
+	for _, name := range l.strangers {
+		event(job.FileFailed, name, -1, ReasonBadName, "the remote gave a name that leads out of its folder")
+	}
+	for _, file := range l.files {
+		key := t.key(path.Base(file.Remote()))
+		switch {
+		case !file.Storable():
+			reason, why := noContent(t.ctx, file)
+			event(job.FileSkipped, file.Remote(), file.Size(), reason, why)
+			c.bare[key] = true
+		case c.files[key] != nil:
+			event(job.FileSkipped, file.Remote(), file.Size(), ReasonSameName, "another file has the same name")
+		default:
+			c.files[key] = file
+		}
+	}
+	for _, dir := range l.dirs {
+		key := t.key(path.Base(dir.Remote()))
+		c.dirs[key] = append(c.dirs[key], dir.Remote())
+	}
+}
+
+// key is what both sides take for a name.
+func (t *twoWay) key(name string) string {
+	name = norm.NFC.String(name)
+	if t.src.Features().CaseInsensitive || t.dst.Features().CaseInsensitive {
+		name = strings.ToLower(name)
+	}
+	return name
+}
+
+// pairFiles decides about the files of one folder, several at a time since
+// contents may have to be compared.
+func (t *twoWay) pairFiles(folder string, a, b *content) {
+	last := t.before.in(folder)
+	found := int64(0)
+	for key := range union(a.files, b.files) {
+		name := path.Join(folder, key)
+		if a.bare[key] || b.bare[key] {
+			continue
+		}
+		found++
+		was, synced := last[key]
+		t.comparing.Go(func() error { t.decide(name, was, synced, a.files[key], b.files[key]); return nil })
+	}
+	for key := range union(a.bare, b.bare) {
+		t.keep(path.Join(folder, key))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.found += found
+	t.a.files += int64(len(a.files))
+	t.b.files += int64(len(b.files))
+	t.events = append(append(t.events, a.events...), b.events...)
+}
+
+// decide decides what becomes of one name, of which both sides had a version
+// when it was synced.
+func (t *twoWay) decide(key string, was versions, synced bool, a, b fs.Object) {
+	if t.ctx.Err() != nil {
 		return
-	case a != nil && b != nil && !operations.NeedTransfer(t.dry, b, a):
+	}
+	changedA := a != nil && (!synced || was.A != version(t.dry, a))
+	changedB := b != nil && (!synced || was.B != version(t.dry, b))
+	var f flow
+	to := func(s *side, action job.FileAction) {
+		f = flow{key: key, action: action, from: t.a, to: t.b, src: a, dst: b}
+		if s == t.a {
+			f.from, f.to, f.src, f.dst = t.b, t.a, b, a
+		}
+	}
+	switch {
+	case a != nil && b != nil && (!changedA && !changedB || !operations.NeedTransfer(t.dry, b, a)):
 		t.same(key, a, b)
 		return
 	case a != nil && b != nil && changedA && changedB:
-		f.action = job.FileConflict
+		to(t.b, job.FileConflict)
 	case a != nil && b != nil && changedA:
-		f.action = job.FileUpdate
+		to(t.b, job.FileUpdate)
 	case a != nil && b != nil:
-		f, f.action = reverse, job.FileUpdate
+		to(t.a, job.FileUpdate)
 	case a != nil && (!synced || changedA):
-		f.action = job.FileCopy
+		to(t.b, job.FileCopy)
 	case b != nil && (!synced || changedB):
-		f, f.action = reverse, job.FileCopy
+		to(t.a, job.FileCopy)
 	case a != nil: // gone at b, and the same at a since then
-		f = flow{key: key, from: t.b, to: t.a, dst: a, action: job.FileDelete}
+		to(t.a, job.FileDelete)
 	default:
-		f = flow{key: key, from: t.a, to: t.b, dst: b, action: job.FileDelete}
+		to(t.b, job.FileDelete)
 	}
 	t.stillThere(f.name())
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.flows = append(t.flows, f)
+	if f.dst != nil && isExport(f.to.fs, f.dst) {
+		t.keep(key)
+		t.events = append(t.events, job.FileRecord{Action: f.action, State: job.FileSkipped, Path: f.name(), Size: -1, Reason: ReasonNotAFile,
+			Message: f.to.remote.String() + ": a Google document is neither overwritten nor deleted"})
+		return
+	}
+	switch {
+	case t.tooMany():
+	case f.action == job.FileDelete:
+		t.deletes = append(t.deletes, f)
+	default:
+		t.changes = append(t.changes, f)
+	}
 }
 
 // same notes that both sides are equal.
 func (t *twoWay) same(key string, a, b fs.Object) {
 	t.settle(a.Remote())
+	t.after.set(key, versions{version(t.dry, a), version(t.dry, b)})
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.equal = append(t.equal, key)
-	t.after.set(key, version(t.dry, a), version(t.dry, b))
+	t.equal++
 }

@@ -162,6 +162,28 @@ func TestBisyncGuards(t *testing.T) {
 	}
 }
 
+// More changes than can be held are refused, and a copy beforehand helps.
+func TestBisyncOfTooMuch(t *testing.T) {
+	t.Parallel()
+	b := setupTest(t)
+	many := files{}
+	for i := range flowsHeld + 1 {
+		many[strings.Repeat("x", i+1)] = "1"
+	}
+	many.write(t, b.root+"/a")
+	few := func(r *Request) { r.held = 1 }
+	_, err := b.bisync(t, nil, few)
+	wantReason(t, err, ReasonTooManyChanges)
+	read(t, b.root+"/b").equal(t, files{})
+	if _, _, err := b.syncLocal(t, "/a", "/b", func(r *Request) { r.Mode = Copy }); err != nil {
+		t.Fatal(err)
+	}
+	outcome, err := b.bisync(t, nil, few)
+	if err != nil || outcome.Skipped != int64(len(many)) {
+		t.Errorf("%+v, %v", outcome.Result, err)
+	}
+}
+
 // A plan of more changes than are held is carried out whole.
 func TestMirrorBeyondWhatAPlanHolds(t *testing.T) {
 	t.Parallel()

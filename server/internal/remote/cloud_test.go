@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -56,7 +57,14 @@ func startCloud(t *testing.T, handler func(*cloud) http.Handler) *cloud {
 // begin opens a session that takes the fake's certificate.
 func (c *cloud) begin(t *testing.T) *Session {
 	t.Helper()
-	s := c.Begin(t.Context(), SessionOptions{ID: t.Name(), Log: slog.New(slog.NewTextHandler(c.log, nil))})
+	s := c.beginIn(t.Context())
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (c *cloud) beginIn(ctx context.Context) *Session {
+	id := fmt.Sprintf("cloud-%d", sessions.Add(1))
+	s := c.Begin(ctx, SessionOptions{ID: id, Log: slog.New(slog.NewTextHandler(c.log, nil))})
 	ci := fs.GetConfig(s.ctx)
 	ci.InsecureSkipVerify = true // nobody has the service's certificate
 	if raceDetector {
@@ -64,7 +72,6 @@ func (c *cloud) begin(t *testing.T) *Session {
 		// lock; nobody reads it. One call at a time keeps that from the report.
 		ci.Transfers, ci.Checkers = 1, 1
 	}
-	t.Cleanup(s.Close)
 	return s
 }
 

@@ -31,18 +31,12 @@ const maxConfig = 64 << 10
 
 var nameRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// CheckConfig refuses a configuration that can't be stored under name, with a
-// *job.InvalidError whose paths start with config and whose text never holds
-// a value.
-func CheckConfig(name string, raw map[string]any) error {
-	_, _, err := ParseConfig(name, raw)
-	return err
-}
-
-// ParseConfig checks a configuration as CheckConfig does and returns its type
-// and its other keys as strings, under the names that the caller gave.
+// ParseConfig checks a configuration that is to be stored under name and returns
+// its type and its other keys as strings, under the names that the caller gave.
 // Numbers and booleans become their JSON text, a token that is an object
-// becomes its JSON text. Null keys are left out.
+// becomes its JSON text. Null keys are left out. What can't be stored is a
+// *job.InvalidError whose paths start with config and whose text never holds a
+// value.
 func ParseConfig(name string, raw map[string]any) (typ string, options map[string]string, err error) {
 	base := job.JoinPath("config", task.Field(name))
 	if !nameRE.MatchString(name) {

@@ -35,7 +35,7 @@ func TestConfigsOfExistingClients(t *testing.T) {
 		"compatible": {"type": "s3", "access_key_id": "a", "secret_access_key": "b", "endpoint": "minio.example.com:9000", "force_path_style": true},
 	}
 	for name, raw := range tests {
-		if err := CheckConfig(name, raw); err != nil {
+		if _, _, err := ParseConfig(name, raw); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -128,7 +128,7 @@ func TestConfigRefusals(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := CheckConfig(test.name, test.raw)
+			_, _, err := ParseConfig(test.name, test.raw)
 			var invalid *job.InvalidError
 			if !errors.As(err, &invalid) {
 				t.Fatalf("got %v, want an InvalidError", err)

@@ -41,8 +41,10 @@
 //     does not exist, and all its sockets start from 127.0.0.1: a path past
 //     the gate could reach this machine, but no other.
 //   - A refusal of the dialer ends the session; nothing is tried again.
-//   - The end of a session's context closes its connections, so that no
-//     library call outlives it by long, and none stay behind idle.
+//   - The end of a session's context closes its connections. New ones can be made
+//     for a second and a half, to give up what was begun (farewell); after that no
+//     library call reaches anything any more, and nobody waits for one that goes
+//     on all the same.
 //
 // Not guaranteed: the Dropbox library keeps one more client, which this code
 // never calls, for change notifications of Dropbox's own fixed host.
@@ -57,6 +59,8 @@
 //     remote says is missing: no other error is taken for it.
 //   - A plan that was approved is made again and compared by its digest.
 //   - Files are announced before they are changed, and told of afterwards.
+//   - Nothing is seen under its name before it is whole. A remote that would show
+//     it (sftp, most of webdav) gets it under another name first (partial.go).
 //   - Deletions come last and only if nothing failed; what stands where the
 //     source has a folder or a file of the same name goes first, within the
 //     same limit. What a filter hides is not deleted.
@@ -69,5 +73,5 @@
 // Folders are made as files need them, and at the destination removed when
 // they are gone at the source; empty ones and their times are not copied. The
 // plan holds what differs, up to a bound (maxHeld); beyond it the changes are
-// found again when they are made. A bisync holds both trees.
+// found again when they are made. A bisync holds its changes, and the listing packed.
 package remote

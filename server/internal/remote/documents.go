@@ -43,6 +43,14 @@ type document struct {
 
 func (document) Storable() bool { return false }
 
+// isExport reports whether a file of a remote is only a copy that Google makes
+// of a document. It can be read like a file, but to overwrite or delete it is to
+// do that to the document.
+func isExport(f fs.Fs, file fs.Object) bool {
+	_, drive := f.(documents)
+	return drive && file.Size() < 0
+}
+
 // List lists a folder.
 func (d documents) List(ctx context.Context, dir string) (fs.DirEntries, error) {
 	if d.all != nil {

@@ -56,6 +56,7 @@ func (e *engine) settleGone() {
 // tellFound records a change of an earlier attempt. It counts as nothing here:
 // equal files are counted already.
 func (e *engine) tellFound(f job.FileRecord) {
-	e.OnFile(e.ctx, job.FileRecord{Remote: f.Remote, Action: f.Action, State: job.FileDone, Path: f.Path, Size: f.Size,
-		Reason: ReasonFoundDone, Message: "The attempt before was lost before it could tell; this one has found it done."})
+	found := job.FileRecord{Remote: f.Remote, Action: f.Action, State: job.FileDone, Path: f.Path, Size: f.Size,
+		Reason: ReasonFoundDone, Message: "The attempt before was lost before it could tell; this one has found it done."}
+	e.say(func() { e.OnFile(e.ctx, found) })
 }

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/md5" // what Google computes
 	"encoding/hex"
 	"encoding/json"
@@ -224,15 +225,20 @@ func (d *driveServer) upload(w http.ResponseWriter, r *http.Request) {
 	}
 	parts := multipart.NewReader(r.Body, params["boundary"])
 	about, _ := parts.NextPart()
+	var given driveFile
+	_ = json.NewDecoder(about).Decode(&given)
+	media, _ := parts.NextPart()
+	content, err := io.ReadAll(media)
+	if err != nil {
+		http.Error(w, "the content is cut off", http.StatusBadRequest)
+		return
+	}
 	f := d.files[r.PathValue("id")]
 	if f == nil {
-		f = d.keep(driveFile{})
+		f = d.keep(given)
+	} else {
+		f.Modified = cmp.Or(given.Modified, f.Modified)
 	}
-	id := f.ID
-	_ = json.NewDecoder(about).Decode(f)
-	f.ID = id
-	media, _ := parts.NextPart()
-	content, _ := io.ReadAll(media)
 	f.set(content)
 	answerJSON(w, f)
 }
@@ -325,6 +331,34 @@ func TestDriveDocumentsWithoutAnExportAreTold(t *testing.T) {
 		skipped := slices.DeleteFunc(events, func(ev FileEvent) bool { return ev.Action != Skipped })
 		if !slices.Equal(skipped, want) {
 			t.Errorf("%s skipped %v, want %v", mode, skipped, want)
+		}
+	}
+}
+
+// An export that the source does not have is still a document of somebody: at a
+// destination nothing replaces it and nothing deletes it.
+func TestDriveExportsAreNoFilesOfADestination(t *testing.T) {
+	t.Parallel()
+	d := startDrive(t)
+	d.addDocument("s/plan")
+	d.addDocument("s/gone")
+	d.add(driveFile{MimeType: "text/plain"}, "s/old").set([]byte("1"))
+	files{"plan.docx": "of the same name", "a": "1"}.write(t, d.root+"/d")
+	s, cfg := d.begin(t), d.config()
+	cfg.Options["export_formats"] = "docx"
+	everything := func(r *Request) { r.MaxDelete = DeleteLimit{Amount: 100, Percent: true} }
+	result, _, err := d.sync(t, s, mustOpen(t, s, local("b"), "/d"), mustOpen(t, s, cfg, "/s"), everything)
+	wantReason(t, err, ReasonFilesFailed)
+	if result.Failed != 1 || result.Copied != 1 || result.Deleted+result.Updated != 0 {
+		t.Errorf("%+v, want one in the way", result)
+	}
+	remove(t, d.root+"/d", "plan.docx")
+	if result, _, err = d.sync(t, s, mustOpen(t, s, local("b"), "/d"), mustOpen(t, s, cfg, "/s"), everything); err != nil || result.Deleted != 1 {
+		t.Errorf("%+v, %v; want only the file deleted", result, err)
+	}
+	for _, id := range d.order {
+		if f := d.files[id]; f.MimeType == driveDocument && (f.Trashed || f.content != nil) {
+			t.Errorf("%s was deleted or overwritten", f.Name)
 		}
 	}
 }

@@ -34,6 +34,7 @@ const (
 	ReasonTokenExpired    = "TOKEN_EXPIRED"
 	ReasonRootChanged     = "DESTINATION_CHANGED"
 	ReasonSideEmpty       = "SIDE_EMPTY"
+	ReasonTooManyChanges  = "TOO_MANY_CHANGES"
 )
 
 // Reasons that a file was skipped or failed with.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/rclone/rclone/fs"
@@ -98,6 +99,17 @@ func list(ctx context.Context, f fs.Fs, fi *filter.Filter, dir string) (*listing
 		l.strangers = append(l.strangers, name)
 	}
 	return l, nil
+}
+
+// listWhole reads one folder without what is being written into it, and what a
+// killed process has left there. Of a destination those are files like others,
+// which a mirror deletes.
+func listWhole(ctx context.Context, f fs.Fs, fi *filter.Filter, dir string) (*listing, error) {
+	l, err := list(ctx, f, fi, dir)
+	if _, shows := f.(staged); shows && err == nil {
+		l.files = slices.DeleteFunc(l.files, func(file fs.Object) bool { return isPartial(file.Remote()) })
+	}
+	return l, err
 }
 
 // belongs reports whether name is that of an entry of the folder dir.

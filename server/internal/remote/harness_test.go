@@ -33,6 +33,10 @@ type bundle struct {
 	log *safeBuffer
 	// dials counts outgoing connections that were made.
 	dials atomic.Int64
+	// choke, when set, holds new connections up.
+	choke atomic.Pointer[choke]
+	// route, when set, says where addresses lead.
+	route atomic.Pointer[route]
 }
 
 type safeBuffer struct {
@@ -85,6 +89,18 @@ func setupBundle(t *testing.T, change func(*Options), networks ...string) *bundl
 	o := Options{Dial: dial, LocalRoot: b.root, App: App{RateFactor: 1000},
 		Log: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	change(&o)
+	dial = o.Dial
+	o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		next := dial
+		if r := b.route.Load(); r != nil {
+			next = r.dial
+		}
+		conn, err := next(ctx, network, address)
+		if c := b.choke.Load(); c != nil && err == nil {
+			conn = c.wrap(conn)
+		}
+		return conn, err
+	}
 	b.Remotes, err = New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -163,6 +179,7 @@ const (
 	Conflicted = "CONFLICT"
 	Skipped    = "SKIPPED"
 	Failed     = "FAILED"
+	Unknown    = "UNKNOWN"
 )
 
 func eventOf(r job.FileRecord) FileEvent {
@@ -214,7 +231,7 @@ func read(t *testing.T, dir string) files {
 func (f files) equal(t *testing.T, want files) {
 	t.Helper()
 	if !maps.Equal(f, want) {
-		t.Errorf("files are %v, want %v", f, want)
+		t.Errorf("files are %.1000q, want %.1000q", f, want)
 	}
 }
 

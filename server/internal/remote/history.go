@@ -6,10 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"path"
+	"strings"
+	"sync"
 )
 
-// history is a listing of what two sides had in common after a bisync.
-type history struct{ files map[string]versions }
+// history is a listing of what two sides had in common after a bisync. It is
+// held by folder, as packed as reading it one folder at a time allows: it has
+// every file of the tree.
+type history struct {
+	// folders have, for each file, its name and its versions, each ended by a
+	// NUL; that of B is empty where it is A's.
+	folders map[string][]byte
+	files   int
+}
 
 // versions tell what a file was on either side.
 type versions struct {
@@ -17,16 +27,15 @@ type versions struct {
 	B string `json:"b"`
 }
 
-// historyLine is how a file stands in the stored form: gzipped JSON lines.
+// historyLine is how a file stands in the stored form: gzipped JSON lines, of
+// which a later one of the same name counts.
 type historyLine struct {
 	Name string `json:"n"`
 	versions
 }
 
-func newHistory() *history { return &history{files: map[string]versions{}} }
-
 func readHistory(stored []byte) (*history, error) {
-	h := newHistory()
+	h := &history{folders: map[string][]byte{}}
 	if len(stored) == 0 {
 		return h, nil
 	}
@@ -44,28 +53,72 @@ func readHistory(stored []byte) (*history, error) {
 		if err != nil {
 			return nil, err
 		}
-		h.files[line.Name] = line.versions
+		h.add(line)
 	}
 }
 
-func (h *history) bytes() ([]byte, error) {
-	var out bytes.Buffer
-	packed := gzip.NewWriter(&out)
-	lines := json.NewEncoder(packed)
-	for name, v := range h.files {
-		if err := lines.Encode(historyLine{name, v}); err != nil {
-			return nil, err
+func (h *history) add(line historyLine) {
+	if strings.Contains(line.Name, "\x00") {
+		return // no remote has such a name
+	}
+	if line.A == line.B {
+		line.B = ""
+	}
+	folder := path.Dir(line.Name)
+	packed := h.folders[folder]
+	for _, text := range []string{path.Base(line.Name), line.A, line.B} {
+		packed = append(append(packed, text...), 0)
+	}
+	h.folders[folder] = packed
+	h.files++
+}
+
+// in are the files of one folder, by the last part of their names.
+func (h *history) in(folder string) map[string]versions {
+	packed := h.folders[path.Clean(folder)]
+	files := map[string]versions{}
+	next := func() (text string) {
+		end := bytes.IndexByte(packed, 0)
+		text, packed = string(packed[:end]), packed[end+1:]
+		return text
+	}
+	for len(packed) > 0 {
+		name := next()
+		v := versions{A: next(), B: next()}
+		if v.B == "" {
+			v.B = v.A
 		}
+		files[name] = v
 	}
-	err := packed.Close()
-	return out.Bytes(), err
+	return files
 }
 
-func (h *history) get(name string) (versions, bool) {
-	v, ok := h.files[name]
-	return v, ok
+// historyWriter packs a listing while it is made. It is safe for concurrent use.
+type historyWriter struct {
+	mu     sync.Mutex
+	out    bytes.Buffer
+	packed *gzip.Writer
+	lines  *json.Encoder
+	err    error
 }
 
-func (h *history) set(name, a, b string) { h.files[name] = versions{a, b} }
+func newHistory() *historyWriter {
+	w := &historyWriter{}
+	w.packed = gzip.NewWriter(&w.out)
+	w.lines = json.NewEncoder(w.packed)
+	return w
+}
 
-func (h *history) len() int { return len(h.files) }
+func (w *historyWriter) set(name string, v versions) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err = errors.Join(w.err, w.lines.Encode(historyLine{name, v}))
+}
+
+// bytes ends the listing.
+func (w *historyWriter) bytes() ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err := errors.Join(w.err, w.packed.Close())
+	return w.out.Bytes(), err
+}

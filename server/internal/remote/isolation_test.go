@@ -2,9 +2,7 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -165,43 +163,6 @@ func TestSecretsStayInside(t *testing.T) {
 	if !strings.Contains(err.Error(), mask.Replacement) {
 		t.Errorf("the error lost the server's message: %v", err)
 	}
-}
-
-func TestCancelWhileTheServerIsSilent(t *testing.T) {
-	t.Parallel()
-	b := setupTest(t)
-	server := startS3(t, testKey, testSecret, "bkt")
-	files{"a": strings.Repeat("x", 1<<20)}.write(t, b.root+"/src")
-	reached := make(chan struct{})
-	var once sync.Once
-	hang := func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method != http.MethodPut {
-			return false
-		}
-		_, _ = io.Copy(io.Discard, r.Body)
-		once.Do(func() { close(reached) })
-		<-r.Context().Done() // the client has gone
-		return true
-	}
-	server.intercept.Store(&hang)
-	why := errors.New("stopped by a person")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	s := b.session(ctx, t)
-	from, to := mustOpen(t, s, local("a"), "/src"), mustOpen(t, s, server.config("cloud", testKey, testSecret), "/bkt/x")
-	cancelled := make(chan time.Time, 1)
-	go func() {
-		<-reached
-		cancelled <- time.Now()
-		cancel(why)
-	}()
-	_, _, err := b.sync(t, s, from, to, nil)
-	if !errors.Is(err, why) {
-		t.Fatalf("ended with %v, want the cause", err)
-	}
-	if took := time.Since(<-cancelled); took > 30*time.Second {
-		t.Errorf("took %v to return", took)
-	}
-	server.read(t, "bkt").equal(t, files{})
 }
 
 func TestPassingFaultsAreTriedAgain(t *testing.T) {

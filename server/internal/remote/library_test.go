@@ -14,6 +14,41 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
+// Traps of the library, and the tests that would catch each:
+//
+//   - A cancelled sync may be a success: TestCancelledSessionIsNeverASuccess,
+//     TestCancelAtTheLastFile.
+//   - A cancel may take a minute, and leave parts or half a file behind:
+//     TestCancelInTheMiddleOfAFile, TestCancelWhileTheServerIsSilent,
+//     TestLeftoversOfAKilledProcess.
+//   - "It is a file", rooted at the folder above, when a login is refused:
+//     TestRefusedCredentialsTouchNoNeighbours, TestItIsAFileIsAnError,
+//     TestPathThatIsAFileIsRefused.
+//   - A mirror from a missing or empty prefix deletes everything, and the limit
+//     of deletions strikes in the middle of them: TestGuards, TestMissingSource,
+//     TestMissingPlacesOnS3.
+//   - A signal handler that ends the process, options that do, variables and files
+//     that it reads, connections that stay: TestLibraryLeavesTheProcessAlone,
+//     TestKeysAreTheLibrarysOptions, TestRemotesAreShutDownWithTheirSession.
+//   - Remotes of one name are one account: TestNamesTellResourcesApart,
+//     TestSameNamesDoNotCross, TestOverlapIsRefused.
+//   - Remotes by connection strings: TestOnlyKnownBackendsAreThere.
+//   - Refresh tokens that are used twice: TestTokensAreRenewedOnceAndKeptBeforeUse,
+//     TestTokenThatCanNotBeKeptIsNotUsed.
+//   - Google documents are dropped without a word, or overwritten:
+//     TestDriveDocumentsAreSkipped, TestDriveDocumentsWithoutAnExportAreTold,
+//     TestDriveExportsAreNoFilesOfADestination, TestDriveFormatsThatAreNotKnown.
+//   - Sizes alone are compared where there are no times: TestACCThereAndBack,
+//     TestWebDAVThereAndBack.
+//   - The bandwidth of a context has no effect, a low one delays a cancel:
+//     TestBandwidthHoldsASessionBack, TestSettingsOfASession.
+//   - Counters of old groups are dropped while they are used, those of ended ones
+//     kept: TestLibraryLeavesTheProcessAlone, TestSessionLeavesNoCountersBehind.
+//   - Patterns are not anchored: TestFilters.
+//   - Errors that are only counted: TestErrorsThatAreOnlyCountedFailTheSync.
+//   - Lines without a context: TestLinesWithoutASessionAreMasked, TestLogsDoNotMix.
+//   - A transport that all sessions share: TestSharedTransportBelongsToSessions.
+
 // Backends that wrap others resolve them by connection strings, a way to the
 // server's own files; no library may bring one along.
 func TestOnlyKnownBackendsAreThere(t *testing.T) {

@@ -44,7 +44,7 @@ func (p *planner) match(f pair, src, dst *listing) *matched {
 	// What has no content is neither overwritten nor deleted.
 	m.kept = map[string]bool{}
 	maps.DeleteFunc(m.dstFiles, func(key string, file fs.Object) bool {
-		m.kept[key] = !file.Storable()
+		m.kept[key] = !file.Storable() || isExport(p.dst, file)
 		return m.kept[key]
 	})
 	m.files = int64(len(m.dstFiles))

@@ -216,7 +216,7 @@ func (p *planner) listBoth(ctx context.Context, f pair) (src, dst *listing, err 
 	var both sync.WaitGroup
 	if f.src != nil {
 		both.Go(func() {
-			srcErr = p.again(ctx, func() (err error) { src, err = list(ctx, p.src, p.filter, *f.src); return err })
+			srcErr = p.again(ctx, func() (err error) { src, err = listWhole(ctx, p.src, p.filter, *f.src); return err })
 		})
 	}
 	if f.dst != nil {

@@ -35,3 +35,5 @@ func TestFirstUseOfTheTransport(t *testing.T) {
 	}
 	using.Wait()
 }
+
+func init() { farewell, patience = 4*farewell, 4*patience }

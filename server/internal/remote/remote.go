@@ -137,6 +137,9 @@ func (s *Session) openLibrary(r *Remote, k kind) error {
 	if err == nil && cfg.Type == "drive" {
 		opened, err = withDocuments(opened, o, open)
 	}
+	if err == nil {
+		opened = stage(cfg.Type, cfg.Options, opened)
+	}
 	r.fs = opened
 	return err
 }

@@ -66,7 +66,7 @@ func (e *engine) tell(r job.FileRecord) {
 	r.Remote = e.Dest.String()
 	e.count(r)
 	if e.OnFile != nil {
-		e.OnFile(e.ctx, r)
+		e.say(func() { e.OnFile(e.ctx, r) })
 	}
 }
 
@@ -103,7 +103,7 @@ func (e *engine) count(r job.FileRecord) {
 func (e *engine) failed(action job.FileAction, path string, size int64, err error) {
 	r := job.FileRecord{Action: action, State: job.FileFailed, Path: path, Size: size, Reason: reasonOf(err), Message: e.text(err)}
 	if e.ended() != nil {
-		r.State, r.Reason, r.Message = job.FileUnknown, job.ReasonCancelled, "The sync was ended while it was being changed."
+		r.State, r.Reason, r.Message = job.FileUnknown, job.ReasonCancelled, endedMeanwhile
 	}
 	e.tell(r)
 }
@@ -142,13 +142,13 @@ func (e *engine) report() (stop func()) {
 		for {
 			select {
 			case <-ticker.C:
-				e.OnProgress(e.counts())
+				e.say(func() { e.OnProgress(e.counts()) })
 			case <-done:
 				return
 			}
 		}
 	})
-	return func() { close(done); reporting.Wait(); e.OnProgress(e.counts()) }
+	return func() { close(done); reporting.Wait(); e.say(func() { e.OnProgress(e.counts()) }) }
 }
 
 // verdict decides what a sync ended with. The end of the context comes first:
@@ -213,6 +213,6 @@ func retryable(err error) bool {
 	if _, ours := errors.AsType[*job.Failure](err); ours {
 		return false
 	}
-	return !errors.Is(err, fs.ErrorDirNotFound) && !refused(err) && !fserrors.IsFatalError(err) &&
+	return !errors.Is(err, fs.ErrorDirNotFound) && !errors.Is(err, fs.ErrorIsFile) && !refused(err) && !fserrors.IsFatalError(err) &&
 		!fserrors.IsNoRetryError(err) && !fserrors.IsNoLowLevelRetryError(err)
 }

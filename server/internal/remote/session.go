@@ -126,6 +126,9 @@ type Session struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	tunnel  *tunnel
+	// running are the syncs of the session; left is set when one was abandoned.
+	running sync.WaitGroup
+	left    atomic.Bool
 
 	mu       sync.Mutex
 	opened   []*Remote
@@ -149,6 +152,7 @@ func (r *Remotes) Begin(ctx context.Context, o SessionOptions) *Session {
 	ci.Checkers = checkers
 	ci.UserAgent = "carillon"
 	ci.Transfers = o.transfers()
+	ci.PartialSuffix = partialSuffix
 	if o.Tries > 0 {
 		ci.LowLevelRetries = o.Tries
 	}
@@ -190,6 +194,17 @@ func (s *Session) Close() {
 	s.shutDown(opened)
 	s.cancel(errClosed)
 	s.tunnel.close()
+	if s.left.Load() {
+		go s.forget()
+	} else {
+		s.forget()
+	}
+}
+
+// forget ends what the library and the log keep of a session, when nothing of
+// it runs any more.
+func (s *Session) forget() {
+	s.running.Wait()
 	open.Lock()
 	delete(open.sessions, s)
 	open.Unlock()

@@ -108,7 +108,7 @@ func TestTestThatDoesNotConnect(t *testing.T) {
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()
 	b.tries(t, davConfig(dead.URL, testSecret), "/", "CONNECT FAILED REMOTE_FAILED"+allSkipped)
-	b.tries(t, davConfig("http://nobody.invalid", testSecret), "/", "CONNECT FAILED REMOTE_FAILED"+allSkipped)
+	b.tries(t, davConfig("http://nobody.invalid", testSecret), "/", "CONNECT FAILED "+egress.ReasonDenied+allSkipped) // as if it were inside
 	b.tries(t, davConfig(startWebDAV(t, t.TempDir()).URL, "TOPSECRET-wrong"), "/", "CONNECT FAILED REAUTH_REQUIRED"+allSkipped)
 	guarded := setupAllowing(t, "192.0.2.0/24")
 	guarded.tries(t, davConfig(startWebDAV(t, t.TempDir()).URL, testSecret), "/", "CONNECT FAILED "+egress.ReasonDenied+allSkipped)

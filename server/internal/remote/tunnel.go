@@ -36,11 +36,14 @@ type gate struct {
 	tunnels map[string]*tunnel
 }
 
-// tunnel is one session's use of the gate. All of its connections end with the
-// session's context.
+// tunnel is one session's use of the gate. Its connections end with the
+// session's context; new ones, to give up what was begun, can be made for the
+// time of a farewell, and end with that.
 type tunnel struct {
-	gate           *gate
+	gate *gate
+	// ctx ends when the tunnel is closed, by end.
 	ctx            context.Context
+	end            context.CancelFunc
 	user, password string
 	// failed is told why a connection could not be made.
 	failed func(error)
@@ -74,9 +77,11 @@ func (g *gate) close() error {
 	return err
 }
 
-// open starts a tunnel that lives until ctx ends.
+// open starts a tunnel that lives until it is closed, or a farewell longer than
+// ctx.
 func (g *gate) open(ctx context.Context, failed func(error)) *tunnel {
-	t := &tunnel{gate: g, ctx: ctx, user: rand.Text(), password: rand.Text(), failed: failed, conns: map[net.Conn]struct{}{}}
+	t := &tunnel{gate: g, user: rand.Text(), password: rand.Text(), failed: failed, conns: map[net.Conn]struct{}{}}
+	t.ctx, t.end = context.WithCancel(context.WithoutCancel(ctx))
 	g.mu.Lock()
 	if g.tunnels == nil {
 		t.closed = true
@@ -84,7 +89,10 @@ func (g *gate) open(ctx context.Context, failed func(error)) *tunnel {
 		g.tunnels[t.user] = t
 	}
 	g.mu.Unlock()
-	context.AfterFunc(ctx, t.close)
+	context.AfterFunc(ctx, func() {
+		t.cut()
+		time.AfterFunc(farewell, t.close)
+	})
 	return t
 }
 
@@ -100,12 +108,20 @@ func (t *tunnel) url() string {
 }
 
 func (t *tunnel) close() {
+	t.end()
 	t.gate.mu.Lock()
 	delete(t.gate.tunnels, t.user)
 	t.gate.mu.Unlock()
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.closed = true
+	t.mu.Unlock()
+	t.cut()
+}
+
+// cut closes the connections that there are.
+func (t *tunnel) cut() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for conn := range t.conns {
 		conn.Close()
 	}

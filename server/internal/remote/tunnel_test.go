@@ -43,7 +43,7 @@ func TestGateWantsThePasswordOfAnOpenSession(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancelled := b.session(ctx, t)
 	cancel()
-	<-cancelled.ctx.Done()
+	<-cancelled.tunnel.ctx.Done() // after its farewell
 
 	tests := map[string]struct {
 		user, password string

@@ -190,6 +190,43 @@ func Keys(typ string) []string {
 	return names
 }
 
+// Description is what clients may know of a type.
+type Description struct {
+	Name string
+	// Keys are those besides type: those that must be there first, then by name.
+	Keys []KeyDescription
+	// Alternatives are sets of keys of which at least one is needed.
+	Alternatives [][]string
+	// Bucket says that the first part of a path is a bucket.
+	Bucket bool
+}
+
+// KeyDescription is what clients may know of a key.
+type KeyDescription struct {
+	Name             string
+	Required, Secret bool
+	// Values are the only ones that it may have, none for any.
+	Values []string
+}
+
+// Describe answers all types that a configuration can have, by name.
+func Describe() []Description {
+	var all []Description
+	for _, typ := range Types() {
+		k := kinds[typ]
+		d := Description{Name: typ, Alternatives: k.together, Bucket: k.bucket}
+		for _, required := range []bool{true, false} {
+			for _, name := range Keys(typ) {
+				if one := k.keys[name]; one.required == required {
+					d.Keys = append(d.Keys, KeyDescription{Name: name, Required: required, Secret: one.secret, Values: one.values})
+				}
+			}
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
 // IsSecret reports whether the values of a type's key are secrets. A key that
 // is not known is one.
 func IsSecret(typ, name string) bool {

@@ -22,6 +22,11 @@ func (b *bundle) advance() {
 	must(b.store.AdvanceBackfills(b.t.Context(), b.clock.Now(), policy.BackfillSlots))(b.t)
 }
 
+func (b *bundle) backfill(job string) *carillonv1.Backfill {
+	b.t.Helper()
+	return must(b.jobs.BackfillJob(b.operator, &carillonv1.BackfillJobRequest{JobId: job, From: day("04 08:00:00"), To: day("04 11:00:00")}))(b.t)
+}
+
 func TestBackfill(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -109,7 +109,10 @@ func (s *executionServer) TailLog(in *carillonv1.TailLogRequest, stream grpc.Ser
 	if err != nil {
 		return err
 	}
-	lines, err := s.executions.Tail(stream.Context(), id, in.GetCursor(), in.GetFollow())
+	lines, err := s.executions.Tail(stream.Context(), id, executionlog.Tail{
+		Cursor: in.GetCursor(), Before: in.GetBefore(), Last: int(in.GetLast()),
+		Filter: executionlog.Filter{Level: in.GetLevel(), Search: in.GetSearch()},
+	}, in.GetFollow())
 	if err != nil {
 		return err
 	}

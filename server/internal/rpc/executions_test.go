@@ -226,6 +226,25 @@ func TestTailLog(t *testing.T) {
 	}
 	_, err = tail(strings.Repeat("x", 201), false)
 	wantCode(t, err, codes.InvalidArgument, "STRING_MAX_LEN")
+	part := func(in *carillonv1.TailLogRequest) ([]*carillonv1.TailLogResponse, error) {
+		in.ExecutionId = e.GetId()
+		stream, err := b.executions.TailLog(b.operator, in)
+		if err != nil {
+			return nil, err
+		}
+		return receive(stream)
+	}
+	if last := must(part(&carillonv1.TailLogRequest{Last: 1, Before: lines[2].GetCursor(), Level: "INFO", Search: "W"}))(t); len(last) != 1 || last[0].GetMessage() != "two" {
+		t.Errorf("the last one before the third with a w is %v", last)
+	}
+	_, err = part(&carillonv1.TailLogRequest{Before: lines[0].GetCursor(), Follow: true})
+	wantCode(t, err, codes.InvalidArgument, "NOT_APPLICABLE")
+	_, err = part(&carillonv1.TailLogRequest{Before: "nonsense"})
+	if diff := cmp.Diff([]string{"before INVALID_CURSOR"}, violations(err)); diff != "" {
+		t.Errorf("violations (-want +got):\n%s", diff)
+	}
+	_, err = part(&carillonv1.TailLogRequest{Level: "LOUD"})
+	wantCode(t, err, codes.InvalidArgument, "STRING_IN")
 }
 
 func TestSignedLogs(t *testing.T) {

@@ -195,3 +195,19 @@ func TestTokenRefusals(t *testing.T) {
 		t.Errorf("keys are %v", keys)
 	}
 }
+
+// A request id is its caller's own: two tokens that were made by hand for different
+// tenants have one subject, and are not the same caller.
+func TestRequestIDsOfOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	seen := map[string]bool{}
+	for _, scopes := range []string{"operator", "instance-create instance-read-7", "instance-create instance-read-8"} {
+		ask := &carillonv1.CreateInstanceRequest{Instance: &carillonv1.Instance{Title: "a"}, RequestId: "r"}
+		first, second := must(b.instances.CreateInstance(b.as(scopes), ask))(t), must(b.instances.CreateInstance(b.as(scopes), ask))(t)
+		if seen[first.GetId()] || first.GetId() != second.GetId() {
+			t.Errorf("the same request id of %q made %s and %s, and %v before", scopes, first.GetId(), second.GetId(), seen)
+		}
+		seen[first.GetId()] = true
+	}
+}

@@ -19,6 +19,11 @@ func (b *bundle) webhook(instance string) *carillonv1.Webhook {
 	return must(b.notices.CreateWebhook(b.operator, &carillonv1.CreateWebhookRequest{InstanceId: instance, Webhook: firstFailures()}))(b.t)
 }
 
+func (b *bundle) delivery(of *carillonv1.Webhook) *carillonv1.Delivery {
+	b.t.Helper()
+	return must(b.notices.TestWebhook(b.operator, &carillonv1.TestWebhookRequest{WebhookId: of.GetId()}))(b.t)
+}
+
 func firstFailures() *carillonv1.Webhook {
 	return &carillonv1.Webhook{Url: "https://hooks.example/a", Events: []carillonv1.Webhook_Event{carillonv1.Webhook_FIRST_FAILURE}}
 }

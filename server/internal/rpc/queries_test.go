@@ -69,9 +69,11 @@ func TestForeignAndMissingCostTheSame(t *testing.T) {
 	b := setup(t, func(o *entstore.Options) { o.Driver = "counting" })
 	in, own := b.instance().GetId(), b.instance().GetId()
 	j := b.create(in, hourly(t)).GetId()
+	hook := b.webhook(in)
 	ids := map[carillonv1.AccessObject_Kind]string{
 		carillonv1.AccessObject_INSTANCE: in, carillonv1.AccessObject_RESOURCE: b.resource(in).GetId(),
-		carillonv1.AccessObject_JOB: j, carillonv1.AccessObject_EXECUTION: b.run(j).GetId(),
+		carillonv1.AccessObject_JOB: j, carillonv1.AccessObject_EXECUTION: b.run(j).GetId(), carillonv1.AccessObject_BACKFILL: b.backfill(j).GetId(),
+		carillonv1.AccessObject_WEBHOOK: hook.GetId(), carillonv1.AccessObject_DELIVERY: b.delivery(hook).GetId(),
 	}
 	strangers := map[string]context.Context{"by name": b.as("instance-write-" + own[5:]), "by link": b.as("instance-*"), "of a resource": b.as("resource-write-999")}
 	cost := func(ctx context.Context, method protoreflect.MethodDescriptor, request proto.Message) int64 {
@@ -90,6 +92,7 @@ func TestForeignAndMissingCostTheSame(t *testing.T) {
 				for _, object := range rule.GetObjects() {
 					foreign, known := ids[object.GetKind()]
 					if !known {
+						t.Errorf("nobody tries %s on a %s", method.FullName(), object.GetKind())
 						continue
 					}
 					missing := foreign[:strings.Index(foreign, "_")+1] + "888888"

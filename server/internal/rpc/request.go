@@ -37,7 +37,11 @@ func requestOf(ctx context.Context, method, parent string, request creation) (st
 	if err != nil {
 		return store.Request{}, fmt.Errorf("encode a request of %s: %w", method, err)
 	}
-	name, _ := json.Marshal([]string{caller.Subject, method, parent, request.GetRequestId()}) // texts always encode
+	by := caller.Subject
+	if caller.ByHand() && !caller.Scopes.Operator() {
+		by += " " + caller.Scopes.String() // whoever may do the same may be the same
+	}
+	name, _ := json.Marshal([]string{by, method, parent, request.GetRequestId()}) // texts always encode
 	return store.Request{Key: digest(name), Digest: digest(text)}, nil
 }
 

@@ -55,6 +55,11 @@ type PublicKeys interface {
 	JWKS(ctx context.Context) ([]byte, error)
 }
 
+// AccessChecker says what the caller may do, as the interceptors do for a call.
+type AccessChecker interface {
+	CheckAccess(ctx context.Context, level carillonv1.AccessRule_Level, kind carillonv1.AccessObject_Kind, id string) error
+}
+
 // Deps are what the services work with.
 type Deps struct {
 	Jobs       *jobs.Service
@@ -84,7 +89,7 @@ func Register(to grpc.ServiceRegistrar, d Deps) {
 	carillonv1.RegisterKeyServiceServer(to, &keyServer{keys: d.Rotation})
 	carillonv1.RegisterAuditServiceServer(to, &auditServer{instances: d.Instances})
 	carillonv1.RegisterNoticeServiceServer(to, &noticeServer{webhooks: d.Webhooks})
-	carillonv1.RegisterTokenServiceServer(to, &tokenServer{exchanger: d.Exchanger, keys: d.Keys, issuer: d.Issuer})
+	carillonv1.RegisterTokenServiceServer(to, &tokenServer{exchanger: d.Exchanger, keys: d.Keys, issuer: d.Issuer, access: d.Chain})
 }
 
 // NewServer returns a server with all services, health and reflection. extra

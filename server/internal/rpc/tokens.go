@@ -15,6 +15,7 @@ type tokenServer struct {
 	exchanger Exchanger
 	keys      PublicKeys
 	issuer    string
+	access    AccessChecker
 }
 
 func (s *tokenServer) IssueToken(ctx context.Context, in *carillonv1.IssueTokenRequest) (*carillonv1.IssueTokenResponse, error) {
@@ -35,4 +36,11 @@ func (s *tokenServer) GetSigningKeys(ctx context.Context, _ *carillonv1.GetSigni
 		return nil, err
 	}
 	return &carillonv1.GetSigningKeysResponse{Jwks: string(keys), Issuer: s.issuer}, nil
+}
+
+func (s *tokenServer) CheckAccess(ctx context.Context, in *carillonv1.CheckAccessRequest) (*carillonv1.CheckAccessResponse, error) {
+	if err := s.access.CheckAccess(ctx, in.GetLevel(), in.GetKind(), in.GetObjectId()); err != nil {
+		return nil, err
+	}
+	return &carillonv1.CheckAccessResponse{}, nil
 }

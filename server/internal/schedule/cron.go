@@ -80,22 +80,11 @@ func splitCron(expr string) (fields [5]string, bad *refusal) {
 	if bad = refuseZonePrefix(expr); bad != nil {
 		return fields, bad
 	}
-	n := 0
-	for rest := expr; rest != ""; n++ {
-		field := rest
-		if i := strings.IndexAny(rest, " \t"); i >= 0 {
-			field, rest = rest[:i], strings.TrimLeft(rest[i:], " \t")
-		} else {
-			rest = ""
-		}
-		if n < len(fields) {
-			fields[n] = field
-		}
+	given := strings.Fields(expr)
+	if len(given) != len(fields) {
+		return fields, refuseCount(len(given))
 	}
-	if n != len(fields) {
-		return fields, refuseCount(n)
-	}
-	return fields, nil
+	return [5]string(given), nil
 }
 
 // macro returns what a macro stands for, or the text itself.

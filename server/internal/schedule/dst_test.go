@@ -127,6 +127,7 @@ func TestMadeUpRunInWindow(t *testing.T) {
 // The table of spans must say what package time says, at any instant.
 func TestZoneTable(t *testing.T) {
 	t.Parallel()
+	arithmetic(t)
 	for _, name := range oddZones {
 		z, err := loadZone(name)
 		if err != nil {

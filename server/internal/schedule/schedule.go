@@ -87,10 +87,10 @@ func (s *Schedule) Between(after, upTo time.Time) (r Range, ok bool) {
 	return Range{First: instant(first), Last: instant(last), Count: s.count(first, last+1)}, true
 }
 
-// Excluded returns the slots in (after, upTo] that only the exclusions take
+// excludedRun returns the slots in (after, upTo] that only the exclusions take
 // away, up to the next slot that they leave: what lies between a slot and the
 // following one. It answers false when there are none.
-func (s *Schedule) Excluded(after, upTo time.Time) (r Range, ok bool) {
+func (s *Schedule) excludedRun(after, upTo time.Time) (r Range, ok bool) {
 	if len(s.excluded) == 0 {
 		return Range{}, false
 	}
@@ -102,7 +102,7 @@ func (s *Schedule) Excluded(after, upTo time.Time) (r Range, ok bool) {
 	return all.Between(after, upTo)
 }
 
-// ExcludedRuns returns all that Excluded would between the slots of
+// ExcludedRuns returns all that excludedRun would between the slots of
 // (after, upTo], in order: runs of slots that only the exclusions take away,
 // with no other slot inside of one. There are at most as many as exclusions
 // and changes of the clock.
@@ -119,7 +119,7 @@ func (s *Schedule) ExcludedRuns(after, upTo time.Time) (runs []Range) {
 			limit := from + int64(n) + 1
 			return all.count(from, limit) > s.count(from, limit)
 		})
-		run, ok := s.Excluded(instant(from+int64(taken)-1), upTo)
+		run, ok := s.excludedRun(instant(from+int64(taken)-1), upTo)
 		if !ok {
 			break
 		}
@@ -159,19 +159,11 @@ func (s *Schedule) count(u, limit int64) int64 {
 
 // excludedUntil returns the last day of the exclusion that holds the day.
 func (s *Schedule) excludedUntil(day int64) (int64, bool) {
-	lo, hi := 0, len(s.excluded)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		switch r := s.excluded[mid]; {
-		case day < r.from:
-			hi = mid
-		case day > r.to:
-			lo = mid + 1
-		default:
-			return r.to, true
-		}
+	i := sort.Search(len(s.excluded), func(i int) bool { return s.excluded[i].to >= day })
+	if i == len(s.excluded) || s.excluded[i].from > day {
+		return 0, false
 	}
-	return 0, false
+	return s.excluded[i].to, true
 }
 
 func instant(u int64) time.Time { return time.Unix(u, 0).UTC() }

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -196,7 +197,7 @@ func (x Exclusion) days() (r dayRange, reason, text string) {
 
 // mergeDays sorts ranges and joins those that touch, in place.
 func mergeDays(ranges []dayRange) []dayRange {
-	slices.SortFunc(ranges, func(a, b dayRange) int { return int(a.from - b.from) })
+	slices.SortFunc(ranges, func(a, b dayRange) int { return cmp.Compare(a.from, b.from) })
 	merged := ranges[:0]
 	for _, r := range ranges {
 		if n := len(merged); n > 0 && r.from <= merged[n-1].to+1 {

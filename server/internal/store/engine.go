@@ -38,10 +38,10 @@ type Due struct {
 	Blocking int64
 	// Waiting is how many executions of the job wait behind others.
 	Waiting int
-	// Trees are the folders that the workflow works on, Holders the executions
+	// Folders are those that the workflow works on, Holders the executions
 	// that work on folders of remotes or wait to, in their order. A job without
-	// Trees is not told of Holders.
-	Trees   []job.Place
+	// Folders is not told of Holders.
+	Folders []job.Folder
 	Holders []Holder
 	// Room is how many executions the instance may still begin in this hour,
 	// nil when it has no limit of them.
@@ -53,8 +53,8 @@ type Holder struct {
 	ExecutionID, JobID, InstanceID int64
 	// Running says that a replica owns it; else it waits for one.
 	Running bool
-	// Trees are its folders, with the accounts that they were in at its claim.
-	Trees []job.Place
+	// Folders are its folders, with the accounts that they were in at its claim.
+	Folders []job.Folder
 }
 
 // Work is what a look for work finds; times are zero for never.
@@ -100,8 +100,9 @@ type Decision struct {
 
 // ClaimRequest bounds one claim.
 type ClaimRequest struct {
-	// Owner is the claiming replica. With 0, ClaimDue makes executions that
-	// wait for a replica to take them, and answers none.
+	// Owner is the claiming replica. One that was buried claims nothing, and gets
+	// ErrNotFound. With 0, ClaimDue makes executions that wait for a replica to
+	// take them, and answers none.
 	Owner int64
 	// Now is the database's time as the replica knows it.
 	Now time.Time
@@ -204,16 +205,16 @@ type Engine interface {
 	ClaimDue(ctx context.Context, req ClaimRequest, decide func(Due) Decision) (claimed []Claimed, more bool, err error)
 	// ClaimQueued takes executions that wait for a replica: by hand, retries,
 	// and those behind an execution that has ended. Of one job's waiting ones
-	// the oldest goes first. It leaves out what ClaimTrees takes.
+	// the oldest goes first. It leaves out what ClaimWithFolders takes.
 	ClaimQueued(ctx context.Context, req ClaimRequest) (claimed []Claimed, more bool, err error)
-	// ClaimTrees is ClaimQueued for the executions whose jobs work on folders of
+	// ClaimWithFolders is ClaimQueued for the executions whose jobs work on folders of
 	// remotes. admit is told all that work on folders or wait to, those that run
 	// first and then the waiting ones in their order, and answers which of these
 	// may not start now and what each waits for: an execution, or ForeignHolder.
 	// No two replicas decide about such executions at the same time, neither
 	// here nor in ClaimDue. An execution holds its folders from its claim until
 	// it has no owner any more: by its end, its release, or for its next attempt.
-	ClaimTrees(ctx context.Context, req ClaimRequest, admit func([]Holder) map[int64]int64) (claimed []Claimed, more bool, err error)
+	ClaimWithFolders(ctx context.Context, req ClaimRequest, admit func([]Holder) map[int64]int64) (claimed []Claimed, more bool, err error)
 	// StillClaimed answers the states of the executions that are still to be
 	// started under their fence. One that is missing was withdrawn, because its
 	// job was paused, edited or deleted since the claim. A change that is being
@@ -278,7 +279,8 @@ type Replicas interface {
 	// Bury removes replicas whose lease has ended, or whose process is known to
 	// be gone. Executions of theirs whose time had not come wait again; the
 	// others, which may have started, become self's under a new fence and are
-	// answered: self must Finish them.
+	// answered: self must Finish them. The buried can neither renew nor claim.
+	// ErrNotFound means that self was buried.
 	Bury(ctx context.Context, self int64) ([]Lost, error)
 	// Leave gives the lease up. It comes last: what the replica still owns is
 	// lost with it.
@@ -292,7 +294,8 @@ type Replicas interface {
 // Signal is a wake-up between replicas.
 type Signal struct {
 	Kind SignalKind
-	// ID is the execution's for SignalCancel, the job's otherwise, 0 for any.
+	// ID is the execution's for SignalCancel, the job's for SignalWithdraw and
+	// SignalDue, 0 for any, and 0 otherwise.
 	ID int64
 }
 
@@ -307,14 +310,27 @@ const (
 	SignalCancel SignalKind = "cancel"
 	// SignalWithdraw: a job's executions that were claimed ahead are gone.
 	SignalWithdraw SignalKind = "withdraw"
+	// SignalReplica: a replica has registered.
+	SignalReplica SignalKind = "replica"
+	// SignalWebhook: an instance has its first webhook.
+	SignalWebhook SignalKind = "webhook"
+	// SignalDelivery: there is a notice to send.
+	SignalDelivery SignalKind = "delivery"
+	// SignalKeys: sealing keys have changed.
+	SignalKeys SignalKind = "keys"
+	// SignalMissed: signals may have been lost until now; look for all of it.
+	SignalMissed SignalKind = "missed"
 )
 
 // Signals carries wake-ups between replicas. They may be lost: everything
 // they tell is found again by polling.
 type Signals interface {
 	// Listen calls handle for each signal until ctx ends. It reconnects by
-	// itself and calls handle with a "due" signal after each connect.
+	// itself and calls handle with SignalMissed after each connect.
 	Listen(ctx context.Context, handle func(Signal)) error
+	// Listening tells whether signals arrive at this moment, so that whoever
+	// polls may do so rarely.
+	Listening() bool
 }
 
 // Store is all roles together.

@@ -83,16 +83,52 @@ type DeliveryFilter struct {
 type DeliveryClaim struct {
 	// Now is when they are due, Until when others may claim them again.
 	Now, Until time.Time
-	// Places is how many of one webhook may be sent at once, Busy how many of
-	// them are taken in this process. Limit bounds all together.
-	Places, Limit int
-	Busy          map[int64]int
+	// Most is how many may be sent at once by this process, Taken how many are.
+	Most  SendingPlaces
+	Taken TakenPlaces
+}
+
+// SendingPlaces bounds what is sent at once: all together, to webhooks that are
+// failing, to those of one instance, and to one. A failing webhook, one of whose
+// pending deliveries has failed before, gets one place.
+type SendingPlaces struct {
+	All, Failing, Instance, Webhook int
+}
+
+// TakenPlaces counts what is being sent: all of it, that to failing webhooks,
+// and that of instances and webhooks by their ids.
+type TakenPlaces struct {
+	All, Failing        int
+	Instances, Webhooks map[int64]int
+}
+
+// Add counts one more, or with -1 one less.
+func (t *TakenPlaces) Add(n int, to Sending) {
+	t.All += n
+	if to.Failing {
+		t.Failing += n
+	}
+	t.Instances = counted(t.Instances, to.Webhook.InstanceID, n)
+	t.Webhooks = counted(t.Webhooks, to.Webhook.ID, n)
+}
+
+// counted is counts, made if need be, with n more for an id.
+func counted(counts map[int64]int, id int64, n int) map[int64]int {
+	if counts == nil {
+		counts = map[int64]int{}
+	}
+	if counts[id] += n; counts[id] == 0 {
+		delete(counts, id)
+	}
+	return counts
 }
 
 // Sending is a claimed delivery with its receiver.
 type Sending struct {
 	job.Delivery
 	Webhook job.Webhook
+	// Failing says that the webhook was failing when this was claimed.
+	Failing bool
 }
 
 // DeliveryEnd is what became of an attempt.
@@ -131,6 +167,9 @@ type Notices interface {
 	Redeliver(ctx context.Context, id int64, now time.Time) (job.Delivery, error)
 	// ClaimDeliveries takes deliveries of enabled webhooks that are due.
 	ClaimDeliveries(ctx context.Context, c DeliveryClaim) ([]Sending, error)
+	// NextDelivery is when the first of all is due, or was when it waits for a
+	// place; zero when there is none.
+	NextDelivery(ctx context.Context) (time.Time, error)
 	// EndDelivery records an attempt, unless the delivery was claimed anew or
 	// asked for again meanwhile: then only the attempt is kept.
 	EndDelivery(ctx context.Context, e DeliveryEnd) error

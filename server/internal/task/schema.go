@@ -22,6 +22,8 @@ type schema struct {
 	document any
 	text     string
 	example  json.RawMessage
+	// fitsNone: no arguments at all are right, which needs no look at them.
+	fitsNone bool
 }
 
 // compile reads a type's schema and proves that its example fits.
@@ -51,6 +53,7 @@ func compile(name string, text []byte) (*schema, error) {
 	if s.compiled, err = compiler.Compile(url); err != nil {
 		return nil, err
 	}
+	s.fitsNone = s.compiled.Validate(map[string]any{}) == nil
 	var example any
 	if err := json.Unmarshal(s.example, &example); err != nil {
 		return nil, err
@@ -61,7 +64,10 @@ func compile(name string, text []byte) (*schema, error) {
 // check adds what the schema refuses and returns the names of the arguments
 // that are concerned.
 func (s *schema) check(args Args, errs *job.InvalidError) (refused map[string]bool) {
-	if args == nil {
+	if len(args) == 0 {
+		if s.fitsNone {
+			return nil
+		}
 		args = Args{}
 	}
 	var invalid *jsonschema.ValidationError

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/policy"
 )
 
 // Engine counts what ticker and executor do.
@@ -51,6 +52,12 @@ func NewEngine(registry prometheus.Registerer, places func() int) *Engine {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "carillon_executions_active", Help: "Executions claimed by this process whose end is not stored.",
 		}, func() float64 { return float64(places()) }))
+	// A counter that begins with its first event shows no rise to those who
+	// watch for one.
+	for _, reason := range []string{job.SkipMissed, job.SkipQuota, policy.SkipInvalid} {
+		e.skipped.WithLabelValues(reason)
+	}
+	e.duration.WithLabelValues(string(job.StateWorkerLost))
 	return e
 }
 

@@ -24,6 +24,7 @@ func NewNotices(registry prometheus.Registerer) *Notices {
 		}, []string{"outcome"}),
 	}
 	registry.MustRegister(n.told, n.attempts)
+	n.attempts.WithLabelValues("failed") // see NewEngine
 	return n
 }
 

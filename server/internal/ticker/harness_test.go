@@ -137,8 +137,8 @@ func (b *bench) ClaimQueued(_ context.Context, req store.ClaimRequest) ([]store.
 	return b.ask("waiting", req, &b.waiting)
 }
 
-// ClaimTrees is noted only when somebody waits for folders.
-func (b *bench) ClaimTrees(_ context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) ([]store.Claimed, bool, error) {
+// ClaimWithFolders is noted only when somebody waits for folders.
+func (b *bench) ClaimWithFolders(_ context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) ([]store.Claimed, bool, error) {
 	b.mu.Lock()
 	none := b.folders == 0
 	if len(b.holders) > 0 {

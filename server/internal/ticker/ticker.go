@@ -10,6 +10,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/policy"
 	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/telemetry"
 )
 
 // Places takes claimed executions.
@@ -182,7 +183,7 @@ func (t *Ticker) claims(ctx context.Context, work store.Work, upTo time.Time) (m
 		}
 		t.folders = false
 		if there(work.Folders) {
-			more = t.claim(ctx, "waiting for folders", store.ClaimRequest{}, t.claimTrees) || more
+			more = t.claim(ctx, "waiting for folders", store.ClaimRequest{}, t.claimWithFolders) || more
 		}
 	}
 	if t.o.Schedules {
@@ -299,8 +300,8 @@ func (t *Ticker) claim(ctx context.Context, what string, req store.ClaimRequest,
 	return more
 }
 
-func (t *Ticker) claimTrees(ctx context.Context, req store.ClaimRequest) (claimed []store.Claimed, more bool, err error) {
-	return t.o.Store.ClaimTrees(ctx, req, func(holders []store.Holder) map[int64]int64 {
+func (t *Ticker) claimWithFolders(ctx context.Context, req store.ClaimRequest) (claimed []store.Claimed, more bool, err error) {
+	return t.o.Store.ClaimWithFolders(ctx, req, func(holders []store.Holder) map[int64]int64 {
 		waits := policy.Admit(holders)
 		t.folders = len(waits) > 0
 		return waits
@@ -312,7 +313,7 @@ func (t *Ticker) claimTrees(ctx context.Context, req store.ClaimRequest) (claime
 func (t *Ticker) decide(ctx context.Context, due store.Due, now time.Time) (d store.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
-			t.o.Log.ErrorContext(ctx, "a job's schedule made the ticker fail; the job is stopped", "job", due.JobID, "panic", p, "stack", string(debug.Stack()))
+			t.o.Log.ErrorContext(ctx, "a job's schedule made the ticker fail; the job is stopped", "job", due.JobID, "panic", telemetry.PanicText(p), "stack", string(debug.Stack()))
 			d = policy.Invalid(due)
 		}
 	}()

@@ -157,9 +157,9 @@ func TestClaimsWhatWaitsForFolders(t *testing.T) {
 func TestFoldersWaitForAnEnd(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(b *bench) {
-		trees := []job.Place{{ResourceID: 1, Remote: "disk", Path: "to", Writes: true}}
+		folders := []job.Folder{{ResourceID: 1, Remote: "disk", Path: "to", Writes: true}}
 		b.set(func() {
-			b.holders = []store.Holder{{ExecutionID: 1, Running: true, Trees: trees}, {ExecutionID: 2, Trees: trees}}
+			b.holders = []store.Holder{{ExecutionID: 1, Running: true, Folders: folders}, {ExecutionID: 2, Folders: folders}}
 		})
 		b.after(every)
 		b.set(func() { b.holders, b.folders = nil, 1 })

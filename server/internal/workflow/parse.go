@@ -133,8 +133,12 @@ func (p *parser) task(t *Task, i int, v any) {
 	t.Name = p.name(name, i)
 	t.Type = p.required(kind, i, "type")
 	t.Inputs = p.inputs(inputs, i)
-	t.Timeout = p.duration(taskPath(i)+".timeout", timeout, MinTimeout, MaxTimeout)
-	t.Retry = p.retry(taskPath(i)+".retry", retry)
+	if timeout != nil {
+		t.Timeout = p.duration(taskPath(i)+".timeout", timeout, MinTimeout, MaxTimeout)
+	}
+	if retry != nil {
+		t.Retry = p.retry(taskPath(i)+".retry", retry)
+	}
 	if args != nil {
 		object, ok := args.(map[string]any)
 		if !ok {

@@ -28,22 +28,31 @@ interface Test {
   warnings: string[];
 }
 
-// The keys that people fill in most; secrets are typed blind.
-const types: Record<string, { keys: string[]; secret: string[] }> = {
-  acc: { keys: ['hub_id', 'project_id', 'client_id', 'client_secret', 'token'], secret: ['client_secret', 'token'] },
-  drive: { keys: ['client_id', 'client_secret', 'token', 'scope'], secret: ['client_secret', 'token'] },
-  dropbox: { keys: ['app_key', 'app_secret', 'token'], secret: ['app_secret', 'token'] },
-  s3: { keys: ['provider', 'region', 'endpoint', 'access_key_id', 'secret_access_key'], secret: ['secret_access_key'] },
-  webdav: { keys: ['url', 'vendor', 'user', 'pass'], secret: ['pass'] },
-  sftp: { keys: ['host', 'port', 'user', 'pass'], secret: ['pass'] },
-  local: { keys: [], secret: [] },
-};
+interface Key {
+  name: string;
+  required: boolean;
+  secret: boolean;
+  values: string[];
+}
+
+interface RemoteType {
+  name: string;
+  keys: Key[];
+  alternatives: { names: string[] }[];
+  bucket: boolean;
+}
+
+const typesQuery = '{ getRemoteTypes { items { name keys { name required secret values } alternatives { names } bucket } } }';
+
+// Keys whose values have lines, such as a private key.
+const lines = /_pem$|_credentials$|^host_keys$/;
 
 export function ConfigPage({ instance }: { instance: string }) {
   const { data, error, reload } = useLoad(
     (signal) => ask<{ getResources: { items: Resource[] } }>('query ($id: ID!) { getResources(instanceId: $id, page: {first: 1000}) { items { id title description } } }', { id: instance }, signal),
     [instance],
   );
+  const types = useLoad((signal) => ask<{ getRemoteTypes: { items: RemoteType[] } }>(typesQuery, {}, signal), []);
   useTitle(`Credentials of ${instance}`);
   const [adding, setAdding] = useState(false);
   return (
@@ -53,8 +62,11 @@ export function ConfigPage({ instance }: { instance: string }) {
       </p>
       <h1>Credentials</h1>
       <p>A resource owns credentials, tasks name it. Values go in, are sealed, and never come out.</p>
-      <Problem error={error} />
-      {data?.getResources.items.map((r) => <ResourceCard key={r.id} resource={r} />)}
+      <Problem error={error ?? types.error} />
+      {data?.getResources.items.length === 0 && <p>No resource yet. A job that syncs files needs one, with a remote for each place.</p>}
+      {data?.getResources.items.map((r) => (
+        <ResourceCard key={r.id} resource={r} types={types.data?.getRemoteTypes.items ?? []} />
+      ))}
       <button type="button" onClick={() => setAdding(true)}>
         New resource
       </button>
@@ -77,7 +89,7 @@ export function ConfigPage({ instance }: { instance: string }) {
   );
 }
 
-function ResourceCard({ resource }: { resource: Resource }) {
+function ResourceCard({ resource, types }: { resource: Resource; types: RemoteType[] }) {
   const { data, error, reload } = useLoad(
     (signal) => ask<{ getJobConfig: { remotes: Remote[] } | null }>('query ($id: ID!) { getJobConfig(resourceId: $id) { remotes { name type keys updatedAt state reason expiresAt } } }', { id: resource.id }, signal),
     [resource.id],
@@ -92,6 +104,7 @@ function ResourceCard({ resource }: { resource: Resource }) {
       )
     ).testJobConfig.remotes;
   const [testing, setTesting] = useState<Remote>();
+  const [removing, setRemoving] = useState<Remote>();
   return (
     <section class="card" aria-label={resource.title || resource.id}>
       <h2>
@@ -100,23 +113,22 @@ function ResourceCard({ resource }: { resource: Resource }) {
       <Problem error={error} />
       <ul class="tasks">
         {data?.getJobConfig?.remotes.map((r) => (
-          <li key={r.name}>
-            <strong>{r.name}</strong> <code>{r.type}</code> {r.keys.join(', ')} <small>{moment(r.updatedAt)}</small> {r.state === 'REAUTH_REQUIRED' && <strong class="why">sign in anew: {r.reason}</strong>}
-            {r.expiresAt && <small>expires {moment(r.expiresAt)}</small>}{' '}
+          <li key={r.name} class="does">
+            <span>
+              <strong>{r.name}</strong> <code>{r.type}</code> {r.keys.join(', ')} <small>stored {moment(r.updatedAt)}</small> {r.state === 'REAUTH_REQUIRED' && <strong class="why">sign in anew: {r.reason}</strong>}
+              {r.expiresAt && <b class="soon">expires {moment(r.expiresAt)}</b>}
+            </span>
+            <span>
             <button type="button" onClick={() => setTesting(r)}>
               Test
             </button>{' '}
             <button type="button" onClick={() => setEditing(r)}>
               Replace
             </button>{' '}
-            <Act
-              run={async () => {
-                await store({ [r.name]: null });
-                reload();
-              }}
-            >
+            <button type="button" onClick={() => setRemoving(r)}>
               Remove
-            </Act>
+            </button>
+            </span>
           </li>
         ))}
       </ul>
@@ -126,6 +138,7 @@ function ResourceCard({ resource }: { resource: Resource }) {
       {editing && (
         <RemoteDialog
           remote={editing === 'new' ? undefined : editing}
+          types={types}
           close={() => setEditing(undefined)}
           run={async (config) => {
             await store(config);
@@ -133,6 +146,19 @@ function ResourceCard({ resource }: { resource: Resource }) {
           }}
           test={(config) => test([], false, config)}
         />
+      )}
+      {removing && (
+        <Dialog
+          title={`Remove ${removing.name}?`}
+          submit="Remove"
+          close={() => setRemoving(undefined)}
+          run={async () => {
+            await store({ [removing.name]: null });
+            reload();
+          }}
+        >
+          <p>Its credentials are forgotten, and jobs that use it fail until it is stored again.</p>
+        </Dialog>
       )}
       {testing && <TestDialog remote={testing} close={() => setTesting(undefined)} run={(folder, write) => test([`${testing.name}:${folder}`], write)} />}
     </section>
@@ -175,16 +201,18 @@ function TestDialog({ remote, close, run }: { remote: Remote; close: () => void;
   );
 }
 
-function RemoteDialog({ remote, close, run, test }: { remote: Remote | undefined; close: () => void; run: (config: object) => Promise<void>; test: (config: object) => Promise<Test[]> }) {
+function RemoteDialog({ remote, types, close, run, test }: { remote: Remote | undefined; types: RemoteType[]; close: () => void; run: (config: object) => Promise<void>; test: (config: object) => Promise<Test[]> }) {
   const fields = useRef<HTMLDivElement>(null);
   const [tests, setTests] = useState<Test[]>();
   const [type, setType] = useState(remote?.type ?? 's3');
-  const shape = types[type] ?? { keys: [], secret: [] };
+  const shape = types.find((t) => t.name === type);
+  const either = (key: Key) => shape?.alternatives.find((a) => a.names.includes(key.name))?.names.filter((n) => n !== key.name) ?? [];
+  const asked = (key: Key) => key.required || either(key).length > 0;
   const read = (form: FormData) => {
     const config: Record<string, string> = { type };
-    for (const key of shape.keys) {
-      const value = String(form.get(`key.${key}`) ?? '');
-      if (value) config[key] = value;
+    for (const { name } of shape?.keys ?? []) {
+      const value = String(form.get(`key.${name}`) ?? '');
+      if (value) config[name] = value;
     }
     return { [remote?.name ?? String(form.get('name'))]: config };
   };
@@ -202,16 +230,23 @@ function RemoteDialog({ remote, close, run, test }: { remote: Remote | undefined
       )}
       <Field label="Type">
         <select value={type} onChange={(e) => setType(e.currentTarget.value)}>
-          {Object.keys(types).map((t) => (
-            <option key={t}>{t}</option>
+          {types.map((t) => (
+            <option key={t.name}>{t.name}</option>
           ))}
         </select>
       </Field>
-      {shape.keys.map((key) => (
-        <Field key={key} label={key}>
-          {shape.secret.includes(key) ? <input name={`key.${key}`} type="password" autocomplete="off" /> : <input name={`key.${key}`} autocomplete="off" />}
-        </Field>
-      ))}
+      {shape?.bucket && <p class="muted">Paths begin with the bucket: {remote?.name ?? 'name'}:/bucket/folder</p>}
+      {shape?.keys.filter(asked).map((key) => <KeyField key={type + key.name} of={key} either={either(key)} />)}
+      {shape && !shape.keys.every(asked) && (
+        <details key={type}>
+          <summary>Further keys</summary>
+          {shape.keys
+            .filter((key) => !asked(key))
+            .map((key) => (
+              <KeyField key={type + key.name} of={key} either={[]} />
+            ))}
+        </details>
+      )}
       <div ref={fields}>
         <Act
           run={async () => {
@@ -224,5 +259,27 @@ function RemoteDialog({ remote, close, run, test }: { remote: Remote | undefined
         {tests && <Outcome tests={tests} />}
       </div>
     </Dialog>
+  );
+}
+
+// KeyField asks for one key; secrets are typed blind.
+function KeyField({ of: key, either }: { of: Key; either: string[] }) {
+  const same = { name: `key.${key.name}`, required: key.required, autocomplete: 'off' } as const;
+  let input = key.secret ? <input {...same} type="password" /> : <input {...same} />;
+  if (key.values.length > 0) {
+    input = (
+      <select {...same}>
+        {['', ...key.values].map((v) => (
+          <option key={v}>{v}</option>
+        ))}
+      </select>
+    );
+  } else if (lines.test(key.name)) {
+    input = <textarea {...same} rows={3} class={key.secret ? 'blind' : ''} spellcheck={false} />;
+  }
+  return (
+    <Field label={key.name} {...(either.length > 0 && { hint: `Or ${either.join(' or ')}.` })}>
+      {input}
+    </Field>
   );
 }

@@ -3,9 +3,10 @@
 import { useEffect, useState } from 'preact/hooks';
 import { ask, follow } from '../graphql';
 import { Act, Badge, Problem, useLoad } from '../parts';
-import { to, useTitle } from '../router';
+import { go, to, useTitle } from '../router';
 import { moment, span, took, useNow } from '../time';
 import { endStates, executionFields, size, type Counters, type Execution, type Job } from '../types';
+import { counted } from '../words';
 import { Files } from './files';
 import { Graph } from './graph';
 import { Log } from './log';
@@ -64,11 +65,20 @@ export function ExecutionPage({ id }: { id: string }) {
           </p>
         </div>
       )}
-      {!ended && (
-        <div class="bar">
+      <div class="bar">
+        {ended ? (
+          <Act
+            run={async () => {
+              const { runScheduledJob } = await ask<{ runScheduledJob: { id: string } }>('mutation ($id: ID!) { runScheduledJob(jobId: $id) { id } }', { id: e.jobId });
+              go('execution', runScheduledJob.id);
+            }}
+          >
+            Run again
+          </Act>
+        ) : (
           <Act run={() => ask('mutation ($id: ID!) { cancelScheduledJobRun(jobHistoryId: $id) { id } }', { id })}>Cancel</Act>
-        </div>
-      )}
+        )}
+      </div>
       {e.waitingFor && (
         <p class="notice">
           Waits: {e.waitingFor.reason.toLowerCase().replaceAll('_', ' ')} {e.waitingFor.executionId && <a href={to('execution', e.waitingFor.executionId)}>{e.waitingFor.executionId}</a>}
@@ -84,7 +94,7 @@ export function ExecutionPage({ id }: { id: string }) {
               <Badge state={t.state} /> <strong>{t.name}</strong> <code>{t.type}</code> {t.finishedAt && took(t.startedAt, t.finishedAt)} {t.attempt > 1 && `attempt ${t.attempt}`} {t.nextAttemptAt && !ended && `tries again at ${moment(t.nextAttemptAt)}`}
               {t.counters && <TaskCounters counters={t.counters} />}
               {t.remotes
-                .filter((r) => r.error)
+                .filter((r) => r.error && r.error.message !== t.error?.message)
                 .map((r) => (
                   <p key={r.remote}>
                     <code>{r.remote}</code> {r.error?.reason}: {r.error?.message}
@@ -92,7 +102,7 @@ export function ExecutionPage({ id }: { id: string }) {
                 ))}
               {t.fileErrors.map((f) => (
                 <p key={f.reason}>
-                  {f.count} files {f.reason}: {f.message} ({f.samples.join(', ')})
+                  {counted(f.count, 'file')} {f.reason}: {f.message} ({f.samples.join(', ')})
                 </p>
               ))}
               {t.error && (

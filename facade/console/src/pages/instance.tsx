@@ -7,7 +7,7 @@ import { Act, Badge, Dialog, Field, Problem, Strip, useLoad, Windowed } from '..
 import { to, useTitle } from '../router';
 import { fromInput, moment, until, useNow } from '../time';
 import { instanceFields, jobRow, title, type Instance, type JobRow } from '../types';
-import { words } from '../words';
+import { counted, words } from '../words';
 
 function labelsOf(job: JobRow): string[] {
   return Object.entries(job.labels).map(([k, v]) => `${k}=${v}`);
@@ -87,7 +87,7 @@ export function InstancePage({ id }: { id: string }) {
       </p>
       <h1>{it?.title || id}</h1>
       <p class="sub">
-        <code>{id}</code> · {list.jobs ? `${list.jobs.length} jobs` : 'loading'} · {open} open executions · {connected ? 'live' : 'connecting'}
+        <code>{id}</code> · {list.jobs ? counted(list.jobs.length, 'job') : 'loading'} · {counted(open, 'open execution')} · {connected ? 'live' : 'connecting'}
       </p>
       <Problem error={instance.error ?? list.error} />
       {it?.pause && (
@@ -126,6 +126,7 @@ export function InstancePage({ id }: { id: string }) {
           </button>
         )}
       </div>
+      <Remotes instance={id} now={now} />
       <p class={concerns ? 'attention' : 'muted'} role="status">
         {list.jobs && (concerns ? `${concerns} ${concerns === 1 ? 'job needs' : 'jobs need'} attention` : shown.length ? 'Nothing needs attention' : '')}
       </p>
@@ -144,6 +145,57 @@ export function InstancePage({ id }: { id: string }) {
       {list.jobs && list.jobs.length > 0 && shown.length === 0 && <p>No job fits the search.</p>}
       {pausing && <PauseAll id={id} close={() => setPausing(false)} reload={reload} />}
     </>
+  );
+}
+
+interface Remote {
+  name: string;
+  state: string;
+  reason: string | null;
+  expiresAt: string | null;
+}
+
+// How many resources are looked at, and at how many in one request.
+const resources = 200;
+const atOnce = 20;
+
+// loadRemotes reads the remotes whose credentials are refused or end soon.
+async function loadRemotes(instance: string, signal: AbortSignal): Promise<{ owner: string; remote: Remote }[]> {
+  const { getResources: list } = await ask<{ getResources: { items: { id: string; title: string }[] } }>(
+    'query ($id: ID!, $first: Int) { getResources(instanceId: $id, page: {first: $first}) { items { id title } } }',
+    { id: instance, first: resources },
+    signal,
+  );
+  const bad: { owner: string; remote: Remote }[] = [];
+  for (let from = 0; from < list.items.length; from += atOnce) {
+    const some = list.items.slice(from, from + atOnce);
+    const parameters = some.map((_, i) => `$r${i}: ID!`).join(' ');
+    const fields = some.map((_, i) => `r${i}: getJobConfig(resourceId: $r${i}) { remotes { name state reason expiresAt } }`).join(' ');
+    const found = await ask<Record<string, { remotes: Remote[] } | null>>(`query (${parameters}) { ${fields} }`, Object.fromEntries(some.map((r, i) => [`r${i}`, r.id])), signal);
+    some.forEach((r, i) => {
+      for (const remote of found[`r${i}`]?.remotes ?? []) {
+        if (remote.state === 'REAUTH_REQUIRED' || (remote.expiresAt && Date.parse(remote.expiresAt) - Date.now() < soon)) bad.push({ owner: r.title || r.id, remote });
+      }
+    });
+  }
+  return bad;
+}
+
+// Remotes tells of credentials that somebody must renew.
+function Remotes({ instance, now }: { instance: string; now: number }) {
+  const { data } = useLoad((signal) => loadRemotes(instance, signal), [instance, Math.floor(now / 300_000)]);
+  if (!data?.length) return null;
+  return (
+    <ul class="notice remotes">
+      {data.map(({ owner, remote }) => (
+        <li key={owner + remote.name}>
+          <a href={to('instance', instance, 'config')}>
+            {owner}: {remote.name}
+          </a>{' '}
+          {remote.state === 'REAUTH_REQUIRED' ? <strong class="why">sign in anew: {remote.reason}</strong> : <b class="soon">credentials expire {until(remote.expiresAt, now)}</b>}
+        </li>
+      ))}
+    </ul>
   );
 }
 
@@ -181,7 +233,12 @@ interface Line {
   find: (label: string) => void;
 }
 
+// What ends within this time ends soon.
+const soon = 7 * 86_400_000;
+
 function JobLine({ job, concern, ended, open, now, find }: Line) {
+  const left = job.endTime ? Date.parse(job.endTime) - now : -1;
+  const ends = left >= 0 && left < soon ? job.endTime : null;
   return (
     <div class={`job ${concern ? 'concern' : ''}`}>
       <span class="what">
@@ -194,7 +251,7 @@ function JobLine({ job, concern, ended, open, now, find }: Line) {
               {l}
             </button>
           ))}
-          {words(job)}
+          {words(job)} {ends && <b class="soon">ends {until(ends, now)}</b>}
         </small>
       </span>
       <Strip outcomes={ended} />
@@ -207,8 +264,9 @@ function JobLine({ job, concern, ended, open, now, find }: Line) {
           <Badge state={job.state} />
         )}
       </span>
-      <span class="when" title={moment(job.nextRun)}>
-        {job.nextRun ? until(job.nextRun, now) : ''}
+      <span class="when">
+        {job.nextRun && <span title={moment(job.nextRun)}>{until(job.nextRun, now)}</span>}
+        {job.lastRun && <small title={moment(job.lastRun)}>ran {until(job.lastRun, now)}</small>}
       </span>
     </div>
   );

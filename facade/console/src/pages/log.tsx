@@ -1,91 +1,103 @@
-// A log that is followed while it grows. Only the lines in view are drawn, so
-// that one of many megabytes stays quick.
+// A log: its end first, earlier lines when one scrolls up, new ones as they come.
 
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { follow } from '../graphql';
-import { Windowed } from '../parts';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLogLines } from '../loglines';
+import { Problem, Windowed } from '../parts';
 import type { LogLine } from '../types';
 
-const query = `subscription ($id: ID!, $cursor: Cursor) {
-  executionLog(executionId: $id, cursor: $cursor) { time level task message attributes cursor }
-}`;
+const height = 20;
 
 export function Log({ execution, download, onEnd }: { execution: string; download: string | null; onEnd: () => void }) {
-  const lines = useRef<LogLine[]>([]);
-  const [count, setCount] = useState(0);
-  const [ended, setEnded] = useState(false);
+  const [typed, setTyped] = useState('');
   const [search, setSearch] = useState('');
   const [bad, setBad] = useState(false);
   const [tail, setTail] = useState(true);
+  const [found, setFound] = useState<string>();
+  const [none, setNone] = useState(false);
+  const box = useRef<HTMLDivElement>(null);
+  const seen = useRef(0);
+  const { log, turn, error } = useLogLines(execution, { level: bad ? 'WARN' : null, search }, onEnd);
   useEffect(() => {
-    lines.current = [];
-    let drawing = 0;
-    const draw = () => {
-      drawing ||= requestAnimationFrame(() => {
-        drawing = 0;
-        setCount(lines.current.length);
-      });
-    };
-    const stop = follow<LogLine>({
-      query,
-      field: 'executionLog',
-      variables: { id: execution },
-      next: (line) => {
-        lines.current.push(line);
-        draw();
-      },
-      ended: () => {
-        draw();
-        setEnded(true);
-        onEnd();
-      },
-    });
-    return () => {
-      cancelAnimationFrame(drawing);
-      stop();
-    };
-  }, [execution]);
-  const shown = useMemo(() => {
-    const words = search.toLowerCase();
-    if (!words && !bad) return lines.current;
-    return lines.current.filter(
-      (l) => (!bad || l.level === 'ERROR' || l.level === 'WARN') && (!words || `${l.message} ${l.task ?? ''} ${l.attributes ? JSON.stringify(l.attributes) : ''}`.toLowerCase().includes(words)),
-    );
-  }, [count, search, bad]);
-  const firstError = useMemo(() => shown.findIndex((l) => l.level === 'ERROR'), [shown, count]);
-  const jump = () => {
+    const wait = setTimeout(() => setSearch(typed.trim()), 300);
+    return () => clearTimeout(wait);
+  }, [typed]);
+  useEffect(() => setTail(true), [search, bad]);
+  const lines = log?.lines ?? [];
+  const count = lines.length;
+  const more = (first: number, last: number) => {
+    if (first < 100) void log?.earlier();
+    if (last > count - 100) void log?.later();
+  };
+  // What one reads stays where it is when lines come before it.
+  useLayoutEffect(() => {
+    const moved = log?.takeMoved() ?? 0;
+    seen.current += moved;
+    if (moved && box.current) box.current.scrollTop += moved * height;
+  }, [turn]);
+  // Who has scrolled to an end while lines came sees no scrolling any more.
+  useEffect(() => {
+    if (box.current && !tail) more(box.current.scrollTop / height, (box.current.scrollTop + box.current.clientHeight) / height);
+  }, [turn]);
+  useEffect(() => {
+    const at = lines.findIndex((l) => l.cursor === found);
+    if (at >= 0) box.current?.scrollTo({ top: Math.max(0, at - 3) * height });
+  }, [found]);
+  const looked = (first: number, last: number, atEnd: boolean) => {
+    // Lines that come push the end away; only who scrolls back leaves it.
+    if (atEnd && log && (log.live || log.ended)) setTail(true);
+    else if (first < seen.current) setTail(false);
+    seen.current = first;
+    more(first, last);
+  };
+  const jump = async () => {
     setTail(false);
-    document.querySelector('.log .windowed')?.scrollTo({ top: firstError * 20 });
+    const error = await log?.firstError();
+    setNone(!error);
+    setFound(undefined);
+    requestAnimationFrame(() => requestAnimationFrame(() => setFound(error?.cursor)));
   };
   return (
     <div class="log">
       <div class="bar">
-        <input type="search" aria-label="Search the log" placeholder="Search" value={search} onInput={(e) => setSearch(e.currentTarget.value)} />
+        <input type="search" aria-label="Search the log" placeholder="Search" value={typed} onInput={(e) => setTyped(e.currentTarget.value)} />
         <label>
           <input type="checkbox" checked={bad} onChange={(e) => setBad(e.currentTarget.checked)} /> warnings and errors
         </label>
         <label>
-          <input type="checkbox" checked={tail} onChange={(e) => setTail(e.currentTarget.checked)} /> follow
+          <input
+            type="checkbox"
+            checked={tail}
+            onChange={(e) => {
+              setTail(e.currentTarget.checked);
+              if (e.currentTarget.checked && log && !log.live && !log.ended) void log.latest();
+            }}
+          />{' '}
+          follow
         </label>
-        <button type="button" disabled={firstError < 0} onClick={jump}>
+        <button type="button" onClick={jump}>
           First error
         </button>
         {download && <a href={download}>Download</a>}
         <span class="muted" role="status">
-          {shown.length} of {count} lines{ended ? '' : ', live'}
+          {none ? 'No error. ' : ''}
+          {log?.begun ? `${count} ${count === 1 ? 'line' : 'lines'}` : count ? `${count} lines, more above` : ''}
+          {log?.live ? ', live' : log && !log.ended && count ? ', more below' : ''}
         </span>
       </div>
-      {ended && count === 0 ? (
-        <p>It wrote no line.</p>
+      <Problem error={error} />
+      {log?.ended && count === 0 ? (
+        <p>{search || bad ? 'No line fits.' : 'It wrote no line.'}</p>
       ) : (
         <Windowed
-          count={shown.length}
-          height={20}
+          count={count}
+          height={height}
           label="Log lines"
           end={tail}
+          box={box}
+          looked={looked}
           row={(i) => {
-            const l = shown[i];
-            return l && <Line line={l} />;
+            const l = lines[i];
+            return l && <Line line={l} found={l.cursor === found} />;
           }}
         />
       )}
@@ -93,10 +105,12 @@ export function Log({ execution, download, onEnd }: { execution: string; downloa
   );
 }
 
-function Line({ line }: { line: LogLine }) {
-  const facts = line.attributes && Object.keys(line.attributes).length > 0 ? JSON.stringify(line.attributes) : '';
+function Line({ line, found }: { line: LogLine; found: boolean }) {
+  const facts = Object.entries(line.attributes ?? {})
+    .map(([name, value]) => `${name}=${typeof value === 'string' && !/[\s=]/.test(value) ? value : JSON.stringify(value)}`)
+    .join(' ');
   return (
-    <span class={`line ${line.level.toLowerCase()}`} title={`${line.time} ${facts}`}>
+    <span class={`line ${line.level.toLowerCase()} ${found ? 'found' : ''}`} title={`${line.time} ${facts}`}>
       <time dateTime={line.time}>{line.time.slice(11, 23)}</time> <b>{line.level}</b> {line.task && <i>{line.task}</i>} {line.message} <small>{facts}</small>
     </span>
   );

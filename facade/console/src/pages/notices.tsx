@@ -224,23 +224,26 @@ function Deliveries({ instance }: { instance: string }) {
   return (
     <section aria-label="Deliveries">
       <h2>Deliveries</h2>
-      <Field label="State">
+      <label>
+        State{' '}
         <select value={state} onChange={(e) => setState(e.currentTarget.value)}>
           <option value="">all</option>
           <option>PENDING</option>
           <option>DELIVERED</option>
           <option>FAILED</option>
         </select>
-      </Field>
+      </label>
       <Problem error={error} />
       <ul class="tasks">
         {data?.getDeliveries.items.map((d) => {
           const last = d.attempts.at(-1);
           return (
-            <li key={d.id}>
+            <li key={d.id} class="does">
+              <span>
               <strong>{events[d.event] ?? d.event}</strong> {d.state.toLowerCase()} <code>{d.id}</code> to <code>{d.webhookId}</code>{' '}
               {d.jobId && <a href={to('job', d.jobId)}>{d.jobId}</a>} {d.executionId && <a href={to('execution', d.executionId)}>{d.executionId}</a>} <small>{moment(d.createdAt)}</small>{' '}
-              {last?.message && <span class="why">{last.message}</span>} {d.nextAttemptAt && d.attempts.length > 0 && <small>again at {moment(d.nextAttemptAt)}</small>}{' '}
+              {last?.message && <span class="why">{last.message}</span>} {d.nextAttemptAt && d.attempts.length > 0 && <small>again at {moment(d.nextAttemptAt)}</small>}
+              </span>
               <Act
                 run={async () => {
                   await ask('mutation ($id: ID!) { redeliverNotice(deliveryId: $id) { id } }', { id: d.id });

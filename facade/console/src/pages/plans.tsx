@@ -5,6 +5,7 @@ import { ask } from '../graphql';
 import { Act, Badge, Dialog, Field, Problem, useLoad } from '../parts';
 import { moment } from '../time';
 import { planFields, size, type Approval, type Part, type Plan } from '../types';
+import { counted } from '../words';
 
 export function Plans({ plans }: { plans: Plan[] }) {
   return (
@@ -12,7 +13,7 @@ export function Plans({ plans }: { plans: Plan[] }) {
       {plans.map((p) => (
         <div key={p.task + p.remote} class="card">
           <p>
-            <strong>{p.task}</strong> to <code>{p.remote}</code>: {p.found} files in the source, {p.unchanged} equal already{p.incomplete && '; time ran out, so these are the numbers so far'}
+            <strong>{p.task}</strong> to <code>{p.remote}</code>: {counted(p.found, 'file')} in the source, {p.unchanged} equal already{p.incomplete && '; time ran out, so these are the numbers so far'}
           </p>
           {p.error && (
             <p class="wrong">

@@ -2,7 +2,7 @@
 
 import { useState } from 'preact/hooks';
 import { Field, Problem } from '../parts';
-import { setToken, signIn } from '../session';
+import { setToken, signedOutBecause, signIn } from '../session';
 
 export function SignIn() {
   const [error, setError] = useState<unknown>();
@@ -34,7 +34,7 @@ export function SignIn() {
       <Field label="Token" hint="On the server's machine: carillon token --scope operator. It is kept in this tab only.">
         <input name="token" type="password" autocomplete="off" />
       </Field>
-      <Problem error={error} />
+      <Problem error={error ?? signedOutBecause()} />
       <button type="submit" class="primary" disabled={busy}>
         Sign in
       </button>

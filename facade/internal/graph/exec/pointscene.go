@@ -73,7 +73,7 @@ type QueryResolver interface {
 	ExplainJob(ctx context.Context, jobID string, from *timestamppb.Timestamp, to *timestamppb.Timestamp) (*model.JobExplanation, error)
 	PlanJob(ctx context.Context, jobID string) (*model.JobPlan, error)
 	GetExecutionFiles(ctx context.Context, jobHistoryID string, action *carillonv1.ExecutionFile_Action, state *carillonv1.ExecutionFile_State, pathPrefix *string, page *model.Page) (*model.ExecutionFilePage, error)
-	GetJobLog(ctx context.Context, jobHistoryID string, page *model.Page) (*model.LogPage, error)
+	GetJobLog(ctx context.Context, jobHistoryID string, page *model.Page, before *string, last *int32, level *string, search *string) (*model.LogPage, error)
 	GetBackfill(ctx context.Context, backfillID string) (*model.Backfill, error)
 	PreviewSchedule(ctx context.Context, frequencyType carillonv1.Job_FrequencyType, cronExpression *string, intervalMinutes *int32, timeZone *string, after *timestamppb.Timestamp, count *int32, dstGapPolicy *carillonv1.DaylightSaving_GapPolicy, dstOverlapPolicy *carillonv1.DaylightSaving_OverlapPolicy, startTime *timestamppb.Timestamp, endTime *timestamppb.Timestamp, jitter *durationpb.Duration, excludedDates []string, overlapPolicy *carillonv1.Job_OverlapPolicy, assumedDuration *durationpb.Duration) (*model.SchedulePreview, error)
 	GetJobConfig(ctx context.Context, resourceID string) (*model.JobConfig, error)
@@ -83,6 +83,7 @@ type QueryResolver interface {
 	GetResources(ctx context.Context, instanceID string, page *model.Page) (*model.ResourcePage, error)
 	GetClients(ctx context.Context, page *model.Page) (*model.ClientPage, error)
 	GetTaskTypes(ctx context.Context, page *model.Page) (*model.TaskTypePage, error)
+	GetRemoteTypes(ctx context.Context, page *model.Page) (*model.RemoteTypePage, error)
 	GetQuota(ctx context.Context, instanceID string) (*model.Quota, error)
 	GetAuditEvents(ctx context.Context, instanceID *string, from *timestamppb.Timestamp, to *timestamppb.Timestamp, actor *string, method *string, object *string, page *model.Page) (*model.AuditEventPage, error)
 	GetKeys(ctx context.Context) (*model.KeyList, error)
@@ -1923,6 +1924,38 @@ func (ec *executionContext) field_Query_getJobLog_args(ctx context.Context, rawA
 		return nil, err
 	}
 	args["page"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "before",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOCursor2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["before"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "last",
+		func(ctx context.Context, v any) (*int32, error) {
+			return ec.unmarshalOInt2ᚖint32(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["last"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "level",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["level"] = arg4
+	arg5, err := graphql.ProcessArgField(ctx, rawArgs, "search",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["search"] = arg5
 	return args, nil
 }
 
@@ -1975,6 +2008,20 @@ func (ec *executionContext) field_Query_getQuota_args(ctx context.Context, rawAr
 		return nil, err
 	}
 	args["instanceId"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_getRemoteTypes_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "page",
+		func(ctx context.Context, v any) (*model.Page, error) {
+			return ec.unmarshalOPage2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐPage(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["page"] = arg0
 	return args, nil
 }
 
@@ -4432,7 +4479,7 @@ func (ec *executionContext) _Query_getJobLog(ctx context.Context, field graphql.
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Query().GetJobLog(ctx, fc.Args["jobHistoryId"].(string), fc.Args["page"].(*model.Page))
+			return ec.Resolvers.Query().GetJobLog(ctx, fc.Args["jobHistoryId"].(string), fc.Args["page"].(*model.Page), fc.Args["before"].(*string), fc.Args["last"].(*int32), fc.Args["level"].(*string), fc.Args["search"].(*string))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.LogPage) graphql.Marshaler {
@@ -4856,6 +4903,50 @@ func (ec *executionContext) fieldContext_Query_getTaskTypes(ctx context.Context,
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Query_getTaskTypes_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_getRemoteTypes(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_getRemoteTypes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().GetRemoteTypes(ctx, fc.Args["page"].(*model.Page))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.RemoteTypePage) graphql.Marshaler {
+			return ec.marshalNRemoteTypePage2ᚖgithubᚗcomᚋpointsceneᚋcarillonᚋfacadeᚋinternalᚋgraphᚋmodelᚐRemoteTypePage(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_getRemoteTypes(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_RemoteTypePage(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_getRemoteTypes_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -7461,6 +7552,28 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 					}
 				}()
 				res = ec._Query_getTaskTypes(ctx, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "getRemoteTypes":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Query_getRemoteTypes(ctx, field)
 				if res == graphql.Null {
 					atomic.AddUint32(&fs.Invalids, 1)
 				}

@@ -767,6 +767,38 @@ type TaskType {
   example: JSON!
 }
 
+"A type of remote that a config can have."
+type RemoteType {
+  "What stands as the type of a remote: s3."
+  name: String!
+  "The keys besides type: those that it must have first, then by name."
+  keys: [RemoteTypeKey!]!
+  "Of each of these sets at least one key is needed."
+  alternatives: [RemoteTypeAlternatives!]!
+  "Whether the first part of a path is a bucket."
+  bucket: Boolean!
+}
+
+type RemoteTypeKey {
+  name: String!
+  required: Boolean!
+  "Nobody should see its value typed."
+  secret: Boolean!
+  "The only values that it may have; empty for any."
+  values: [String!]!
+}
+
+type RemoteTypeAlternatives {
+  names: [String!]!
+}
+
+type RemoteTypePage {
+  "By name."
+  items: [RemoteType!]!
+  cursor: Cursor
+  hasNextPage: Boolean!
+}
+
 type TaskTypePage {
   "By name."
   items: [TaskType!]!
@@ -885,7 +917,18 @@ extend type Query {
     page: Page
   ): ExecutionFilePage!
   "The lines of an execution's log that are written already."
-  getJobLog(jobHistoryId: ID!, page: Page): LogPage!
+  getJobLog(
+    jobHistoryId: ID!
+    page: Page
+    "Only lines before this one."
+    before: Cursor
+    "Only the last so many lines, at most 1000."
+    last: Int
+    "The least severe level that is wanted: DEBUG, INFO, WARN or ERROR."
+    level: String
+    "Only lines whose message, task or attributes contain this, in any case."
+    search: String
+  ): LogPage!
   "How far a backfill is."
   getBackfill(backfillId: ID!): Backfill
   "When a schedule would run, before a job uses it."
@@ -921,6 +964,8 @@ extend type Query {
   getClients(page: Page): ClientPage!
   "The task types that this server offers."
   getTaskTypes(page: Page): TaskTypePage!
+  "The types of remotes that a config can have."
+  getRemoteTypes(page: Page): RemoteTypePage!
   "What an instance may use at most and what it uses."
   getQuota(instanceId: ID!): Quota
   "Who did what, newest first: in the instances that the token may write, everywhere with the scope operator."
@@ -1071,6 +1116,12 @@ type Subscription {
     executionId: ID!
     "Goes on after this line."
     cursor: Cursor
+    "Begins with the last so many of the lines that are written already."
+    last: Int
+    "The least severe level that is wanted: DEBUG, INFO, WARN or ERROR."
+    level: String
+    "Only lines whose message, task or attributes contain this, in any case."
+    search: String
   ): LogLine!
 }
 `, BuiltIn: false},
@@ -2192,6 +2243,54 @@ func (ec *executionContext) childFields_RemoteTest(ctx context.Context, field gr
 		return ec.fieldContext_RemoteTest_warnings(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type RemoteTest", field.Name)
+}
+
+func (ec *executionContext) childFields_RemoteType(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_RemoteType_name(ctx, field)
+	case "keys":
+		return ec.fieldContext_RemoteType_keys(ctx, field)
+	case "alternatives":
+		return ec.fieldContext_RemoteType_alternatives(ctx, field)
+	case "bucket":
+		return ec.fieldContext_RemoteType_bucket(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RemoteType", field.Name)
+}
+
+func (ec *executionContext) childFields_RemoteTypeAlternatives(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "names":
+		return ec.fieldContext_RemoteTypeAlternatives_names(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RemoteTypeAlternatives", field.Name)
+}
+
+func (ec *executionContext) childFields_RemoteTypeKey(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_RemoteTypeKey_name(ctx, field)
+	case "required":
+		return ec.fieldContext_RemoteTypeKey_required(ctx, field)
+	case "secret":
+		return ec.fieldContext_RemoteTypeKey_secret(ctx, field)
+	case "values":
+		return ec.fieldContext_RemoteTypeKey_values(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RemoteTypeKey", field.Name)
+}
+
+func (ec *executionContext) childFields_RemoteTypePage(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "items":
+		return ec.fieldContext_RemoteTypePage_items(ctx, field)
+	case "cursor":
+		return ec.fieldContext_RemoteTypePage_cursor(ctx, field)
+	case "hasNextPage":
+		return ec.fieldContext_RemoteTypePage_hasNextPage(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RemoteTypePage", field.Name)
 }
 
 func (ec *executionContext) childFields_Resource(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

@@ -71,6 +71,13 @@ type Page struct {
 	After *string `json:"after,omitempty"`
 }
 
+type RemoteTypePage struct {
+	// By name.
+	Items       []*carillonv1.RemoteType `json:"items"`
+	Cursor      *string                  `json:"cursor,omitempty"`
+	HasNextPage bool                     `json:"hasNextPage"`
+}
+
 type ResourcePage struct {
 	Items       []*Resource `json:"items"`
 	Cursor      *string     `json:"cursor,omitempty"`

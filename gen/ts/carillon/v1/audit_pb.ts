@@ -62,7 +62,7 @@ export type AuditEvent = Message<"carillon.v1.AuditEvent"> & {
 
   /**
    * What: carillon.v1.JobService/CreateJob; OpenConfig and SaveConfig, which
-   * executions do; SignToken and WrapKeyset, which commands of the program do.
+   * executions do; SignToken, WrapKeyset and Migrate, which the program does.
    *
    * @generated from field: string method = 6;
    */

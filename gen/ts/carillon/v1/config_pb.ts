@@ -16,7 +16,168 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file carillon/v1/config.proto.
  */
 export const file_carillon_v1_config: GenFile = /*@__PURE__*/
-  fileDesc("ChhjYXJpbGxvbi92MS9jb25maWcucHJvdG8SC2NhcmlsbG9uLnYxIkMKBkNvbmZpZxITCgtyZXNvdXJjZV9pZBgBIAEoCRIkCgdyZW1vdGVzGAIgAygLMhMuY2FyaWxsb24udjEuUmVtb3RlIu0CCgZSZW1vdGUSDAoEbmFtZRgBIAEoCRIMCgR0eXBlGAIgASgJEgwKBGtleXMYAyADKAkSLgoKdXBkYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoFc3RhdGUYBSABKA4yGS5jYXJpbGxvbi52MS5SZW1vdGUuU3RhdGUSDgoGcmVhc29uGAYgASgJEikKBXNpbmNlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChB0b2tlbl9leHBpcmVzX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI+CgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEgkKBVJFQURZEAESEwoPUkVBVVRIX1JFUVVJUkVEEAIibQoQQWRkQ29uZmlnUmVxdWVzdBIfCgtyZXNvdXJjZV9pZBgBIAEoCUIK4EECukgEcgIQARI4CgZjb25maWcYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Qg+AAQHgQQLgQQS6SAPIAQEiJAoRQWRkQ29uZmlnUmVzcG9uc2USDwoHc3VjY2VzcxgBIAEoCCIzChBHZXRDb25maWdSZXF1ZXN0Eh8KC3Jlc291cmNlX2lkGAEgASgJQgrgQQK6SARyAhABIjYKE0RlbGV0ZUNvbmZpZ1JlcXVlc3QSHwoLcmVzb3VyY2VfaWQYASABKAlCCuBBArpIBHICEAEiFgoURGVsZXRlQ29uZmlnUmVzcG9uc2UingEKEVRlc3RDb25maWdSZXF1ZXN0Eh8KC3Jlc291cmNlX2lkGAEgASgJQgrgQQK6SARyAhABEi8KBmNvbmZpZxgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBoABAeBBBBIjCgdyZW1vdGVzGAMgAygJQhLgQQG6SAySAQkQCiIFcgMogBASEgoFd3JpdGUYBCABKAhCA+BBASJPChJUZXN0Q29uZmlnUmVzcG9uc2USDwoHc3VjY2VzcxgBIAEoCBIoCgdyZW1vdGVzGAIgAygLMhcuY2FyaWxsb24udjEuUmVtb3RlVGVzdCL4BAoKUmVtb3RlVGVzdBIOCgZyZW1vdGUYASABKAkSDAoEdHlwZRgCIAEoCRIvCgdyZXN1bHRzGAMgAygLMh4uY2FyaWxsb24udjEuUmVtb3RlVGVzdC5SZXN1bHQSLAoFcXVvdGEYBCABKAsyHS5jYXJpbGxvbi52MS5SZW1vdGVUZXN0LlF1b3RhEhAKCHdhcm5pbmdzGAUgAygJGsQBCgZSZXN1bHQSLAoFY2hlY2sYASABKA4yHS5jYXJpbGxvbi52MS5SZW1vdGVUZXN0LkNoZWNrEjAKB291dGNvbWUYAiABKA4yHy5jYXJpbGxvbi52MS5SZW1vdGVUZXN0Lk91dGNvbWUSDAoEY29kZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSDwoHbWVzc2FnZRgFIAEoCRIrCghkdXJhdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhqBAQoFUXVvdGESGAoLdG90YWxfYnl0ZXMYASABKANIAIgBARIXCgp1c2VkX2J5dGVzGAIgASgDSAGIAQESFwoKZnJlZV9ieXRlcxgDIAEoA0gCiAEBQg4KDF90b3RhbF9ieXRlc0INCgtfdXNlZF9ieXRlc0INCgtfZnJlZV9ieXRlcyJLCgVDaGVjaxIVChFDSEVDS19VTlNQRUNJRklFRBAAEgsKB0NPTk5FQ1QQARIICgRMSVNUEAISCQoFV1JJVEUQAxIJCgVRVU9UQRAEIkMKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEgYKAk9LEAESCgoGRkFJTEVEEAISCwoHU0tJUFBFRBADMtsECg1Db25maWdTZXJ2aWNlEpABCglBZGRDb25maWcSHS5jYXJpbGxvbi52MS5BZGRDb25maWdSZXF1ZXN0Gh4uY2FyaWxsb24udjEuQWRkQ29uZmlnUmVzcG9uc2UiRKq7GBMIBBIPCAISC3Jlc291cmNlX2lkgtPkkwInOgEqIiIvdjEvcmVzb3VyY2VzL3tyZXNvdXJjZV9pZH0vY29uZmlnEoIBCglHZXRDb25maWcSHS5jYXJpbGxvbi52MS5HZXRDb25maWdSZXF1ZXN0GhMuY2FyaWxsb24udjEuQ29uZmlnIkGquxgTCAMSDwgCEgtyZXNvdXJjZV9pZILT5JMCJBIiL3YxL3Jlc291cmNlcy97cmVzb3VyY2VfaWR9L2NvbmZpZxKWAQoMRGVsZXRlQ29uZmlnEiAuY2FyaWxsb24udjEuRGVsZXRlQ29uZmlnUmVxdWVzdBohLmNhcmlsbG9uLnYxLkRlbGV0ZUNvbmZpZ1Jlc3BvbnNlIkGquxgTCAQSDwgCEgtyZXNvdXJjZV9pZILT5JMCJCoiL3YxL3Jlc291cmNlcy97cmVzb3VyY2VfaWR9L2NvbmZpZxKYAQoKVGVzdENvbmZpZxIeLmNhcmlsbG9uLnYxLlRlc3RDb25maWdSZXF1ZXN0Gh8uY2FyaWxsb24udjEuVGVzdENvbmZpZ1Jlc3BvbnNlIkmquxgTCAQSDwgCEgtyZXNvdXJjZV9pZILT5JMCLDoBKiInL3YxL3Jlc291cmNlcy97cmVzb3VyY2VfaWR9L2NvbmZpZzp0ZXN0QjtaOWdpdGh1Yi5jb20vcG9pbnRzY2VuZS9jYXJpbGxvbi9nZW4vY2FyaWxsb24vdjE7Y2FyaWxsb252MWIGcHJvdG8z", [file_buf_validate_validate, file_carillon_v1_access, file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChhjYXJpbGxvbi92MS9jb25maWcucHJvdG8SC2NhcmlsbG9uLnYxIvcBCgpSZW1vdGVUeXBlEgwKBG5hbWUYASABKAkSKQoEa2V5cxgCIAMoCzIbLmNhcmlsbG9uLnYxLlJlbW90ZVR5cGUuS2V5EjoKDGFsdGVybmF0aXZlcxgDIAMoCzIkLmNhcmlsbG9uLnYxLlJlbW90ZVR5cGUuQWx0ZXJuYXRpdmVzEg4KBmJ1Y2tldBgEIAEoCBpFCgNLZXkSDAoEbmFtZRgBIAEoCRIQCghyZXF1aXJlZBgCIAEoCBIOCgZzZWNyZXQYAyABKAgSDgoGdmFsdWVzGAQgAygJGh0KDEFsdGVybmF0aXZlcxINCgVuYW1lcxgBIAMoCSJIChZMaXN0UmVtb3RlVHlwZXNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABISCgpwYWdlX3Rva2VuGAIgASgJImEKF0xpc3RSZW1vdGVUeXBlc1Jlc3BvbnNlEi0KDHJlbW90ZV90eXBlcxgBIAMoCzIXLmNhcmlsbG9uLnYxLlJlbW90ZVR5cGUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkMKBkNvbmZpZxITCgtyZXNvdXJjZV9pZBgBIAEoCRIkCgdyZW1vdGVzGAIgAygLMhMuY2FyaWxsb24udjEuUmVtb3RlIu0CCgZSZW1vdGUSDAoEbmFtZRgBIAEoCRIMCgR0eXBlGAIgASgJEgwKBGtleXMYAyADKAkSLgoKdXBkYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoFc3RhdGUYBSABKA4yGS5jYXJpbGxvbi52MS5SZW1vdGUuU3RhdGUSDgoGcmVhc29uGAYgASgJEikKBXNpbmNlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChB0b2tlbl9leHBpcmVzX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI+CgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEgkKBVJFQURZEAESEwoPUkVBVVRIX1JFUVVJUkVEEAIibQoQQWRkQ29uZmlnUmVxdWVzdBIfCgtyZXNvdXJjZV9pZBgBIAEoCUIK4EECukgEcgIQARI4CgZjb25maWcYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Qg+AAQHgQQLgQQS6SAPIAQEiJAoRQWRkQ29uZmlnUmVzcG9uc2USDwoHc3VjY2VzcxgBIAEoCCIzChBHZXRDb25maWdSZXF1ZXN0Eh8KC3Jlc291cmNlX2lkGAEgASgJQgrgQQK6SARyAhABIjYKE0RlbGV0ZUNvbmZpZ1JlcXVlc3QSHwoLcmVzb3VyY2VfaWQYASABKAlCCuBBArpIBHICEAEiFgoURGVsZXRlQ29uZmlnUmVzcG9uc2UingEKEVRlc3RDb25maWdSZXF1ZXN0Eh8KC3Jlc291cmNlX2lkGAEgASgJQgrgQQK6SARyAhABEi8KBmNvbmZpZxgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBoABAeBBBBIjCgdyZW1vdGVzGAMgAygJQhLgQQG6SAySAQkQCiIFcgMogBASEgoFd3JpdGUYBCABKAhCA+BBASJPChJUZXN0Q29uZmlnUmVzcG9uc2USDwoHc3VjY2VzcxgBIAEoCBIoCgdyZW1vdGVzGAIgAygLMhcuY2FyaWxsb24udjEuUmVtb3RlVGVzdCL4BAoKUmVtb3RlVGVzdBIOCgZyZW1vdGUYASABKAkSDAoEdHlwZRgCIAEoCRIvCgdyZXN1bHRzGAMgAygLMh4uY2FyaWxsb24udjEuUmVtb3RlVGVzdC5SZXN1bHQSLAoFcXVvdGEYBCABKAsyHS5jYXJpbGxvbi52MS5SZW1vdGVUZXN0LlF1b3RhEhAKCHdhcm5pbmdzGAUgAygJGsQBCgZSZXN1bHQSLAoFY2hlY2sYASABKA4yHS5jYXJpbGxvbi52MS5SZW1vdGVUZXN0LkNoZWNrEjAKB291dGNvbWUYAiABKA4yHy5jYXJpbGxvbi52MS5SZW1vdGVUZXN0Lk91dGNvbWUSDAoEY29kZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSDwoHbWVzc2FnZRgFIAEoCRIrCghkdXJhdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhqBAQoFUXVvdGESGAoLdG90YWxfYnl0ZXMYASABKANIAIgBARIXCgp1c2VkX2J5dGVzGAIgASgDSAGIAQESFwoKZnJlZV9ieXRlcxgDIAEoA0gCiAEBQg4KDF90b3RhbF9ieXRlc0INCgtfdXNlZF9ieXRlc0INCgtfZnJlZV9ieXRlcyJLCgVDaGVjaxIVChFDSEVDS19VTlNQRUNJRklFRBAAEgsKB0NPTk5FQ1QQARIICgRMSVNUEAISCQoFV1JJVEUQAxIJCgVRVU9UQRAEIkMKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEgYKAk9LEAESCgoGRkFJTEVEEAISCwoHU0tJUFBFRBADMtgFCg1Db25maWdTZXJ2aWNlEpABCglBZGRDb25maWcSHS5jYXJpbGxvbi52MS5BZGRDb25maWdSZXF1ZXN0Gh4uY2FyaWxsb24udjEuQWRkQ29uZmlnUmVzcG9uc2UiRKq7GBMIBBIPCAISC3Jlc291cmNlX2lkgtPkkwInOgEqIiIvdjEvcmVzb3VyY2VzL3tyZXNvdXJjZV9pZH0vY29uZmlnEoIBCglHZXRDb25maWcSHS5jYXJpbGxvbi52MS5HZXRDb25maWdSZXF1ZXN0GhMuY2FyaWxsb24udjEuQ29uZmlnIkGquxgTCAMSDwgCEgtyZXNvdXJjZV9pZILT5JMCJBIiL3YxL3Jlc291cmNlcy97cmVzb3VyY2VfaWR9L2NvbmZpZxKWAQoMRGVsZXRlQ29uZmlnEiAuY2FyaWxsb24udjEuRGVsZXRlQ29uZmlnUmVxdWVzdBohLmNhcmlsbG9uLnYxLkRlbGV0ZUNvbmZpZ1Jlc3BvbnNlIkGquxgTCAQSDwgCEgtyZXNvdXJjZV9pZILT5JMCJCoiL3YxL3Jlc291cmNlcy97cmVzb3VyY2VfaWR9L2NvbmZpZxKYAQoKVGVzdENvbmZpZxIeLmNhcmlsbG9uLnYxLlRlc3RDb25maWdSZXF1ZXN0Gh8uY2FyaWxsb24udjEuVGVzdENvbmZpZ1Jlc3BvbnNlIkmquxgTCAQSDwgCEgtyZXNvdXJjZV9pZILT5JMCLDoBKiInL3YxL3Jlc291cmNlcy97cmVzb3VyY2VfaWR9L2NvbmZpZzp0ZXN0EnsKD0xpc3RSZW1vdGVUeXBlcxIjLmNhcmlsbG9uLnYxLkxpc3RSZW1vdGVUeXBlc1JlcXVlc3QaJC5jYXJpbGxvbi52MS5MaXN0UmVtb3RlVHlwZXNSZXNwb25zZSIdqrsYAggCgtPkkwIREg8vdjEvcmVtb3RlVHlwZXNCO1o5Z2l0aHViLmNvbS9wb2ludHNjZW5lL2NhcmlsbG9uL2dlbi9jYXJpbGxvbi92MTtjYXJpbGxvbnYxYgZwcm90bzM", [file_buf_validate_validate, file_carillon_v1_access, file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+
+/**
+ * One type of remote.
+ *
+ * @generated from message carillon.v1.RemoteType
+ */
+export type RemoteType = Message<"carillon.v1.RemoteType"> & {
+  /**
+   * What stands as the type of a remote: s3.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The keys besides type: those that it must have first, then by name.
+   *
+   * @generated from field: repeated carillon.v1.RemoteType.Key keys = 2;
+   */
+  keys: RemoteType_Key[];
+
+  /**
+   * Of each of these sets at least one key is needed.
+   *
+   * @generated from field: repeated carillon.v1.RemoteType.Alternatives alternatives = 3;
+   */
+  alternatives: RemoteType_Alternatives[];
+
+  /**
+   * Whether the first part of a path is a bucket.
+   *
+   * @generated from field: bool bucket = 4;
+   */
+  bucket: boolean;
+};
+
+/**
+ * Describes the message carillon.v1.RemoteType.
+ * Use `create(RemoteTypeSchema)` to create a new message.
+ */
+export const RemoteTypeSchema: GenMessage<RemoteType> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_config, 0);
+
+/**
+ * One key of a remote's config.
+ *
+ * @generated from message carillon.v1.RemoteType.Key
+ */
+export type RemoteType_Key = Message<"carillon.v1.RemoteType.Key"> & {
+  /**
+   * Such as access_key_id.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Whether a remote must have it.
+   *
+   * @generated from field: bool required = 2;
+   */
+  required: boolean;
+
+  /**
+   * Whether its value is a secret: nobody should see it typed.
+   *
+   * @generated from field: bool secret = 3;
+   */
+  secret: boolean;
+
+  /**
+   * The only values that it may have; empty for any.
+   *
+   * @generated from field: repeated string values = 4;
+   */
+  values: string[];
+};
+
+/**
+ * Describes the message carillon.v1.RemoteType.Key.
+ * Use `create(RemoteType_KeySchema)` to create a new message.
+ */
+export const RemoteType_KeySchema: GenMessage<RemoteType_Key> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_config, 0, 0);
+
+/**
+ * Keys of which a remote needs at least one.
+ *
+ * @generated from message carillon.v1.RemoteType.Alternatives
+ */
+export type RemoteType_Alternatives = Message<"carillon.v1.RemoteType.Alternatives"> & {
+  /**
+   * Their names.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names: string[];
+};
+
+/**
+ * Describes the message carillon.v1.RemoteType.Alternatives.
+ * Use `create(RemoteType_AlternativesSchema)` to create a new message.
+ */
+export const RemoteType_AlternativesSchema: GenMessage<RemoteType_Alternatives> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_config, 0, 1);
+
+/**
+ * Asks for the types of remotes.
+ *
+ * @generated from message carillon.v1.ListRemoteTypesRequest
+ */
+export type ListRemoteTypesRequest = Message<"carillon.v1.ListRemoteTypesRequest"> & {
+  /**
+   * How many at most; 0 means 100, more than 1000 is lowered.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From the earlier answer's next_page_token.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message carillon.v1.ListRemoteTypesRequest.
+ * Use `create(ListRemoteTypesRequestSchema)` to create a new message.
+ */
+export const ListRemoteTypesRequestSchema: GenMessage<ListRemoteTypesRequest> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_config, 1);
+
+/**
+ * One page of types of remotes.
+ *
+ * @generated from message carillon.v1.ListRemoteTypesResponse
+ */
+export type ListRemoteTypesResponse = Message<"carillon.v1.ListRemoteTypesResponse"> & {
+  /**
+   * The types.
+   *
+   * @generated from field: repeated carillon.v1.RemoteType remote_types = 1;
+   */
+  remoteTypes: RemoteType[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message carillon.v1.ListRemoteTypesResponse.
+ * Use `create(ListRemoteTypesResponseSchema)` to create a new message.
+ */
+export const ListRemoteTypesResponseSchema: GenMessage<ListRemoteTypesResponse> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_config, 2);
 
 /**
  * What is stored for a resource, without any value.
@@ -44,7 +205,7 @@ export type Config = Message<"carillon.v1.Config"> & {
  * Use `create(ConfigSchema)` to create a new message.
  */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 0);
+  messageDesc(file_carillon_v1_config, 3);
 
 /**
  * One stored remote, without its values.
@@ -123,7 +284,7 @@ export type Remote = Message<"carillon.v1.Remote"> & {
  * Use `create(RemoteSchema)` to create a new message.
  */
 export const RemoteSchema: GenMessage<Remote> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 1);
+  messageDesc(file_carillon_v1_config, 4);
 
 /**
  * Whether it can be used.
@@ -158,7 +319,7 @@ export enum Remote_State {
  * Describes the enum carillon.v1.Remote.State.
  */
 export const Remote_StateSchema: GenEnum<Remote_State> = /*@__PURE__*/
-  enumDesc(file_carillon_v1_config, 1, 0);
+  enumDesc(file_carillon_v1_config, 4, 0);
 
 /**
  * Asks to store remotes.
@@ -187,7 +348,7 @@ export type AddConfigRequest = Message<"carillon.v1.AddConfigRequest"> & {
  * Use `create(AddConfigRequestSchema)` to create a new message.
  */
 export const AddConfigRequestSchema: GenMessage<AddConfigRequest> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 2);
+  messageDesc(file_carillon_v1_config, 5);
 
 /**
  * Says that it was stored.
@@ -208,7 +369,7 @@ export type AddConfigResponse = Message<"carillon.v1.AddConfigResponse"> & {
  * Use `create(AddConfigResponseSchema)` to create a new message.
  */
 export const AddConfigResponseSchema: GenMessage<AddConfigResponse> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 3);
+  messageDesc(file_carillon_v1_config, 6);
 
 /**
  * Asks what is stored.
@@ -229,7 +390,7 @@ export type GetConfigRequest = Message<"carillon.v1.GetConfigRequest"> & {
  * Use `create(GetConfigRequestSchema)` to create a new message.
  */
 export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 4);
+  messageDesc(file_carillon_v1_config, 7);
 
 /**
  * Asks to delete what is stored.
@@ -250,7 +411,7 @@ export type DeleteConfigRequest = Message<"carillon.v1.DeleteConfigRequest"> & {
  * Use `create(DeleteConfigRequestSchema)` to create a new message.
  */
 export const DeleteConfigRequestSchema: GenMessage<DeleteConfigRequest> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 5);
+  messageDesc(file_carillon_v1_config, 8);
 
 /**
  * Nothing to tell.
@@ -265,7 +426,7 @@ export type DeleteConfigResponse = Message<"carillon.v1.DeleteConfigResponse"> &
  * Use `create(DeleteConfigResponseSchema)` to create a new message.
  */
 export const DeleteConfigResponseSchema: GenMessage<DeleteConfigResponse> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 6);
+  messageDesc(file_carillon_v1_config, 9);
 
 /**
  * Asks to try remotes.
@@ -310,7 +471,7 @@ export type TestConfigRequest = Message<"carillon.v1.TestConfigRequest"> & {
  * Use `create(TestConfigRequestSchema)` to create a new message.
  */
 export const TestConfigRequestSchema: GenMessage<TestConfigRequest> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 7);
+  messageDesc(file_carillon_v1_config, 10);
 
 /**
  * What the remotes can do.
@@ -338,7 +499,7 @@ export type TestConfigResponse = Message<"carillon.v1.TestConfigResponse"> & {
  * Use `create(TestConfigResponseSchema)` to create a new message.
  */
 export const TestConfigResponseSchema: GenMessage<TestConfigResponse> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 8);
+  messageDesc(file_carillon_v1_config, 11);
 
 /**
  * What one remote can do.
@@ -387,7 +548,7 @@ export type RemoteTest = Message<"carillon.v1.RemoteTest"> & {
  * Use `create(RemoteTestSchema)` to create a new message.
  */
 export const RemoteTestSchema: GenMessage<RemoteTest> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 9);
+  messageDesc(file_carillon_v1_config, 12);
 
 /**
  * One thing that was tried.
@@ -443,7 +604,7 @@ export type RemoteTest_Result = Message<"carillon.v1.RemoteTest.Result"> & {
  * Use `create(RemoteTest_ResultSchema)` to create a new message.
  */
 export const RemoteTest_ResultSchema: GenMessage<RemoteTest_Result> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 9, 0);
+  messageDesc(file_carillon_v1_config, 12, 0);
 
 /**
  * How much room there is, as far as the service tells.
@@ -478,7 +639,7 @@ export type RemoteTest_Quota = Message<"carillon.v1.RemoteTest.Quota"> & {
  * Use `create(RemoteTest_QuotaSchema)` to create a new message.
  */
 export const RemoteTest_QuotaSchema: GenMessage<RemoteTest_Quota> = /*@__PURE__*/
-  messageDesc(file_carillon_v1_config, 9, 1);
+  messageDesc(file_carillon_v1_config, 12, 1);
 
 /**
  * What is tried.
@@ -526,7 +687,7 @@ export enum RemoteTest_Check {
  * Describes the enum carillon.v1.RemoteTest.Check.
  */
 export const RemoteTest_CheckSchema: GenEnum<RemoteTest_Check> = /*@__PURE__*/
-  enumDesc(file_carillon_v1_config, 9, 0);
+  enumDesc(file_carillon_v1_config, 12, 0);
 
 /**
  * What came of it.
@@ -567,7 +728,7 @@ export enum RemoteTest_Outcome {
  * Describes the enum carillon.v1.RemoteTest.Outcome.
  */
 export const RemoteTest_OutcomeSchema: GenEnum<RemoteTest_Outcome> = /*@__PURE__*/
-  enumDesc(file_carillon_v1_config, 9, 1);
+  enumDesc(file_carillon_v1_config, 12, 1);
 
 /**
  * Stored credentials of outside services: sealed, and write-only.
@@ -618,6 +779,17 @@ export const ConfigService: GenService<{
     methodKind: "unary";
     input: typeof TestConfigRequestSchema;
     output: typeof TestConfigResponseSchema;
+  },
+  /**
+   * Lists the types of remotes that a config can have, by name, with their keys:
+   * what a form for credentials needs to know.
+   *
+   * @generated from rpc carillon.v1.ConfigService.ListRemoteTypes
+   */
+  listRemoteTypes: {
+    methodKind: "unary";
+    input: typeof ListRemoteTypesRequestSchema;
+    output: typeof ListRemoteTypesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_carillon_v1_config, 0);

@@ -180,8 +180,8 @@ export enum Webhook_Event {
   NTH_FAILURE = 2,
 
   /**
-   * An execution of a job succeeded after failures that this webhook has
-   * heard of.
+   * An execution of a job succeeded after failures that this webhook hears
+   * of, also if it was made in between.
    *
    * @generated from enum value: RECOVERED = 3;
    */

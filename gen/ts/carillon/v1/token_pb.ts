@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb";
+import type { AccessObject_Kind, AccessRule_Level } from "./access_pb";
 import { file_carillon_v1_access } from "./access_pb";
 import { file_google_api_field_behavior } from "../../google/api/field_behavior_pb";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file carillon/v1/token.proto.
  */
 export const file_carillon_v1_token: GenFile = /*@__PURE__*/
-  fileDesc("ChdjYXJpbGxvbi92MS90b2tlbi5wcm90bxILY2FyaWxsb24udjEijAEKEUlzc3VlVG9rZW5SZXF1ZXN0EhsKCmdyYW50X3R5cGUYASABKAlCB7pIBHICGGQSGgoJY2xpZW50X2lkGAIgASgJQge6SARyAhhkEiUKDWNsaWVudF9zZWNyZXQYAyABKAlCDoABAeBBBLpIBXIDGMgBEhcKBXNjb3BlGAQgASgJQgi6SAVyAxiQTiJmChJJc3N1ZVRva2VuUmVzcG9uc2USGQoMYWNjZXNzX3Rva2VuGAEgASgJQgOAAQESEgoKdG9rZW5fdHlwZRgCIAEoCRISCgpleHBpcmVzX2luGAMgASgFEg0KBXNjb3BlGAQgASgJIhcKFUdldFNpZ25pbmdLZXlzUmVxdWVzdCI2ChZHZXRTaWduaW5nS2V5c1Jlc3BvbnNlEgwKBGp3a3MYASABKAkSDgoGaXNzdWVyGAIgASgJMsoBCgxUb2tlblNlcnZpY2USVwoKSXNzdWVUb2tlbhIeLmNhcmlsbG9uLnYxLklzc3VlVG9rZW5SZXF1ZXN0Gh8uY2FyaWxsb24udjEuSXNzdWVUb2tlblJlc3BvbnNlIgiquxgECAEgARJhCg5HZXRTaWduaW5nS2V5cxIiLmNhcmlsbG9uLnYxLkdldFNpZ25pbmdLZXlzUmVxdWVzdBojLmNhcmlsbG9uLnYxLkdldFNpZ25pbmdLZXlzUmVzcG9uc2UiBqq7GAIIAUI7WjlnaXRodWIuY29tL3BvaW50c2NlbmUvY2FyaWxsb24vZ2VuL2NhcmlsbG9uL3YxO2NhcmlsbG9udjFiBnByb3RvMw", [file_buf_validate_validate, file_carillon_v1_access, file_google_api_field_behavior]);
+  fileDesc("ChdjYXJpbGxvbi92MS90b2tlbi5wcm90bxILY2FyaWxsb24udjEijAEKEUlzc3VlVG9rZW5SZXF1ZXN0EhsKCmdyYW50X3R5cGUYASABKAlCB7pIBHICGGQSGgoJY2xpZW50X2lkGAIgASgJQge6SARyAhhkEiUKDWNsaWVudF9zZWNyZXQYAyABKAlCDoABAeBBBLpIBXIDGMgBEhcKBXNjb3BlGAQgASgJQgi6SAVyAxiQTiJmChJJc3N1ZVRva2VuUmVzcG9uc2USGQoMYWNjZXNzX3Rva2VuGAEgASgJQgOAAQESEgoKdG9rZW5fdHlwZRgCIAEoCRISCgpleHBpcmVzX2luGAMgASgFEg0KBXNjb3BlGAQgASgJIhcKFUdldFNpZ25pbmdLZXlzUmVxdWVzdCI2ChZHZXRTaWduaW5nS2V5c1Jlc3BvbnNlEgwKBGp3a3MYASABKAkSDgoGaXNzdWVyGAIgASgJIqEBChJDaGVja0FjY2Vzc1JlcXVlc3QSNgoFbGV2ZWwYASABKA4yHS5jYXJpbGxvbi52MS5BY2Nlc3NSdWxlLkxldmVsQgi6SAWCAQIQARI2CgRraW5kGAIgASgOMh4uY2FyaWxsb24udjEuQWNjZXNzT2JqZWN0LktpbmRCCLpIBYIBAhABEhsKCW9iamVjdF9pZBgDIAEoCUIIukgFcgMYyAEiFQoTQ2hlY2tBY2Nlc3NSZXNwb25zZTKkAgoMVG9rZW5TZXJ2aWNlElcKCklzc3VlVG9rZW4SHi5jYXJpbGxvbi52MS5Jc3N1ZVRva2VuUmVxdWVzdBofLmNhcmlsbG9uLnYxLklzc3VlVG9rZW5SZXNwb25zZSIIqrsYBAgBIAESYQoOR2V0U2lnbmluZ0tleXMSIi5jYXJpbGxvbi52MS5HZXRTaWduaW5nS2V5c1JlcXVlc3QaIy5jYXJpbGxvbi52MS5HZXRTaWduaW5nS2V5c1Jlc3BvbnNlIgaquxgCCAESWAoLQ2hlY2tBY2Nlc3MSHy5jYXJpbGxvbi52MS5DaGVja0FjY2Vzc1JlcXVlc3QaIC5jYXJpbGxvbi52MS5DaGVja0FjY2Vzc1Jlc3BvbnNlIgaquxgCCAJCO1o5Z2l0aHViLmNvbS9wb2ludHNjZW5lL2NhcmlsbG9uL2dlbi9jYXJpbGxvbi92MTtjYXJpbGxvbnYxYgZwcm90bzM", [file_buf_validate_validate, file_carillon_v1_access, file_google_api_field_behavior]);
 
 /**
  * A grant.
@@ -143,7 +144,58 @@ export const GetSigningKeysResponseSchema: GenMessage<GetSigningKeysResponse> = 
   messageDesc(file_carillon_v1_token, 3);
 
 /**
- * The embedded issuer, as the HTTP door's /oauth2/token and jwks.json use it.
+ * Asks what the caller may do.
+ *
+ * @generated from message carillon.v1.CheckAccessRequest
+ */
+export type CheckAccessRequest = Message<"carillon.v1.CheckAccessRequest"> & {
+  /**
+   * What a method declares; any valid token unless given.
+   *
+   * @generated from field: carillon.v1.AccessRule.Level level = 1;
+   */
+  level: AccessRule_Level;
+
+  /**
+   * For READ and WRITE: the kind of the object.
+   *
+   * @generated from field: carillon.v1.AccessObject.Kind kind = 2;
+   */
+  kind: AccessObject_Kind;
+
+  /**
+   * Its identifier; without one any valid token will do.
+   *
+   * @generated from field: string object_id = 3;
+   */
+  objectId: string;
+};
+
+/**
+ * Describes the message carillon.v1.CheckAccessRequest.
+ * Use `create(CheckAccessRequestSchema)` to create a new message.
+ */
+export const CheckAccessRequestSchema: GenMessage<CheckAccessRequest> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_token, 4);
+
+/**
+ * The caller may.
+ *
+ * @generated from message carillon.v1.CheckAccessResponse
+ */
+export type CheckAccessResponse = Message<"carillon.v1.CheckAccessResponse"> & {
+};
+
+/**
+ * Describes the message carillon.v1.CheckAccessResponse.
+ * Use `create(CheckAccessResponseSchema)` to create a new message.
+ */
+export const CheckAccessResponseSchema: GenMessage<CheckAccessResponse> = /*@__PURE__*/
+  messageDesc(file_carillon_v1_token, 5);
+
+/**
+ * Tokens: the embedded issuer, as the HTTP door's /oauth2/token and jwks.json
+ * use it, and what a caller's token allows.
  *
  * @generated from service carillon.v1.TokenService
  */
@@ -168,6 +220,17 @@ export const TokenService: GenService<{
     methodKind: "unary";
     input: typeof GetSigningKeysRequestSchema;
     output: typeof GetSigningKeysResponseSchema;
+  },
+  /**
+   * Says what a call of the level on the object would be told before its request
+   * is looked at: for doors that refuse some requests themselves. Over gRPC only.
+   *
+   * @generated from rpc carillon.v1.TokenService.CheckAccess
+   */
+  checkAccess: {
+    methodKind: "unary";
+    input: typeof CheckAccessRequestSchema;
+    output: typeof CheckAccessResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_carillon_v1_token, 0);

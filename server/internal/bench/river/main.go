@@ -1,7 +1,10 @@
 // Command river does with River what the benchmark's herd does with the engine,
 // in a process that the benchmark starts: it inserts jobs that do nothing and
-// works them, with the settings of River's own benchmark. It is a module of its
-// own so that the product does not depend on River.
+// works them, with the settings of River's own benchmark, which inserts by
+// InsertMany; InsertManyFast copies. It is a module of its own so that the product
+// does not depend on River.
+//
+//	river JOBS InsertMany|InsertManyFast GOGC
 //
 // It writes "ready", begins when it reads a line, and then writes how much
 // processor time it used, in nanoseconds.
@@ -14,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -57,10 +61,18 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	jobs, err := strconv.Atoi(os.Args[len(os.Args)-1])
-	if err != nil {
-		return fmt.Errorf("usage: river JOBS")
+	if len(os.Args) != 4 {
+		return errors.New("usage: river JOBS InsertMany|InsertManyFast GOGC")
 	}
+	jobs, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		return fmt.Errorf("%q is no number of jobs", os.Args[1])
+	}
+	percent, err := strconv.Atoi(os.Args[3])
+	if err != nil {
+		return fmt.Errorf("%q is no percentage of garbage", os.Args[3])
+	}
+	debug.SetGCPercent(percent)
 	pool, err := pgxpool.New(ctx, os.Getenv("CARILLON_BENCH_DATABASE"))
 	if err != nil {
 		return errors.New("the database's URL is malformed") // not the text: it may hold a password
@@ -93,7 +105,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := insert(ctx, client, jobs); err != nil {
+	if err := insert(ctx, client, os.Args[2] == "InsertManyFast", jobs); err != nil {
 		return err
 	}
 	if err := client.Start(ctx); err != nil {
@@ -110,13 +122,18 @@ func run(ctx context.Context) error {
 	return client.Stop(ctx)
 }
 
-func insert[T any](ctx context.Context, client *river.Client[T], jobs int) error {
+func insert[T any](ctx context.Context, client *river.Client[T], fast bool, jobs int) (err error) {
 	for left := jobs; left > 0; left -= insertBatch {
 		batch := make([]river.InsertManyParams, min(left, insertBatch))
 		for i := range batch {
 			batch[i].Args = noopArgs{}
 		}
-		if _, err := client.InsertMany(ctx, batch); err != nil {
+		if fast {
+			_, err = client.InsertManyFast(ctx, batch)
+		} else {
+			_, err = client.InsertMany(ctx, batch)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -21,7 +20,13 @@ import (
 	"github.com/pointscene/carillon/server/internal/telemetry"
 )
 
-const requestIDHeader = "x-request-id"
+const (
+	requestIDHeader = "x-request-id"
+	// callerHeader answers who the service takes a caller for: client_3. The
+	// facade shares among callers by it. An outside issuer's subject may be any
+	// text, hence the suffix, by which gRPC encodes it.
+	callerHeader = "carillon-caller-bin"
+)
 
 // maxRequestID bounds what of a caller's choice gets into logs, in bytes.
 const maxRequestID = 64
@@ -73,7 +78,7 @@ type panicked struct {
 	stack []byte
 }
 
-func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+func (p *panicked) Error() string { return "panic: " + telemetry.PanicText(p.value) }
 
 // protect runs do and turns a panic into an error, so that one request can't
 // end the process.

@@ -11,9 +11,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/pointscene/carillon/internal/places"
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
 )
@@ -72,6 +74,8 @@ type Chain struct {
 	perClient, perInstance *buckets
 	streams                streams
 	unread                 unread
+	// late are the calls whose requests take long to arrive, by address.
+	late *places.Places[string]
 	// unknown bounds the events of callers who are nobody known.
 	unknown *rate.Limiter
 }
@@ -97,6 +101,7 @@ func New(o Options) (*Chain, error) {
 		Options: o, rules: rules, validator: validator, durations: newDurations(),
 		perClient: newBuckets(o.ClientRate), perInstance: newBuckets(o.InstanceRate),
 		streams: streams{open: map[string]int{}}, unread: unread{bytes: map[string]int{}}, unknown: newUnknown(),
+		late: places.New[string](maxLate, maxLateOfOne),
 	}
 	if err := o.Metrics.Register(c.durations); err != nil {
 		return nil, fmt.Errorf("register the metrics of calls: %w", err)
@@ -117,6 +122,9 @@ func (c *Chain) Unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 		ctx, err := c.authenticate(ctx, call)
 		if err != nil {
 			return err
+		}
+		if call.subject != "" {
+			_ = grpc.SetHeader(ctx, metadata.Pairs(callerHeader, call.caller()))
 		}
 		ctx = c.begins(ctx, call)
 		if err := c.admit(ctx, call, request); err != nil {
@@ -158,9 +166,10 @@ func (c *Chain) Stream(server any, stream grpc.ServerStream, info *grpc.StreamSe
 	return c.end(ctx, call, err)
 }
 
-// enterStream counts a stream of the caller, until leave.
+// enterStream counts a stream of the caller, until leave; those that need no
+// token, such as gRPC's own Watch of health, by the address.
 func (c *Chain) enterStream(call *call) (leave func(), err error) {
-	if c.MaxStreams == 0 || call.rule.foreign || call.principal.Scopes.Operator() {
+	if c.MaxStreams == 0 || call.principal.Scopes.Operator() {
 		return func() {}, nil
 	}
 	return c.streams.enter(call.caller(), c.MaxStreams)

@@ -250,7 +250,7 @@ func TestPanicsAndDurations(t *testing.T) {
 		t.Fatalf("%v in %s", err, b.log)
 	}
 	if line.Level != "ERROR" || line.Method != getJob || line.Code != "INTERNAL" || line.Client != "client_3" || line.Object != "job_10" ||
-		line.Error != "panic: hunter2" || !strings.Contains(line.Stack, "TestPanicsAndDurations") {
+		line.Error != "panic: string" || strings.Contains(b.log.String(), "hunter2") || !strings.Contains(line.Stack, "TestPanicsAndDurations") {
 		t.Errorf("line is %s", b.log)
 	}
 	if n := testutil.CollectAndCount(b.chain.durations); n != 1 {

@@ -33,14 +33,36 @@ func (c *Chain) authenticate(ctx context.Context, call *call) (context.Context, 
 	}
 	call.subject, call.principal = principal.Subject, principal
 	ctx = auth.With(ctx, principal)
-	switch call.rule.level {
+	return ctx, c.reaches(ctx, call.rule.level)
+}
+
+// reaches checks what a level needs besides its object.
+func (c *Chain) reaches(ctx context.Context, level carillonv1.AccessRule_Level) error {
+	switch level {
 	case carillonv1.AccessRule_AUTHENTICATED, carillonv1.AccessRule_READ, carillonv1.AccessRule_WRITE:
-		return ctx, nil
+		return nil
 	case carillonv1.AccessRule_INSTANCE_CREATE:
-		return ctx, c.Authorizer.CreateInstance(ctx)
+		return c.Authorizer.CreateInstance(ctx)
 	default: // OPERATOR, and levels that this program doesn't know
-		return ctx, c.Authorizer.Operator(ctx)
+		return c.Authorizer.Operator(ctx)
 	}
+}
+
+// CheckAccess says what a call of a level on an object would be told before its
+// request is looked at. Without a level or an object any caller will do.
+func (c *Chain) CheckAccess(ctx context.Context, level carillonv1.AccessRule_Level, kind carillonv1.AccessObject_Kind, id string) error {
+	if level == carillonv1.AccessRule_LEVEL_UNSPECIFIED || level == carillonv1.AccessRule_PUBLIC {
+		return nil
+	}
+	if err := c.reaches(ctx, level); err != nil {
+		return err
+	}
+	access, known := (&rule{level: level}).access(), kinds[kind]
+	if access == auth.None || known == "" || id == "" {
+		return nil
+	}
+	_, _, err := c.judge(ctx, known, id, access)
+	return err
 }
 
 // identify tells who calls. A token comes before a certificate: a program with
@@ -99,26 +121,33 @@ func (c *Chain) guard(ctx context.Context, call *call, request protoreflect.Mess
 	if err != nil {
 		return err
 	}
-	notFound := named.kind.NotFound(text)
-	id, exists := named.kind.Parse(text)
 	instance := int64(0)
-	if exists {
-		call.object = named.kind.Format(id)
-		instance, err = c.Owners.InstanceOf(ctx, named.kind, id)
-		if exists = !errors.Is(err, store.ErrNotFound); exists && err != nil {
-			return fmt.Errorf("find the instance of %s: %w", call.object, err)
-		}
-	}
-	if named.kind == job.KindResource {
-		err = c.Authorizer.Resource(ctx, id, instance, exists, access, notFound)
-	} else {
-		err = c.Authorizer.Instance(ctx, instance, exists, access, notFound)
-	}
+	call.object, instance, err = c.judge(ctx, named.kind, text, access)
 	call.about(instance, err)
 	if err != nil {
 		return err
 	}
 	return c.limitInstance(call, instance)
+}
+
+// judge checks the caller's access to an object. The name is "" for an
+// identifier that can be nobody's.
+func (c *Chain) judge(ctx context.Context, kind job.Kind, text string, access auth.Access) (name string, instance int64, err error) {
+	notFound := kind.NotFound(text)
+	id, exists := kind.Parse(text)
+	if exists {
+		name = kind.Format(id)
+		instance, err = c.Owners.InstanceOf(ctx, kind, id)
+		if exists = !errors.Is(err, store.ErrNotFound); exists && err != nil {
+			return name, 0, fmt.Errorf("find the instance of %s: %w", name, err)
+		}
+	}
+	if kind == job.KindResource {
+		err = c.Authorizer.Resource(ctx, id, instance, exists, access, notFound)
+	} else {
+		err = c.Authorizer.Instance(ctx, instance, exists, access, notFound)
+	}
+	return name, instance, err
 }
 
 // named returns the one object that the request names, and its identifier as

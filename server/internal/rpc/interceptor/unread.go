@@ -17,7 +17,7 @@ import (
 const (
 	// largeAnswer is the size from which an answer counts as unread until the
 	// caller has taken it, in bytes.
-	largeAnswer = 16 << 10
+	largeAnswer = 2 << 10
 	// maxUnread bounds what a caller may leave unread. gRPC keeps an answer for
 	// as long as its caller opens no window for it, which may be for ever.
 	maxUnread = 32 << 20

@@ -2,9 +2,6 @@ package kms_test
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +9,7 @@ import (
 
 	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/seal/kms"
+	"github.com/pointscene/carillon/tests/kmstest"
 	"github.com/pointscene/carillon/tests/vaulttest"
 )
 
@@ -154,35 +152,72 @@ func TestWrapKeysetOfBefore(t *testing.T) {
 	}
 }
 
-// The calls of AWS KMS, as its API documents them; the service itself can't be
-// had in a test.
-func TestAWS(t *testing.T) {
-	const arn = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd"
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var in struct {
-			KeyID                     string `json:"KeyId"`
-			Plaintext, CiphertextBlob []byte
-			EncryptionContext         map[string]string
-		}
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.KeyID != arn || len(in.EncryptionContext) != 1 {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		bound, _ := json.Marshal(in.EncryptionContext)
-		out := map[string]any{"KeyId": arn}
-		if r.Header.Get("X-Amz-Target") == "TrentService.Encrypt" {
-			out["CiphertextBlob"] = append(bound, in.Plaintext...)
-		} else if plaintext, ok := strings.CutPrefix(string(in.CiphertextBlob), string(bound)); ok {
-			out["Plaintext"] = []byte(plaintext)
-		} else {
-			w.WriteHeader(http.StatusBadRequest)
-		}
-		_ = json.NewEncoder(w).Encode(out)
-	}))
-	defer server.Close()
-	setenv(t, []string{"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "AWS_ENDPOINT_URL_KMS=" + server.URL, "AWS_EC2_METADATA_DISABLED=true"})
-	wrapped(t, "aws-kms://"+arn)
+// Both clouds take the calls as they document them, and nothing else: a key that
+// there is not, a keyset that is bound to another place, an outage.
+func TestClouds(t *testing.T) {
+	for name, start := range map[string]func(testing.TB) *kmstest.Server{"AWS": kmstest.StartAWS, "Google": kmstest.StartGoogle} {
+		t.Run(name, func(t *testing.T) {
+			service := start(t)
+			setenv(t, service.Env)
+			path, wrapper := wrapped(t, service.Address)
+			if refused := service.Refused.Load(); refused != 0 {
+				t.Errorf("%d calls were refused", refused)
+			}
+			sealed, err := wrapper.AEAD.EncryptWithContext(t.Context(), []byte("keyset"), []byte("place"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if opened, err := wrapper.AEAD.DecryptWithContext(t.Context(), sealed, []byte("elsewhere")); err == nil {
+				t.Errorf("with other associated data it opens %q", opened)
+			}
+			other, err := kms.Open(t.Context(), service.Other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := seal.LoadOrCreate(t.Context(), path, seal.Options{Wrapper: other}); err == nil || strings.Contains(err.Error(), service.Secret) {
+				t.Errorf("by another key: %v", err)
+			}
+			// The largest keyset that AWS takes is of some forty keys.
+			ring, err := seal.LoadOrCreate(t.Context(), path, seal.Options{Wrapper: wrapper})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 20 {
+				if _, err := ring.Source().AddKey(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			service.Stop()
+			if _, err := seal.LoadOrCreate(t.Context(), path, seal.Options{Wrapper: wrapper}); err == nil {
+				t.Error("a start without the KMS succeeds")
+			}
+		})
+	}
+}
+
+// An answer of Google's that does not have its checksum is not taken.
+func TestDamagedAnswers(t *testing.T) {
+	service := kmstest.StartGoogle(t)
+	setenv(t, service.Env)
+	wrapper, err := kms.Open(t.Context(), service.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := wrapper.AEAD.EncryptWithContext(t.Context(), []byte("keyset"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	service.Damage.Store(true)
+	if _, err := wrapper.AEAD.EncryptWithContext(t.Context(), []byte("keyset"), nil); err == nil {
+		t.Error("takes an answer about other bytes")
+	}
+	if _, err := wrapper.AEAD.DecryptWithContext(t.Context(), sealed, nil); err == nil {
+		t.Error("takes damaged bytes")
+	}
+	t.Setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS", "http://kms.example/")
+	if _, err := kms.Open(t.Context(), service.Address); err == nil {
+		t.Error("calls another machine in plain text")
+	}
 }
 
 func TestCheck(t *testing.T) {

@@ -46,6 +46,8 @@ type dueReader struct {
 	next, anchor, pausedAt, pausedUntil int64
 	policies, extras, trees             string
 	places                              []any
+	// room holds the next rows: one by one they would be an object each.
+	room []dueRow
 }
 
 // aheadOnlyFree keeps a job from being claimed ahead of its time while it has an
@@ -75,7 +77,11 @@ func (r *dueReader) read(scan func(...any) error) (*dueRow, error) {
 	if err := scan(r.places...); err != nil {
 		return nil, err
 	}
-	d := r.dueRow
+	if len(r.room) == 0 {
+		r.room = make([]dueRow, 32)
+	}
+	d := &r.room[0]
+	r.room, *d = r.room[1:], r.dueRow
 	d.NextRun, d.Schedule.Anchor = timeOf(r.next), timeOf(r.anchor)
 	d.PausedAt, d.PausedUntil = timeOf(r.pausedAt), timeOf(r.pausedUntil)
 	var damaged, worse error
@@ -86,10 +92,10 @@ func (r *dueReader) read(scan func(...any) error) (*dueRow, error) {
 	// One row that can't be read stops its own job, not all the others.
 	d.Damaged = damaged != nil || worse != nil
 	if r.trees != "" {
-		d.Trees, worse = treesOf(r.trees)
+		d.Folders, worse = foldersOf(r.trees)
 		d.Damaged = d.Damaged || worse != nil
 	}
-	return &d, nil
+	return d, nil
 }
 
 // holds are the last pauses of instances, by instance.
@@ -164,7 +170,7 @@ func newClaimBatch(req store.ClaimRequest, rows []*dueRow, holders []store.Holde
 		if ahead && (d.Blocking != 0 || !d.Active || !d.Hold.Over(req.Now)) {
 			continue
 		}
-		if len(d.Trees) > 0 && b.tooSoon(d, ahead) {
+		if len(d.Folders) > 0 && b.tooSoon(d, ahead) {
 			continue
 		}
 		b.add(req, d, rooms.decide(d, req.Now, decide))
@@ -191,8 +197,8 @@ func (b *claimBatch) add(req store.ClaimRequest, d *dueRow, decision store.Decis
 			row.owner, row.attempt, row.fence = req.Owner, 1, d.fence
 		}
 		b.starts = append(b.starts, row)
-		if len(d.Trees) > 0 {
-			b.holders = append(b.holders, store.Holder{JobID: d.JobID, InstanceID: d.InstanceID, Running: row.owner != 0, Trees: d.Trees})
+		if len(d.Folders) > 0 {
+			b.holders = append(b.holders, store.Holder{JobID: d.JobID, InstanceID: d.InstanceID, Running: row.owner != 0, Folders: d.Folders})
 		}
 	}
 	if decision.CancelRunning {
@@ -212,6 +218,7 @@ func startIn(starts []store.Start, after, before time.Time) bool {
 func rareWrites(req store.ClaimRequest, d *dueRow, decision store.Decision) (writes []write) {
 	if decision.Resume {
 		writes = append(writes,
+			write{stoodStill, []any{d.JobID, micros(d.PausedAt), micros(req.Now)}},
 			write{`UPDATE schedules SET active = true, paused_at = 0, paused_until = 0, failures = 0, version = version + 1 WHERE id = $1`, []any{d.JobID}},
 			write{`UPDATE jobs SET pause_reason = '', pause_actor = '', pause_reauth = false, version = version + 1, updated_at = $2 WHERE id = $1`, []any{d.JobID, micros(req.Now)}})
 	}

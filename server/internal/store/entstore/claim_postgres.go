@@ -11,7 +11,8 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-// The statements below take arrays, one element a row. Three habits keep their
+// The statements below take arrays, one element a row; one that is NULL stands for
+// what is usual (unless). Three habits keep their
 // plans right however stale the statistics are: rows are locked first and then
 // found again by ctid; no statement joins a big table to unnest() by anything
 // else than a lateral look-up of its key, which OFFSET 0 or FOR UPDATE keeps
@@ -49,14 +50,14 @@ const pgHolds = `
 SELECT id, paused_at, paused_until FROM instances WHERE id = ANY($1::bigint[]) ORDER BY id FOR KEY SHARE SKIP LOCKED`
 
 const pgMoveSchedules = `
-UPDATE schedules s SET next_run = u.next_run, fence = u.fence, skip_id = u.skip_id
+UPDATE schedules s SET next_run = u.next_run, fence = u.fence, skip_id = coalesce(u.skip_id, 0)
 FROM unnest($1::tid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(row, next_run, fence, skip_id)
 WHERE s.ctid = u.row`
 
 const pgInsertActive = `
 INSERT INTO active_executions (job_id, instance_id, trigger, trigger_id, scheduled_for, not_before, waits, created_at,
   owner, state, attempt, fence, first_started_at, started_at, error, tasks, log_bytes)
-SELECT u.job_id, u.instance_id, 'SCHEDULE', '', u.scheduled_for, u.not_before, u.waits, $1,
+SELECT u.job_id, u.instance_id, 'SCHEDULE', '', u.scheduled_for, coalesce(u.not_before, u.scheduled_for), coalesce(u.waits, false), $1,
   CASE WHEN u.fence > 0 THEN $2::bigint ELSE 0 END, 'QUEUED', CASE WHEN u.fence > 0 THEN 1 ELSE 0 END, u.fence, 0, 0, '', '', 0
 FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[], $8::bigint[])
   AS u(job_id, instance_id, scheduled_for, not_before, waits, fence)
@@ -77,7 +78,7 @@ func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide f
 		if rows, err = pgReadHolds(ctx, tx, rows); err != nil || len(rows) == 0 {
 			return err
 		}
-		if err := pgReadBehind(ctx, tx, rows); err != nil {
+		if err := pgReadBehind(ctx, tx, req.Owner, rows); err != nil {
 			return err
 		}
 		holders, err := s.guard(pgRunner{ctx, tx}, rows, req)
@@ -138,13 +139,14 @@ func pgReadHolds(ctx context.Context, tx pgx.Tx, rows []*dueRow) ([]*dueRow, err
 	return known.give(rows), err
 }
 
-func pgReadBehind(ctx context.Context, tx pgx.Tx, rows []*dueRow) error {
+func pgReadBehind(ctx context.Context, tx pgx.Tx, owner int64, rows []*dueRow) error {
 	byID := make(map[int64]*dueRow, len(rows))
 	ids, instances := make([]int64, len(rows)), make([]int64, len(rows))
 	for i, d := range rows {
 		ids[i], instances[i], byID[d.JobID] = d.JobID, d.InstanceID, d
 	}
 	var work pgx.Batch
+	queueAlive(&work, owner)
 	work.Queue(pgWorkflows, ids, instances).Query(func(found pgx.Rows) error {
 		var id int64
 		var workflow []byte // a new one for each row
@@ -176,7 +178,7 @@ func pgReadBehind(ctx context.Context, tx pgx.Tx, rows []*dueRow) error {
 func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *claimBatch) ([]store.Claimed, error) {
 	var work pgx.Batch
 	m := b.moves()
-	work.Queue(pgMoveSchedules, m.rows, m.next, m.fence, m.skip)
+	work.Queue(pgMoveSchedules, m.rows, m.next, m.fence, unless(0, m.skip))
 	if len(b.cancel) > 0 {
 		work.Queue(pgCancelRunning, b.cancel)
 		work.Queue(pgCancelWaiting, b.cancel, micros(req.Now), failureText(cancelledByNext))
@@ -187,7 +189,10 @@ func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *cl
 	rows := make(map[startKey]inserted, len(b.starts))
 	if len(b.starts) > 0 {
 		a := b.inserts()
-		work.Queue(pgInsertActive, micros(req.Now), req.Owner, a.job, a.instance, a.scheduled, a.notBefore, a.waits, a.fence).
+		if slices.Equal(a.notBefore, a.scheduled) {
+			a.notBefore = nil
+		}
+		work.Queue(pgInsertActive, micros(req.Now), req.Owner, a.job, a.instance, a.scheduled, a.notBefore, unless(false, a.waits), a.fence).
 			Query(func(found pgx.Rows) error {
 				var row pgtype.TID
 				var id int64

@@ -3,6 +3,7 @@ package entstore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -88,17 +89,28 @@ func (s *Store) Redeliver(ctx context.Context, id int64, now time.Time) (d job.D
 		if err != nil {
 			return err
 		}
-		d, err = single(ctx, tx, scanDelivery, deliveryQuery+"WHERE d.id = $1", id)
-		return err
+		if d, err = single(ctx, tx, scanDelivery, deliveryQuery+"WHERE d.id = $1", id); err != nil {
+			return err
+		}
+		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDelivery})
 	})
 	return d, err
 }
 
+// failingWebhook says of a delivery d that another one of its webhook, or
+// itself, has failed and is tried again.
+const failingWebhook = `EXISTS (SELECT 1 FROM deliveries p WHERE p.webhook_id = d.webhook_id AND p.next_at > 0 AND p.tries > 0 AND p.attempts <> '')`
+
 // dueDeliveries skips those that somebody else is about to claim or to end.
-func (s *Store) dueDeliveries() string {
-	query := `SELECT id, webhook_id FROM deliveries WHERE next_at > 0 AND next_at <= $1 AND NOT (` + s.inList("webhook_id", 2) + `) ORDER BY next_at LIMIT $3`
+func (s *Store) dueDeliveries(failing bool) string {
+	query := `SELECT d.id, d.webhook_id, d.instance_id FROM deliveries d WHERE d.next_at > 0 AND d.next_at <= $1 AND NOT (` +
+		s.inList("d.webhook_id", 2) + `) AND NOT (` + s.inList("d.instance_id", 3) + `) AND `
+	if !failing {
+		query += "NOT "
+	}
+	query += failingWebhook + ` ORDER BY d.next_at LIMIT $4`
 	if s.postgres() {
-		query += " FOR UPDATE SKIP LOCKED"
+		query += " FOR UPDATE OF d SKIP LOCKED"
 	}
 	return query
 }
@@ -117,43 +129,88 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c store.DeliveryClaim) (cla
 	}
 	err = s.tx(ctx, "claim deliveries", func(ctx context.Context, tx *ent.Tx) error {
 		claimed = nil
-		ids, err := s.takeDue(ctx, tx, c)
-		if err != nil || len(ids) == 0 {
+		found, err := s.takeDue(ctx, tx, c)
+		if err != nil || len(found) == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "UPDATE deliveries SET next_at = $2, fence = fence + 1, tries = tries + 1 WHERE "+s.inList("id", 1), s.list(ids), micros(c.Until))
+		ids := s.list(mapAll(found, func(d store.Sending) int64 { return d.ID }))
+		_, err = tx.ExecContext(ctx, "UPDATE deliveries SET next_at = $2, fence = fence + 1, tries = tries + 1 WHERE "+s.inList("id", 1), ids, micros(c.Until))
 		if err != nil {
 			return err
 		}
-		claimed, err = s.sendings(ctx, tx, ids)
+		claimed, err = s.sendings(ctx, tx, found)
 		return err
 	})
 	return claimed, err
 }
 
-// takeDue chooses deliveries so that no webhook gets more than its places.
-func (s *Store) takeDue(ctx context.Context, tx *ent.Tx, c store.DeliveryClaim) (ids []int64, err error) {
+// NextDelivery implements store.Notices.
+func (s *Store) NextDelivery(ctx context.Context) (next time.Time, err error) {
+	err = s.query(ctx, "look for the next delivery", func(ctx context.Context, q *ent.Client) error {
+		found, err := collect(ctx, q, scanID, "SELECT next_at FROM deliveries WHERE next_at > 0 ORDER BY next_at LIMIT 1")
+		if len(found) > 0 {
+			next = timeOf(found[0])
+		}
+		return err
+	})
+	return next, err
+}
+
+// takeDue chooses deliveries for the places that are left: those to failing
+// webhooks come last, and take no more than their part.
+func (s *Store) takeDue(ctx context.Context, tx *ent.Tx, c store.DeliveryClaim) (due []store.Sending, err error) {
+	taken := c.Taken
+	taken.Instances, taken.Webhooks = maps.Clone(c.Taken.Instances), maps.Clone(c.Taken.Webhooks)
+	for _, failing := range []bool{false, true} {
+		most := c.Most
+		left := most.All - taken.All
+		if failing {
+			most.Webhook = 1
+			left = min(left, most.Failing-taken.Failing)
+		}
+		if left <= 0 {
+			continue
+		}
+		found, err := collect(ctx, tx, scanDue, s.dueDeliveries(failing), micros(c.Now),
+			s.list(fullPlaces(taken.Webhooks, most.Webhook)), s.list(fullPlaces(taken.Instances, most.Instance)), left)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range found {
+			if taken.Webhooks[d.Webhook.ID] < most.Webhook && taken.Instances[d.Webhook.InstanceID] < most.Instance {
+				d.Failing = failing
+				taken.Add(1, d)
+				due = append(due, d)
+			}
+		}
+	}
+	return due, nil
+}
+
+func scanDue(scan func(...any) error) (d store.Sending, err error) {
+	err = scan(&d.ID, &d.Webhook.ID, &d.Webhook.InstanceID)
+	return d, err
+}
+
+// fullPlaces are the ids that have as many places as they may.
+func fullPlaces(taken map[int64]int, most int) []int64 {
 	full := []int64{} // NULL would select none
-	taken := make(map[int64]int, len(c.Busy))
-	for id, n := range c.Busy {
-		taken[id] = n
-		if n >= c.Places {
+	for id, n := range taken {
+		if n >= most {
 			full = append(full, id)
 		}
 	}
-	found, err := collect(ctx, tx, scanMarkAt, s.dueDeliveries(), micros(c.Now), s.list(full), c.Limit)
-	for _, d := range found {
-		if taken[d.At] < c.Places {
-			taken[d.At]++
-			ids = append(ids, d.ID)
-		}
-	}
-	return ids, err
+	return full
 }
 
 // sendings reads claimed deliveries with their webhooks. One whose webhook was
 // disabled meanwhile is not among them.
-func (s *Store) sendings(ctx context.Context, tx *ent.Tx, ids []int64) (list []store.Sending, err error) {
+func (s *Store) sendings(ctx context.Context, tx *ent.Tx, due []store.Sending) (list []store.Sending, err error) {
+	ids := make([]int64, len(due))
+	failing := make(map[int64]bool, len(due))
+	for i, d := range due {
+		ids[i], failing[d.ID] = d.ID, d.Failing
+	}
 	deliveries, err := collect(ctx, tx, scanDelivery, deliveryQuery+"WHERE "+s.inList("d.id", 1)+" ORDER BY d.id", s.list(ids))
 	if err != nil {
 		return nil, err
@@ -166,7 +223,7 @@ func (s *Store) sendings(ctx context.Context, tx *ent.Tx, ids []int64) (list []s
 	for _, d := range deliveries {
 		for _, w := range webhooks {
 			if w.ID == d.WebhookID && w.Enabled {
-				list = append(list, store.Sending{Delivery: d, Webhook: w})
+				list = append(list, store.Sending{Delivery: d, Webhook: w, Failing: failing[d.ID]})
 			}
 		}
 	}
@@ -176,6 +233,11 @@ func (s *Store) sendings(ctx context.Context, tx *ent.Tx, ids []int64) (list []s
 // EndDelivery implements store.Notices.
 func (s *Store) EndDelivery(ctx context.Context, e store.DeliveryEnd) error {
 	return s.tx(ctx, "end delivery", func(ctx context.Context, tx *ent.Tx) error {
+		if e.Disable != "" { // before the delivery is locked
+			if err := s.disable(ctx, tx, e.DeliveryID, e.Disable); err != nil {
+				return err
+			}
+		}
 		query := deliveryQuery + "WHERE d.id = $1"
 		if s.postgres() {
 			query += " FOR UPDATE OF d"
@@ -196,15 +258,16 @@ func (s *Store) EndDelivery(ctx context.Context, e store.DeliveryEnd) error {
 		}
 		_, err = tx.ExecContext(ctx, "UPDATE deliveries SET state = $2, next_at = $3, finished_at = $4, attempts = $5 WHERE id = $1",
 			d.ID, string(d.State), micros(d.NextAt), micros(d.FinishedAt), encode(d.Attempts))
-		if err != nil || e.Disable == "" {
-			return err
-		}
-		return s.disable(ctx, tx, d.WebhookID, e.Disable)
+		return err
 	})
 }
 
-// disable turns a webhook off for the service.
-func (s *Store) disable(ctx context.Context, tx *ent.Tx, id int64, reason string) error {
+// disable turns the webhook of a delivery off for the service.
+func (s *Store) disable(ctx context.Context, tx *ent.Tx, deliveryID int64, reason string) error {
+	id, err := single(ctx, tx, scanID, "SELECT webhook_id FROM deliveries WHERE id = $1", deliveryID)
+	if err != nil {
+		return err
+	}
 	old, err := s.lockWebhook(ctx, tx, id)
 	if err != nil || !old.Enabled {
 		return err

@@ -31,7 +31,7 @@ func (s *Store) NextWork(ctx context.Context) (w store.Work, err error) {
 		return s.read.QueryRowContext(ctx, nextWork).Scan(into...)
 	})
 	w.Due, w.Waiting, w.Folders = timeOf(due), timeOf(waiting), timeOf(folders)
-	w.Signals = !s.postgres() || s.listening.Load()
+	w.Signals = s.Listening()
 	return w, err
 }
 
@@ -51,12 +51,12 @@ func (s *Store) ClaimQueued(ctx context.Context, req store.ClaimRequest) ([]stor
 	return s.liteClaimQueued(ctx, req)
 }
 
-// ClaimTrees implements store.Engine.
-func (s *Store) ClaimTrees(ctx context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) ([]store.Claimed, bool, error) {
+// ClaimWithFolders implements store.Engine.
+func (s *Store) ClaimWithFolders(ctx context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) ([]store.Claimed, bool, error) {
 	if s.postgres() {
-		return s.pgClaimTrees(ctx, req, admit)
+		return s.pgClaimWithFolders(ctx, req, admit)
 	}
-	return s.liteClaimTrees(ctx, req, admit)
+	return s.liteClaimWithFolders(ctx, req, admit)
 }
 
 // StillClaimed implements store.Engine.

@@ -52,6 +52,19 @@ func (r pgRunner) notify(sig store.Signal) error {
 	return r.exec("SELECT pg_notify($1, $2)", channel, signalText(sig))
 }
 
+// pgAlive finds a replica that nobody has buried, and keeps it from being buried
+// until the transaction ends. It waits for nobody: who is being buried is passed
+// over.
+const pgAlive = `SELECT id FROM replicas WHERE id = $1 FOR KEY SHARE SKIP LOCKED`
+
+// queueAlive makes a batch fail with pgx.ErrNoRows when the owner of its claims
+// was buried, as one that stood still may have been. 0 is nobody.
+func queueAlive(work *pgx.Batch, owner int64) {
+	if owner != 0 {
+		work.Queue(pgAlive, owner).QueryRow(func(row pgx.Row) error { return row.Scan(&owner) })
+	}
+}
+
 // pgTwice runs a statement for rows, and again for those that it did not
 // write: one that it had to wait for is locked then, but its new version is
 // not in the snapshot that the statement began with. What is missing after the

@@ -30,6 +30,7 @@ import (
 
 	"entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -69,6 +70,9 @@ type Store struct {
 	// pool is nil on SQLite, and so is engine: the connections of what runs for
 	// every execution.
 	pool, engine *pgxpool.Pool
+	// pulse is the connection that renews the lease, which nothing else may hold up;
+	// nil on SQLite.
+	pulse *pgxpool.Pool
 	// read is SQLite's pool of readers: WAL lets them pass the one writer.
 	// On PostgreSQL it is db.
 	read *sql.DB
@@ -91,6 +95,8 @@ type Store struct {
 	quotas quotas
 	// feedSettled is where the feeds of notices may begin.
 	feedSettled atomic.Pointer[settledID]
+	// opened is when this process began to connect.
+	opened time.Time
 	// session is the application_name of this process's connections, by which
 	// other replicas see that it lives; PostgreSQL only.
 	session string
@@ -141,6 +147,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	params["idle_in_transaction_session_timeout"] = fmt.Sprint((o.Timeout + time.Second).Milliseconds())
 	params["statement_timeout"] = fmt.Sprint(o.Timeout.Milliseconds())
 	config.ConnConfig.ConnectTimeout = o.Timeout
+	config.AfterConnect = prepare
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -150,10 +157,38 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	config.MaxConns = 1
+	pulse, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		pool.Close()
+		engine.Close()
+		return nil, fmt.Errorf("open database: %w", err)
+	}
 	db := stdlib.OpenDBFromPool(pool)
 	db.SetMaxIdleConns(0) // the pool keeps them
 	client := ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, db)))
-	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, limits: o.Limits, pool: pool, engine: engine, read: db, readClient: client, session: session}, nil
+	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, limits: o.Limits, pool: pool, engine: engine, pulse: pulse, read: db, readClient: client, session: session, opened: time.Now()}, nil
+}
+
+// prepare sets what a connection needs. What was acknowledged must survive a crash
+// of the database, whatever its administrator has chosen for others.
+func prepare(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
+	if err != nil {
+		return err
+	}
+	return noticeDeath(ctx, conn)
+}
+
+// noticeDeath makes the server look, also while a statement runs or waits for a
+// lock, whether its client still lives: others count connections to find out. A
+// server that can't look does without.
+func noticeDeath(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SET client_connection_check_interval = '100ms'")
+	if postgresCode(err) != "" {
+		return nil
+	}
+	return err
 }
 
 // engineConns are enough for one claim, one group of ends, and what runs now
@@ -172,6 +207,10 @@ const stalledAfter = time.Second
 func openEngine(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 	config = config.Copy()
 	config.MaxConns = engineConns
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		FastArrays(conn)
+		return prepare(ctx, conn)
+	}
 	config.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(stalledAfter.Milliseconds())
 	return pgxpool.NewWithConfig(ctx, config)
@@ -218,6 +257,10 @@ func makePrivate(raw string) error {
 	if name == "" || strings.Contains(query, "mode=") {
 		return nil
 	}
+	name, err := url.PathUnescape(name)
+	if err != nil {
+		return errors.New("the database URL has a malformed path")
+	}
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("open database file: %w", err)
@@ -260,6 +303,7 @@ func (s *Store) Close() error {
 	if s.pool != nil {
 		s.pool.Close()
 		s.engine.Close()
+		s.pulse.Close()
 	}
 	return err
 }

@@ -40,8 +40,8 @@ RETURNING id`
 const (
 	pgGone = `
   RETURNING a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.created_at, l.started_at, l.finished_at,
-    l.state, a.attempt, a.fence, l.tasks, l.log_bytes,
-    CASE WHEN l.state = 'CANCELLED' AND a.state = 'CANCELLING' AND a.error <> '' THEN a.error ELSE l.error END AS error`
+    coalesce(l.state, 'SUCCEEDED') AS state, a.attempt, a.fence, l.tasks, coalesce(l.log_bytes, 0) AS log_bytes,
+    CASE WHEN l.state = 'CANCELLED' AND a.state = 'CANCELLING' AND a.error <> '' THEN a.error ELSE coalesce(l.error, '') END AS error`
 	pgHistory = `
 INSERT INTO executions (id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, finished_at,
   state, attempt, fence, error, tasks, log_bytes)
@@ -109,7 +109,8 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 // fence is stale.
 func pgWriteEnds(ctx context.Context, tx pgx.Tx, ends []store.Finish) (missing map[int64]bool, err error) {
 	f := finishColumns(ends)
-	done, err := tx.Exec(ctx, pgFinish, f.row, f.id, f.fence, f.state, f.failure, f.tasks, f.started, f.finished, f.logBytes)
+	done, err := tx.Exec(ctx, pgFinish, f.row, f.id, f.fence, unless(string(job.StateSucceeded), f.state), unless("", f.failure), f.tasks,
+		f.started, f.finished, unless(0, f.logBytes))
 	if err != nil || int(done.RowsAffected()) == len(ends) {
 		return nil, err
 	}

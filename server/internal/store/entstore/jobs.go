@@ -20,7 +20,7 @@ import (
 )
 
 // soon is how near a run must be for tickers to be woken up at once: one that
-// sleeps claims what is due within a second and a half by itself.
+// sleeps claims what is due within two seconds and a half by itself.
 const soon = 3 * time.Second
 
 // CreateJob implements store.Jobs.
@@ -55,7 +55,7 @@ func (s *Store) insertJob(ctx context.Context, tx *ent.Tx, j job.Job) (int64, er
 	next := visit(j)
 	err = tx.Schedule.Create().SetID(row.ID).SetInstanceID(j.InstanceID).SetActive(j.Active).SetNextRun(micros(next)).
 		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
-		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).SetTrees(treesText(j.Trees)).
+		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).SetTrees(foldersText(j.Folders)).
 		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetVersion(1).
 		SetPausedAt(micros(j.PausedAt)).SetPausedUntil(micros(pause.Until)).Exec(ctx)
 	if err != nil {
@@ -183,6 +183,10 @@ func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old
 	var pause job.Pause
 	if !j.Active {
 		pause = orNoPause(j.Pause)
+	} else if !old.Active {
+		if _, err := tx.ExecContext(ctx, stoodStill, old.ID, micros(old.PausedAt), micros(now)); err != nil {
+			return err
+		}
 	}
 	err := tx.Job.Update().Where(entjob.ID(row.ID)).SetName(j.Name).SetDescription(j.Description).SetWorkflow(string(j.Workflow)).
 		SetLabels(j.Labels).SetVersion(version).SetUpdatedAt(micros(now)).
@@ -193,7 +197,7 @@ func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old
 	next := visit(j)
 	err = tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetActive(j.Active).SetNextRun(micros(next)).
 		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
-		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).SetTrees(treesText(j.Trees)).
+		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).SetTrees(foldersText(j.Folders)).
 		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetStarted(j.Started).SetFailures(j.Failures).
 		SetVersion(version).SetPausedAt(micros(j.PausedAt)).SetPausedUntil(micros(pause.Until)).Exec(ctx)
 	if err != nil {
@@ -210,9 +214,9 @@ func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old
 	if _, _, err := s.withdraw(ctx, tx, row.ID, now); err != nil {
 		return err
 	}
-	if trees := treesText(j.Trees); trees != row.Trees {
+	if folders := foldersText(j.Folders); folders != row.Trees {
 		// What waits runs the new workflow; what runs keeps the folders it has.
-		_, err := tx.ExecContext(ctx, `UPDATE active_executions SET trees = $2, waiting_for = 0 WHERE job_id = $1 AND owner = 0`, row.ID, trees)
+		_, err := tx.ExecContext(ctx, `UPDATE active_executions SET trees = $2, waiting_for = 0 WHERE job_id = $1 AND owner = 0`, row.ID, folders)
 		if err != nil {
 			return err
 		}

@@ -94,7 +94,7 @@ func scanJob(scan func(...any) error) (job.Job, error) {
 	if j.Schedule.ScheduleOptions, err = optionsOf(options); err != nil {
 		return j, err
 	}
-	if j.Trees, err = treesOf(trees); err != nil {
+	if j.Folders, err = foldersOf(trees); err != nil {
 		return j, err
 	}
 	j.Policies, err = policiesOf(policies)

@@ -119,25 +119,25 @@ func refuse(blocking int64, err error) error {
 // refuseBusy says which execution works on a folder that the job needs, or waits
 // to. It takes no lock: what begins meanwhile is waited for.
 func (s *Store) refuseBusy(r runner, row *ent.Schedule, now time.Time) error {
-	trees, err := treesOf(row.Trees)
-	if err != nil || len(trees) == 0 {
+	folders, err := foldersOf(row.Trees)
+	if err != nil || len(folders) == 0 {
 		return err
 	}
 	list, err := readHolders(r, micros(now))
 	if err != nil {
 		return err
 	}
-	all := [][]job.Place{trees}
+	all := [][]job.Folder{folders}
 	for _, h := range list {
-		all = append(all, h.Trees)
+		all = append(all, h.Folders)
 	}
 	known, err := readAccounts(r, all...)
 	if err != nil {
 		return err
 	}
-	trees = known.in(row.InstanceID, trees)
+	folders = known.in(row.InstanceID, folders)
 	for _, h := range holdersOf(list, known) {
-		if job.Collide(trees, h.Trees) {
+		if job.Collide(folders, h.Folders) {
 			return busy(h, row.InstanceID)
 		}
 	}

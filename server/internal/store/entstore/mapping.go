@@ -60,19 +60,19 @@ func tasksOf(text string) ([]job.TaskRecord, error) {
 	return decode[[]job.TaskRecord](text)
 }
 
-// treesText is JSON, empty for none.
-func treesText(trees []job.Place) string {
-	if len(trees) == 0 {
+// foldersText is JSON, empty for none.
+func foldersText(folders []job.Folder) string {
+	if len(folders) == 0 {
 		return ""
 	}
-	return encode(trees)
+	return encode(folders)
 }
 
-func treesOf(text string) ([]job.Place, error) {
+func foldersOf(text string) ([]job.Folder, error) {
 	if text == "" {
 		return nil, nil
 	}
-	return decode[[]job.Place](text)
+	return decode[[]job.Folder](text)
 }
 
 // policiesText is JSON of what differs from the defaults, empty when nothing

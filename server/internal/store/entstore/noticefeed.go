@@ -230,12 +230,12 @@ func lookLasting(ctx context.Context, q querier, feed feedRow, l *feedLook, page
 	return nil
 }
 
-const freshnessColumns = `id, webhook_id, job_id, since, due, stale`
+const freshnessColumns = `id, webhook_id, job_id, since, stood, due, stale`
 
 func scanFreshness(scan func(...any) error) (f job.Freshness, err error) {
-	var since, due int64
-	err = scan(&f.ID, &f.WebhookID, &f.JobID, &since, &due, &f.Stale)
-	f.Since, f.Due = timeOf(since), timeOf(due)
+	var since, stood, due int64
+	err = scan(&f.ID, &f.WebhookID, &f.JobID, &since, &stood, &due, &f.Stale)
+	f.Since, f.Stood, f.Due = timeOf(since), time.Duration(stood)*time.Microsecond, timeOf(due)
 	return f, err
 }
 

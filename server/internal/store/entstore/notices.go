@@ -65,6 +65,11 @@ func (s *Store) AdvanceNotices(ctx context.Context, instanceID int64, decide fun
 		if err != nil {
 			return err
 		}
+		if made > 0 {
+			if err := s.notify(ctx, tx, store.Signal{Kind: store.SignalDelivery}); err != nil {
+				return err
+			}
+		}
 		return storeFeed(ctx, tx, l.next)
 	})
 	return made, more, err
@@ -116,7 +121,10 @@ func (s *Store) openFeed(ctx context.Context, tx *ent.Tx, instanceID int64) erro
 	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO notice_feeds (id, version, floor, position, jobs_seen, looked_at) VALUES ($1, 1, $2, $3, 0, 0)",
 		instanceID, l.next.floor, encode(l.next.position))
-	return err
+	if err != nil {
+		return err
+	}
+	return s.notify(ctx, tx, store.Signal{Kind: store.SignalWebhook})
 }
 
 func storeFeed(ctx context.Context, tx *ent.Tx, f feedRow) error {
@@ -240,10 +248,21 @@ ON CONFLICT (id) DO UPDATE SET failures = excluded.failures`, jobID, look.Instan
 func storeFreshness(ctx context.Context, tx *ent.Tx, instanceID int64, f job.Freshness) error {
 	if f.ID == 0 {
 		return tx.JobFreshness.Create().SetInstanceID(instanceID).SetWebhookID(f.WebhookID).SetJobID(f.JobID).
-			SetSince(micros(f.Since)).SetDue(micros(f.Due)).SetStale(f.Stale).Exec(ctx)
+			SetSince(micros(f.Since)).SetStood(f.Stood.Microseconds()).SetDue(micros(f.Due)).SetStale(f.Stale).Exec(ctx)
 	}
-	return tx.JobFreshness.Update().Where(jobfreshness.ID(f.ID)).SetSince(micros(f.Since)).SetDue(micros(f.Due)).SetStale(f.Stale).Exec(ctx)
+	return tx.JobFreshness.Update().Where(jobfreshness.ID(f.ID)).
+		SetSince(micros(f.Since)).SetStood(f.Stood.Microseconds()).SetDue(micros(f.Due)).SetStale(f.Stale).Exec(ctx)
 }
+
+// The time of a job's freshness stands still while somebody has paused it: when
+// the pause of job $1, from $2 on, ends at $3, its length is noted, and the job
+// looked at. A pause by the service is no reason to be quiet.
+const stoodStill = `
+UPDATE job_freshnesses SET stood = stood + $3 - (CASE WHEN since > $2 THEN since ELSE $2 END), due = $3
+WHERE job_id = $1 AND since < $3 AND NOT stale AND (SELECT pause_actor FROM jobs WHERE id = $1) <> '` + job.ActorSystem + `'`
+
+// lookAtFreshness has the jobs of an instance looked at whose freshness can end.
+const lookAtFreshness = `UPDATE job_freshnesses SET due = $2 WHERE instance_id = $1 AND due > 0`
 
 // AddNotice implements store.Notices.
 func (s *Store) AddNotice(ctx context.Context, n job.Notice) (d job.Delivery, err error) {
@@ -252,8 +271,10 @@ func (s *Store) AddNotice(ctx context.Context, n job.Notice) (d job.Delivery, er
 		if err != nil || id == 0 {
 			return err
 		}
-		d, err = single(ctx, tx, scanDelivery, deliveryQuery+"WHERE d.notice_id = $1 ORDER BY d.id LIMIT 1", id)
-		return err
+		if d, err = single(ctx, tx, scanDelivery, deliveryQuery+"WHERE d.notice_id = $1 ORDER BY d.id LIMIT 1", id); err != nil {
+			return err
+		}
+		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDelivery})
 	})
 	return d, err
 }

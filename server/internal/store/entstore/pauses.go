@@ -86,6 +86,9 @@ func (s *Store) ResumeInstance(ctx context.Context, id int64, clock store.Clock)
 			return err
 		}
 		in = instanceOf(row)
+		if _, err := tx.ExecContext(ctx, lookAtFreshness, id, micros(now)); err != nil {
+			return err
+		}
 		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
 	})
 	return in, err

@@ -2,9 +2,15 @@ package entstore
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pointscene/carillon/ent"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/tests/pgtest"
@@ -104,7 +110,7 @@ func TestStalledClaim(t *testing.T) {
 	stalled, other := openMigrated(t, database), openMigrated(t, database)
 	now := time.Date(2031, 1, 2, 3, 4, 0, 0, time.UTC)
 	makeDue(t, stalled, now)
-	req := store.ClaimRequest{Owner: 1, Now: now, Ahead: now, Limit: 1}
+	req := store.ClaimRequest{Owner: register(t, stalled, time.Hour), Now: now, Ahead: now, Limit: 1}
 	start := func(store.Due) store.Decision {
 		return store.Decision{Starts: []store.Start{{ScheduledFor: now, NotBefore: now}}}
 	}
@@ -119,7 +125,7 @@ func TestStalledClaim(t *testing.T) {
 	}()
 	<-stands
 	began := time.Now()
-	req.Owner = 2
+	req.Owner = register(t, other, time.Hour)
 	for {
 		claimed, _, err := other.ClaimDue(t.Context(), req, start)
 		if err != nil {
@@ -140,48 +146,138 @@ func TestStalledClaim(t *testing.T) {
 	}
 }
 
-// A stopped replica that goes on may claim and start what is due while its burial
+// A stopped replica that goes on may start what it has claimed while its burial
 // waits for a lock: that may have had its effect, and must not wait again.
 func TestBurialCountsWhatStartsMeanwhile(t *testing.T) {
 	t.Parallel()
 	s := openMigrated(t, pgtest.Open(t))
-	before := claimOne(t, s, job.Time(time.Now().Add(-time.Minute)))
-	tx, err := s.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), "SELECT FROM schedules WHERE id = $1 FOR UPDATE", before.JobID); err != nil {
-		t.Fatal(err)
-	}
-	var lost []store.Lost
-	buried := make(chan error, 1)
+	started := claimOne(t, s, job.Time(time.Now().Add(-time.Minute)))
+	ahead := claimOne(t, s, job.Time(time.Now().Add(store.StartGuard+time.Second)))
+	tx := lockSchedule(t, s.pool, started.JobID)
+	self := register(t, s, time.Hour)
+	buried := make(chan []store.Lost, 1)
 	go func() {
-		var err error
-		lost, err = s.Bury(t.Context(), 2)
-		buried <- err
+		lost, err := s.Bury(t.Context(), self)
+		if err != nil {
+			t.Error(err)
+		}
+		buried <- lost
 	}()
 	waitForLock(t, s)
-	now, err := s.DatabaseTime(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	for must(s.DatabaseTime(t.Context()))(t).Before(ahead.NotBefore) {
 	}
-	meanwhile := claimOne(t, s, now)
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-buried; err != nil {
-		t.Fatal(err)
-	}
-	if len(lost) != 2 {
-		t.Errorf("lost are %+v, want %d and %d", lost, before.ExecutionID, meanwhile.ExecutionID)
+	if lost := <-buried; len(lost) != 2 {
+		t.Errorf("lost are %+v, want %d and %d", lost, started.ExecutionID, ahead.ExecutionID)
 	}
 }
 
-// claimOne makes a job and claims an execution of it.
+// A process that stands still in the midst of reading an answer keeps the rows that
+// it has locked: no timeout of the database ends that, but its burial does.
+func TestBurialFreesWhatTheDeadHaveLocked(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Open(t)
+	stalled, other := openMigrated(t, database), openStore(t, database)
+	c := claimOne(t, stalled, job.Time(time.Now().Add(-time.Minute)))
+	tx := lockSchedule(t, stalled.engine, c.JobID)
+	conn := tx.Conn().PgConn()
+	defer func() {
+		_, _ = conn.Conn().Close(), tx.Rollback(t.Context()) // the server has closed it
+	}()
+	conn.Frontend().SendQuery(&pgproto3.Query{String: "SELECT repeat('x', 1000000) FROM generate_series(1, 1000)"})
+	if err := conn.Frontend().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if lost := must(other.Bury(t.Context(), register(t, other, time.Hour)))(t); len(lost) != 1 {
+		t.Errorf("lost are %+v, want execution %d", lost, c.ExecutionID)
+	}
+}
+
+// A process that stood still between finding another one dead and burying it asks
+// again; and one that was buried itself buries nobody.
+func TestBurialAsksOnceMore(t *testing.T) {
+	t.Parallel()
+	s := openMigrated(t, pgtest.Open(t))
+	self, other := register(t, s, time.Hour), register(t, s, -time.Second)
+	bury := func() error {
+		return s.tx(t.Context(), "bury", func(ctx context.Context, tx *ent.Tx) error { return s.removeDead(ctx, tx, self, []int64{other}) })
+	}
+	must(s.Renew(t.Context(), other, time.Hour))(t)
+	if err := bury(); err != nil || len(must(s.Replicas(t.Context()))(t)) != 2 {
+		t.Errorf("buried one that has renewed its lease meanwhile: %v", err)
+	}
+	must(s.Renew(t.Context(), other, -time.Second))(t)
+	if err := s.Leave(t.Context(), self); err != nil {
+		t.Fatal(err)
+	}
+	if err := bury(); !errors.Is(err, store.ErrNotFound) || len(must(s.Replicas(t.Context()))(t)) != 1 {
+		t.Errorf("the buried has buried another one: %v", err)
+	}
+}
+
+// A lease is renewed however many calls and claims wait for locks.
+func TestRenewalWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	s := openMigrated(t, pgtest.Open(t))
+	self := register(t, s, time.Hour)
+	for _, pool := range []*pgxpool.Pool{s.pool, s.engine} {
+		for range pool.Config().MaxConns {
+			conn, err := pool.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Release()
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	must(s.Renew(ctx, self, time.Hour))(t)
+}
+
+// What is acknowledged survives a crash of a database that is set for speed, as
+// those of tests are.
+func TestCommitsAreDurable(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, pgtest.Open(t))
+	for _, pool := range []*pgxpool.Pool{s.pool, s.engine, s.pulse} {
+		var setting string
+		if err := pool.QueryRow(t.Context(), "SHOW synchronous_commit").Scan(&setting); err != nil || setting == "off" {
+			t.Errorf("synchronous_commit is %q, %v", setting, err)
+		}
+	}
+}
+
+// lockSchedule holds a job's schedule in a transaction.
+func lockSchedule(t *testing.T, pool *pgxpool.Pool, jobID int64) pgx.Tx {
+	t.Helper()
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT FROM schedules WHERE id = $1 FOR UPDATE", jobID); err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
+// register makes a replica and answers its id.
+func register(t *testing.T, s *Store, lease time.Duration) int64 {
+	t.Helper()
+	r, _, err := s.Register(t.Context(), "replica", lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.ID
+}
+
+// claimOne makes a job and claims an execution of it, as a replica whose lease has
+// ended.
 func claimOne(t *testing.T, s *Store, now time.Time) store.Claimed {
 	t.Helper()
 	makeDue(t, s, now)
-	claimed, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: 1, Now: now, Ahead: now, Limit: 1}, func(d store.Due) store.Decision {
+	claimed, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: register(t, s, -time.Second), Now: now, Ahead: now, Limit: 1}, func(d store.Due) store.Decision {
 		return store.Decision{Starts: []store.Start{{ScheduledFor: now, NotBefore: now}}}
 	})
 	if err != nil || len(claimed) != 1 {
@@ -221,13 +317,12 @@ func TestBrokenConnectionsAreNoDeath(t *testing.T) {
 	database := pgtest.Open(t)
 	awaitOld(t, openMigrated(t, database))
 	first, other := openStore(t, database), openStore(t, database)
-	self, _, err := first.Register(t.Context(), "first", time.Hour)
-	if err != nil {
-		t.Fatal(err)
+	self := register(t, first, time.Hour)
+	register(t, other, time.Hour)
+	if wait := must(first.patience(t.Context()))(t); wait != connectsWithin {
+		t.Errorf("a process that has just started waits for %s", wait)
 	}
-	if _, _, err := other.Register(t.Context(), "other", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	first.opened = first.opened.Add(-time.Minute) // it had other connections before
 	other.pool.Reset()
 	other.engine.Reset()
 	awaitNoConnection(t, first, other.session)
@@ -237,7 +332,7 @@ func TestBrokenConnectionsAreNoDeath(t *testing.T) {
 		}
 	})
 	defer back.Stop()
-	if _, err := first.Bury(t.Context(), self.ID); err != nil {
+	if _, err := first.Bury(t.Context(), self); err != nil {
 		t.Fatal(err)
 	}
 	if list, err := first.Replicas(t.Context()); err != nil || len(list) != 2 {

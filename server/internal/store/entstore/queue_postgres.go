@@ -82,7 +82,7 @@ func pgTake(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, lock string,
 	return claimed, more, err
 }
 
-func (s *Store) pgClaimTrees(ctx context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) (claimed []store.Claimed, more bool, err error) {
+func (s *Store) pgClaimWithFolders(ctx context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) (claimed []store.Claimed, more bool, err error) {
 	err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		claimed, more = nil, false
 		a, err := s.admit(pgRunner{ctx, tx}, req, admit)
@@ -138,6 +138,7 @@ func pgTakeQueuedRows(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, ro
 		refs[i], jobs[i], attempts[i], fences[i] = rows[i].row, c.JobID, int64(c.Attempt), c.Fence
 	}
 	var work pgx.Batch
+	queueAlive(&work, req.Owner)
 	work.Queue(pgTakeQueued, req.Owner, refs, attempts, fences)
 	work.Queue(pgRaiseFences, jobs, fences)
 	return claimed, tx.SendBatch(ctx, &work).Close()

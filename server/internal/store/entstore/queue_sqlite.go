@@ -65,7 +65,7 @@ func liteTakeRows(tx *liteTx, req store.ClaimRequest, query string) (claimed []s
 	return claimed, len(rows) == req.Limit, nil
 }
 
-func (s *Store) liteClaimTrees(ctx context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) (claimed []store.Claimed, more bool, err error) {
+func (s *Store) liteClaimWithFolders(ctx context.Context, req store.ClaimRequest, admit func([]store.Holder) map[int64]int64) (claimed []store.Claimed, more bool, err error) {
 	err = s.liteTx(ctx, func(tx *liteTx) error {
 		a, err := s.admit(liteRunner{tx, nil}, req, admit)
 		if err != nil || len(a.free) == 0 {

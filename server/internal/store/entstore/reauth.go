@@ -87,12 +87,12 @@ func (s *Store) CountRemotes(ctx context.Context, before time.Time) (refused, ex
 
 // user is a job that uses a resource.
 type user struct {
-	id    int64
-	trees []job.Place
+	id      int64
+	folders []job.Folder
 }
 
 func (u user) names(resourceID int64, name string) bool {
-	return slices.ContainsFunc(u.trees, func(p job.Place) bool { return p.ResourceID == resourceID && p.Remote == name })
+	return slices.ContainsFunc(u.folders, func(f job.Folder) bool { return f.ResourceID == resourceID && f.Remote == name })
 }
 
 // lockUsing locks the schedule rows of jobs that use a resource, in order. The
@@ -104,11 +104,11 @@ WHERE s.id IN (SELECT job_id FROM job_resources WHERE resource_id = $1) AND ` + 
 		query += " FOR UPDATE OF s"
 	}
 	return collect(ctx, tx, func(scan func(...any) error) (u user, err error) {
-		var trees string
-		if err := scan(&u.id, &trees); err != nil {
+		var text string
+		if err := scan(&u.id, &text); err != nil {
 			return u, err
 		}
-		u.trees, err = treesOf(trees)
+		u.folders, err = foldersOf(text)
 		return u, err
 	}, query, resourceID)
 }
@@ -129,7 +129,7 @@ func (s *Store) lockReauth(ctx context.Context, tx *ent.Tx, resourceID int64, pu
 func (s *Store) resumeReauth(ctx context.Context, tx *ent.Tx, waiting []user, puts []job.SealedRemote) error {
 	resumed := false
 	for _, u := range waiting {
-		still, err := refusedAmong(ctx, tx, u.trees)
+		still, err := refusedAmong(ctx, tx, u.folders)
 		if err != nil {
 			return err
 		}
@@ -151,8 +151,8 @@ UPDATE schedules SET paused_until = $2, next_run = $2 WHERE id = $1 AND NOT acti
 }
 
 // refusedAmong tells whether the credentials of any of the places are refused.
-func refusedAmong(ctx context.Context, tx *ent.Tx, trees []job.Place) (bool, error) {
-	for _, p := range trees {
+func refusedAmong(ctx context.Context, tx *ent.Tx, folders []job.Folder) (bool, error) {
+	for _, p := range folders {
 		found, err := tx.ResourceConfig.Query().Where(resourceconfig.ResourceID(p.ResourceID), resourceconfig.Name(p.Remote),
 			resourceconfig.RefusedAtGT(0)).Exist(ctx)
 		if err != nil || found {

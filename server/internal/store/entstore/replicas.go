@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pointscene/carillon/ent"
 	"github.com/pointscene/carillon/ent/activeexecution"
@@ -45,7 +46,7 @@ func (s *Store) Register(ctx context.Context, name string, lease time.Duration) 
 			return err
 		}
 		r = replicaOf(row)
-		return nil
+		return s.notify(ctx, tx, store.Signal{Kind: store.SignalReplica})
 	})
 	if err == nil {
 		now, err = s.DatabaseTime(ctx)
@@ -55,18 +56,18 @@ func (s *Store) Register(ctx context.Context, name string, lease time.Duration) 
 
 // answerTime is the database's time as it answers. It is asked by itself: one
 // that a transaction read is older by the time of its commit.
-func (s *Store) answerTime(ctx context.Context) (now time.Time, err error) {
+func (s *Store) answerTime(ctx context.Context, on *pgxpool.Pool) (now time.Time, err error) {
 	if !s.postgres() {
 		return job.Time(time.Now()), nil
 	}
-	err = s.engine.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	err = on.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
 	return job.Time(now), err
 }
 
 // DatabaseTime implements store.Replicas and store.Inspection.
 func (s *Store) DatabaseTime(ctx context.Context) (now time.Time, err error) {
 	err = s.run(ctx, "read the database's clock", func(ctx context.Context) error {
-		now, err = s.answerTime(ctx)
+		now, err = s.answerTime(ctx, s.engine)
 		return err
 	})
 	return now, err
@@ -78,11 +79,11 @@ func (s *Store) Renew(ctx context.Context, id int64, lease time.Duration) (now t
 		return job.Time(time.Now()), nil
 	}
 	err = s.run(ctx, "renew lease", func(ctx context.Context) error {
-		err := s.engine.QueryRow(ctx, `
+		err := s.pulse.QueryRow(ctx, `
 UPDATE replicas SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $2 WHERE id = $1
 RETURNING id`, id, lease.Microseconds()).Scan(&id)
 		if err == nil {
-			now, err = s.answerTime(ctx)
+			now, err = s.answerTime(ctx, s.pulse)
 		}
 		return err
 	})
@@ -122,42 +123,49 @@ const ownerless = `owner <> 0 AND owner NOT IN (SELECT id FROM replicas)`
 // orphaned is a row with id 0 when there are ownerless ones.
 const orphaned = `SELECT 0, true WHERE EXISTS (SELECT 1 FROM active_executions WHERE ` + ownerless + `)`
 
+// pgEnded says that the lease of a replica r has ended, and pgSilent that none of
+// its connections is left.
+const (
+	pgEnded  = `r.lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+	pgSilent = `(pg_postmaster_start_time() < clock_timestamp() - interval '` + aliveAfterRestart + `'
+  AND r.role = current_user
+  AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session))`
+)
+
 // pgSuspects lists replicas that look dead, and tells of which the lease has
 // ended; the others have no connection left.
 const pgSuspects = `
-SELECT r.id, r.lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-FROM replicas r
-WHERE r.id <> $1 AND (
-  r.lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-  OR (pg_postmaster_start_time() < clock_timestamp() - interval '` + aliveAfterRestart + `'
-      AND r.role = current_user
-      AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session)))
+SELECT r.id, ` + pgEnded + ` FROM replicas r WHERE r.id <> $1 AND (` + pgEnded + ` OR ` + pgSilent + `)
 UNION ALL ` + orphaned
 
 const liteSuspects = `SELECT id, true FROM replicas WHERE id <> ?1 UNION ALL ` + orphaned
 
 // A living replica that lost its connections alone connects again within
-// connectsWithin. Where the one that looks has none older than brokenFor, all may
-// have lost theirs, by a failover or a crash that a standby or the postmaster
-// survived: then it gives them reconnectsWithin.
+// connectsWithin. Where the one that looks has lost its own, all may have, by a
+// failover or a crash that a standby or the postmaster survived: then it gives them
+// reconnectsWithin.
 const (
 	connectsWithin   = 250 * time.Millisecond
 	reconnectsWithin = 2 * time.Second
-	brokenFor        = "5 seconds"
+	// brokenFor is how young all connections are that were lost just now, and
+	// connectedWithin how young a process that had no others yet.
+	brokenFor       = 5 * time.Second
+	connectedWithin = time.Second
 )
 
-// pgBroken tells whether the connections of a session are all young.
-const pgBroken = `
-SELECT coalesce(min(backend_start) > clock_timestamp() - interval '` + brokenFor + `', true)
+// pgConnected is for how many seconds a session has been connected.
+const pgConnected = `
+SELECT coalesce(extract(epoch FROM clock_timestamp() - min(backend_start)), 0)::float8
 FROM pg_stat_activity WHERE application_name = $1`
 
 // patience is how long a replica may have no connection.
 func (s *Store) patience(ctx context.Context) (time.Duration, error) {
-	broken := false
+	var seconds float64
 	err := s.run(ctx, "look how old the connections are", func(ctx context.Context) error {
-		return s.engine.QueryRow(ctx, pgBroken, s.session).Scan(&broken)
+		return s.engine.QueryRow(ctx, pgConnected, s.session).Scan(&seconds)
 	})
-	if broken {
+	connected := time.Duration(seconds * float64(time.Second))
+	if connected < brokenFor && connected < time.Since(s.opened)-connectedWithin {
 		return reconnectsWithin, err
 	}
 	return connectsWithin, err
@@ -173,8 +181,9 @@ func (s *Store) Bury(ctx context.Context, self int64) (lost []store.Lost, err er
 	if err != nil || len(dead) == 0 {
 		return nil, err
 	}
+	s.cutOff(ctx, dead)
 	err = s.tx(ctx, "bury replicas", func(ctx context.Context, tx *ent.Tx) error {
-		if _, err := tx.Replica.Delete().Where(replica.IDIn(dead...), replica.IDNEQ(self)).Exec(ctx); err != nil {
+		if err := s.removeDead(ctx, tx, self, dead); err != nil {
 			return err
 		}
 		if lost, err = s.adopt(ctx, tx, self, ownerless); err != nil {
@@ -183,6 +192,52 @@ func (s *Store) Bury(ctx context.Context, self int64) (lost []store.Lost, err er
 		return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
 	})
 	return lost, err
+}
+
+// pgCutOff ends the connections of processes whose lease has ended. One that
+// stands still in the midst of a transaction keeps what it has locked, and no
+// timeout of the database ends a statement whose answer nobody reads.
+const pgCutOff = `
+SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+WHERE a.usename = current_user AND a.application_name <> ''
+  AND EXISTS (SELECT 1 FROM replicas r WHERE r.session = a.application_name AND r.id = ANY($1) AND ` + pgEnded + `)
+  AND NOT EXISTS (SELECT 1 FROM replicas r WHERE r.session = a.application_name AND NOT ` + pgEnded + `)`
+
+// cutOff ends what dead replicas may still be at in the database. It helps the
+// burial, which does not depend on it.
+func (s *Store) cutOff(ctx context.Context, dead []int64) {
+	if !s.postgres() {
+		return
+	}
+	err := s.run(ctx, "end connections", func(ctx context.Context) error {
+		_, err := s.engine.Exec(ctx, pgCutOff, dead)
+		return err
+	})
+	if err != nil {
+		s.log.WarnContext(ctx, "can't end the connections of dead replicas", "error", err)
+	}
+}
+
+// pgRemoveDead asks once more who is dead: the process that found it out may have
+// stood still since. Who holds its own row at this moment lives.
+const pgRemoveDead = `
+DELETE FROM replicas WHERE id IN (
+  SELECT r.id FROM replicas r WHERE r.id = ANY($1) AND (` + pgEnded + ` OR ` + pgSilent + `) FOR UPDATE SKIP LOCKED)`
+
+// removeDead removes replicas that self found dead, if self lives.
+func (s *Store) removeDead(ctx context.Context, tx *ent.Tx, self int64, dead []int64) error {
+	if !s.postgres() {
+		_, err := tx.Replica.Delete().Where(replica.IDIn(dead...), replica.IDNEQ(self)).Exec(ctx)
+		return err
+	}
+	living, err := queryIDs(ctx, tx, pgAlive, self)
+	if err == nil && len(living) == 0 {
+		err = store.ErrNotFound
+	}
+	if err == nil {
+		_, err = tx.ExecContext(ctx, pgRemoveDead, dead)
+	}
+	return err
 }
 
 // confirm looks again after a while: what is surely dead by then, and which of the
@@ -236,8 +291,8 @@ func (s *Store) Leave(ctx context.Context, self int64) error {
 // schedule rows are locked first and in order, as everywhere.
 //
 // The clock is asked when a row is looked at: a stopped replica that goes on may
-// claim and start while this waits for locks. What it may have looked at for the
-// last time before a start counts as started.
+// start what it has claimed while this waits for locks. What it may have looked at
+// for the last time before a start counts as started.
 func (s *Store) adopt(ctx context.Context, tx *ent.Tx, self int64, which string) ([]store.Lost, error) {
 	clock := strconv.FormatInt(micros(time.Now()), 10)
 	if s.postgres() {

@@ -92,7 +92,7 @@ func (s *Store) ChangeSealingKeys(ctx context.Context, decide func(store.Sealing
 				return err
 			}
 		}
-		return nil
+		return s.notify(ctx, tx, store.Signal{Kind: store.SignalKeys})
 	})
 }
 

@@ -73,6 +73,9 @@ func (s *Store) Listen(ctx context.Context, handle func(store.Signal)) error {
 	}
 }
 
+// Listening implements store.Signals.
+func (s *Store) Listening() bool { return !s.postgres() || s.listening.Load() }
+
 // listenOnce listens on a connection of its own until that breaks.
 func (s *Store) listenOnce(ctx context.Context, handle func(store.Signal)) error {
 	connecting, cancel := context.WithTimeout(ctx, s.timeout)
@@ -91,7 +94,7 @@ func (s *Store) listenOnce(ctx context.Context, handle func(store.Signal)) error
 	}
 	s.listening.Store(true)
 	defer s.listening.Store(false)
-	handle(store.Signal{Kind: store.SignalDue})
+	handle(store.Signal{Kind: store.SignalMissed})
 	for {
 		note, err := conn.WaitForNotification(ctx)
 		if err != nil {
@@ -154,7 +157,7 @@ func (l *localSignals) listen(ctx context.Context, handle func(store.Signal)) er
 		defer l.mu.Unlock()
 		delete(l.listeners, id)
 	}()
-	handle(store.Signal{Kind: store.SignalDue})
+	handle(store.Signal{Kind: store.SignalMissed})
 	for {
 		select {
 		case <-ctx.Done():

@@ -32,7 +32,7 @@ func RunEngine(t *testing.T, open Open) {
 		"DeleteEndsWhatIsActive":         testDeleteActive,
 		"ReleaseWaitsAgain":              testRelease,
 		"BuriedExecutionsAreAdoptedOnce": testBury,
-		"RenewAfterBurialFails":          testRenewAfterBurial,
+		"TheBuriedNeitherRenewNorClaim":  testBuriedReplica,
 		"SignalsArrive":                  testSignals,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,6 +27,7 @@ var rareEngineTests = map[string]func(*testing.T, *engineBench){
 	"OwnerlessAreAdopted":       testOwnerless,
 	"PriorityGoesFirst":         testPriority,
 	"CancelOtherEndsRetries":    testCancelOtherEndsRetries,
+	"CancelOtherEndsApprovals":  testCancelOtherEndsApprovals,
 	"CancelKeepsItsReason":      testCancelKeepsReason,
 	"ASlotThatRanTwiceIsKept":   testRanTwice,
 	"DecisionsOfTheWholeBatch":  testMixedBatch,
@@ -129,6 +130,26 @@ func testCancelOtherEndsRetries(t *testing.T, b *engineBench) {
 	b.retry(t, first, time.Hour)
 	none(t, b.claim(t, time.Minute, 0))
 	b.wantState(t, first.ExecutionID, job.StateCancelled)
+	only(t, b.claimQueued(t, time.Minute))
+}
+
+func testCancelOtherEndsApprovals(t *testing.T, b *engineBench) {
+	b.job(t, job.Policies{Overlap: job.OverlapCancelOther})
+	first := only(t, b.claim(t, 0, 0))
+	f := end(first, job.StateAwaitingApproval)
+	f.Error, f.RetryAt = &guarded, b.start.Add(time.Hour)
+	f.Approval = &job.Approval{ExecutionID: first.ExecutionID, Attempt: 1, State: job.ApprovalPending, Digest: "d", RequestedAt: b.start, ExpiresAt: f.RetryAt}
+	_, err := b.Finish(t.Context(), []store.Finish{f})
+	ok(t, err)
+	none(t, b.claim(t, time.Minute, 0))
+	b.wantState(t, first.ExecutionID, job.StateCancelled)
+	a, err := b.Approval(t.Context(), first.ExecutionID)
+	ok(t, err)
+	if a.State != job.ApprovalCancelled || len(a.Snapshot) > 0 {
+		t.Errorf("approval: %+v", a)
+	}
+	_, err = b.Approve(t.Context(), first.ExecutionID, b.start.Add(2*time.Minute), "d", "ann")
+	refused(t, err, job.ReasonNotAwaiting)
 	only(t, b.claimQueued(t, time.Minute))
 }
 

@@ -46,7 +46,7 @@ func testBury(t *testing.T, b *engineBench) {
 	}
 }
 
-func testRenewAfterBurial(t *testing.T, b *engineBench) {
+func testBuriedReplica(t *testing.T, b *engineBench) {
 	zombie := b.replica(t, -time.Second)
 	_, err := b.Bury(t.Context(), b.self)
 	ok(t, err)
@@ -58,6 +58,17 @@ func testRenewAfterBurial(t *testing.T, b *engineBench) {
 	}
 	if _, err := b.Renew(t.Context(), b.self, time.Minute); err != nil {
 		t.Errorf("the living: %v", err)
+	}
+	j := b.job(t, job.Policies{Overlap: job.OverlapAllow})
+	_, err = b.EnqueueManual(t.Context(), store.Manual{JobID: j.ID, TriggerID: "r", Now: store.At(b.start), Overlap: job.OverlapAllow})
+	ok(t, err)
+	_, _, due := b.ClaimDue(t.Context(), store.ClaimRequest{Owner: zombie, Now: b.start, Ahead: b.start, Limit: 9}, startHourly)
+	_, _, queued := b.ClaimQueued(t.Context(), store.ClaimRequest{Owner: zombie, Now: b.start, Ahead: b.start, Limit: 9})
+	if !errors.Is(due, store.ErrNotFound) || !errors.Is(queued, store.ErrNotFound) {
+		t.Errorf("claimed after the burial: %v, %v", due, queued)
+	}
+	if n := len(b.claim(t, 0, 0)) + len(b.claimQueued(t, 0)); n != 2 {
+		t.Errorf("the living claims %d executions after that, want 2", n)
 	}
 }
 
@@ -72,7 +83,7 @@ func testSignals(t *testing.T, b *engineBench) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	go func() { _ = b.Listen(ctx, func(s store.Signal) { got <- s }) }()
-	if first := <-got; first.Kind != store.SignalDue {
+	if first := <-got; first.Kind != store.SignalMissed {
 		t.Fatalf("after connecting: %+v", first)
 	}
 	e, err := b.EnqueueManual(t.Context(), store.Manual{JobID: j.ID, TriggerID: "r1", Now: store.At(b.start)})

@@ -96,6 +96,7 @@ var fileTests = tests{
 		ok(t, s.RecordFiles(t.Context(), c.ExecutionID, c.Fence, []job.FileRecord{record(job.FileCopy, job.FileDone, "a"), record(job.FileCopy, job.FileDone, "c")}, []int64{done}))
 		r, _, err := s.Register(t.Context(), "survivor", time.Hour)
 		ok(t, err)
+		ok(t, s.Leave(t.Context(), owner))
 		if lost := must(s.Bury(t.Context(), r.ID))(t); len(lost) != 1 {
 			t.Fatalf("%d lost", len(lost))
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -124,6 +125,51 @@ var noticeTests = tests{
 		look = lookOnce(t, s, j.InstanceID, store.NoticeStep{Streaks: map[int64]int{j.ID: 0}, Dropped: []int64{row.ID}})
 		same(t, "streak", look.Streaks, map[int64]int{j.ID: 3})
 	},
+	"freshness stands still while somebody has paused the job": func(t *testing.T, s store.Store) {
+		const never = 100 * 365 * 24 * time.Hour
+		for _, test := range []struct {
+			actor        string
+			since, stood time.Duration
+			// untilThen says that it ends by itself.
+			untilThen bool
+		}{
+			{"client_3", 0, time.Hour, false},
+			{"client_3", 45 * time.Minute, 45 * time.Minute, false}, // a success in the pause
+			{"client_3", 0, time.Hour, true},
+			{job.ActorSystem, 0, 0, false},
+		} {
+			j := newJob(t, s)
+			w := failing(j.InstanceID)
+			w.Events = []job.NoticeEvent{job.EventNotFresh}
+			w = newWebhook(t, s, w)
+			lookOnce(t, s, j.InstanceID, store.NoticeStep{Freshness: []job.Freshness{{WebhookID: w.ID, JobID: j.ID, Since: noon.Add(test.since), Due: noon.Add(never)}}})
+			begin, end := noon.Add(30*time.Minute), noon.Add(90*time.Minute)
+			set := func(at time.Time, change func(*job.Job)) {
+				must(s.UpdateJob(t.Context(), j.ID, store.At(at), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
+					change(j)
+					return true, nil, nil
+				}))(t)
+			}
+			set(begin, func(j *job.Job) {
+				j.Active, j.NextRun, j.PausedAt, j.Pause = false, time.Time{}, begin, &job.Pause{Actor: test.actor, Since: begin}
+				if test.untilThen {
+					j.Pause.Until = end
+				}
+			})
+			if test.untilThen {
+				tick(t, s, end)
+			} else {
+				set(end, func(j *job.Job) { j.Active, j.PausedAt, j.Pause = true, time.Time{}, nil })
+			}
+			history(t, s, j.ID, 1)
+			row := lookOnce(t, s, j.InstanceID, store.NoticeStep{}).Freshness[0]
+			due := noon.Add(never)
+			if test.stood > 0 { // it is looked at, now
+				due = end
+			}
+			same(t, fmt.Sprintf("%+v", test), []any{row.Since, row.Stood, row.Due}, []any{noon.Add(test.since), test.stood, due})
+		}
+	},
 	"what lasts is told when it begins": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
 		newWebhook(t, s, failing(j.InstanceID))
@@ -155,9 +201,10 @@ var noticeTests = tests{
 			t.Errorf("the same notice made delivery %d", again.ID)
 		}
 		claim := func(now time.Time) []store.Sending {
-			return must(s.ClaimDeliveries(t.Context(), store.DeliveryClaim{Now: now, Until: now.Add(time.Minute), Places: 1, Limit: 10}))(t)
+			return must(s.ClaimDeliveries(t.Context(), store.DeliveryClaim{Now: now, Until: now.Add(time.Minute), Most: manyPlaces}))(t)
 		}
 		same(t, "before its time", len(claim(noon.Add(-time.Second))), 0)
+		same(t, "due", must(s.NextDelivery(t.Context()))(t), noon)
 		first := claim(noon)
 		if len(first) != 1 || first[0].ID != d.ID || first[0].Webhook.URL != w.URL || first[0].Tries != 1 {
 			t.Fatalf("claimed %+v", first)
@@ -179,23 +226,69 @@ var noticeTests = tests{
 		ok(t, s.EndDelivery(t.Context(), end))
 		same(t, "delivered", must(s.Delivery(t.Context(), d.ID))(t).State, job.DeliveryDelivered)
 		same(t, "nothing due", len(claim(noon.Add(time.Hour))), 0)
+		same(t, "due ever", must(s.NextDelivery(t.Context()))(t).IsZero(), true)
 	},
-	"no webhook takes more than its places": func(t *testing.T, s store.Store) {
-		j := newJob(t, s)
-		slow, quick := newWebhook(t, s, failing(j.InstanceID)), newWebhook(t, s, failing(j.InstanceID))
+	"no webhook and no instance takes more than its places": func(t *testing.T, s store.Store) {
+		slow, quick := newWebhook(t, s, failing(newInstance(t, s).ID)), newWebhook(t, s, failing(newInstance(t, s).ID))
+		second := newWebhook(t, s, failing(slow.InstanceID))
+		notify := func(w job.Webhook, n int) {
+			for i := range n {
+				notice := noticeOf(w, fmt.Sprint(w.ID, " ", i))
+				notice.CreatedAt = noon.Add(time.Duration(w.ID+int64(i)) * time.Millisecond)
+				must(s.AddNotice(t.Context(), notice))(t)
+			}
+		}
+		notify(slow, 5)
+		notify(second, 5)
+		notify(quick, 2)
+		c := store.DeliveryClaim{Now: noon.Add(time.Minute), Until: noon.Add(time.Hour), Most: store.SendingPlaces{All: 10, Failing: 5, Instance: 3, Webhook: 2}}
+		count := func() map[int64]int {
+			t.Helper()
+			for _, d := range must(s.ClaimDeliveries(t.Context(), c))(t) {
+				c.Taken.Add(1, d)
+			}
+			return maps.Clone(c.Taken.Webhooks)
+		}
+		want := map[int64]int{slow.ID: 2, second.ID: 1, quick.ID: 2}
+		same(t, "taken", count(), want)
+		same(t, "taken while nothing is free", count(), want)
+		c.Taken = store.TakenPlaces{}
+		delete(want, quick.ID)
+		same(t, "taken when all has ended", count(), want)
+	},
+	"failing webhooks leave places to others": func(t *testing.T, s store.Store) {
+		var dead []job.Webhook
+		for range 6 {
+			dead = append(dead, newWebhook(t, s, failing(newInstance(t, s).ID)))
+		}
+		for i := range 12 {
+			must(s.AddNotice(t.Context(), noticeOf(dead[i%6], fmt.Sprint(i))))(t)
+		}
+		c := store.DeliveryClaim{Now: noon, Until: noon.Add(time.Minute), Most: store.SendingPlaces{All: 8, Failing: 4, Instance: 8, Webhook: 1}}
+		first := must(s.ClaimDeliveries(t.Context(), c))(t)
+		same(t, "first attempts", len(first), 6)
+		for _, d := range first {
+			same(t, "failing before an attempt", d.Failing, false)
+			ok(t, s.EndDelivery(t.Context(), store.DeliveryEnd{DeliveryID: d.ID, Fence: d.Fence, State: job.DeliveryPending, NextAt: noon, Attempt: job.DeliveryAttempt{Time: noon, Status: 500}}))
+		}
+		c.Most.Webhook = 4
+		again := must(s.ClaimDeliveries(t.Context(), c))(t)
+		same(t, "next attempts", len(again), 4)
+		for _, d := range again {
+			same(t, "failing after an attempt", d.Failing, true)
+			c.Taken.Add(1, d)
+		}
+		quick := newWebhook(t, s, failing(newInstance(t, s).ID))
 		for i := range 5 {
-			must(s.AddNotice(t.Context(), noticeOf(slow, fmt.Sprint("slow ", i))))(t)
+			must(s.AddNotice(t.Context(), noticeOf(quick, fmt.Sprint("quick ", i))))(t)
 		}
-		last := noticeOf(quick, "quick")
-		last.CreatedAt = noon.Add(time.Second)
-		must(s.AddNotice(t.Context(), last))(t)
-		c := store.DeliveryClaim{Now: noon.Add(time.Minute), Until: noon.Add(time.Hour), Places: 2, Limit: 4}
-		same(t, "of the slow one", len(must(s.ClaimDeliveries(t.Context(), c))(t)), 2)
-		c.Busy = map[int64]int{slow.ID: 2}
-		claimed := must(s.ClaimDeliveries(t.Context(), c))(t)
-		if len(claimed) != 1 || claimed[0].WebhookID != quick.ID {
-			t.Fatalf("claimed %+v, want that of the quick one", claimed)
+		others := must(s.ClaimDeliveries(t.Context(), c))(t)
+		same(t, "of the quick one", len(others), 4)
+		for _, d := range others {
+			same(t, "receiver", d.WebhookID, quick.ID)
+			c.Taken.Add(1, d)
 		}
+		same(t, "when all places are taken", len(must(s.ClaimDeliveries(t.Context(), c))(t)), 0)
 	},
 	"a webhook that is gone is disabled": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
@@ -288,6 +381,8 @@ func manyEnds(t *testing.T, s store.Store, from time.Time) {
 		same(t, fmt.Sprintf("looks at execution %d", id), times, 1)
 	}
 }
+
+var manyPlaces = store.SendingPlaces{All: 10, Failing: 10, Instance: 10, Webhook: 10}
 
 // failing is a webhook that hears of failures.
 func failing(instanceID int64) job.Webhook {

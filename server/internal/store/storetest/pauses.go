@@ -174,6 +174,7 @@ var pauseTests = tests{
 			onTheHour(&draft)
 			_ = must(s.CreateJob(t.Context(), draft, noRequest))(t)
 		}
+		register(t, s, 3)
 		ctx := context.WithoutCancel(t.Context())
 		before := hour(1).Add(-400 * time.Millisecond)
 		var mu sync.Mutex

@@ -17,7 +17,7 @@ func syncing(t *testing.T, s store.Store, r job.Resource, remotes ...string) job
 	onTheHour(&j)
 	j.ResourceIDs = []int64{r.ID}
 	for _, name := range remotes {
-		j.Trees = append(j.Trees, job.Place{ResourceID: r.ID, Remote: name, Path: "a", Writes: true})
+		j.Folders = append(j.Folders, job.Folder{ResourceID: r.ID, Remote: name, Path: "a", Writes: true})
 	}
 	return must(s.CreateJob(t.Context(), j, noRequest))(t)
 }

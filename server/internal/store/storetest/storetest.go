@@ -39,40 +39,43 @@ type tests map[string]func(t *testing.T, s store.Store)
 // Run runs the whole suite.
 func Run(t *testing.T, open Open) {
 	for topic, all := range map[string]tests{
-		"instances":   instanceTests,
-		"quotas":      quotaTests,
-		"audit":       auditTests,
-		"clients":     clientTests,
-		"keys":        keyTests,
-		"sealing":     sealingTests,
-		"configs":     configTests,
-		"reauth":      reauthTests,
-		"folders":     treeTests,
-		"jobs":        jobTests,
-		"updates":     updateTests,
-		"pauses":      pauseTests,
-		"occurrences": occurrenceTests,
-		"backfills":   backfillTests,
-		"executions":  executionTests,
-		"manual":      manualTests,
-		"cancel":      cancelTests,
-		"approvals":   approvalTests,
-		"files":       fileTests,
-		"ledger":      ledgerTests,
-		"watching":    watchTests,
-		"inspection":  inspectionTests,
-		"idempotency": idempotencyTests,
-		"deletes":     deleteTests,
-		"retention":   retentionTests,
-		"notices":     noticeTests,
-		"concurrency": concurrencyTests,
+		"instances":    instanceTests,
+		"quotas":       quotaTests,
+		"audit":        auditTests,
+		"clients":      clientTests,
+		"keys":         keyTests,
+		"sealing":      sealingTests,
+		"configs":      configTests,
+		"reauth":       reauthTests,
+		"folders":      folderTests,
+		"folder races": folderRaceTests,
+		"jobs":         jobTests,
+		"updates":      updateTests,
+		"pauses":       pauseTests,
+		"occurrences":  occurrenceTests,
+		"backfills":    backfillTests,
+		"executions":   executionTests,
+		"manual":       manualTests,
+		"cancel":       cancelTests,
+		"approvals":    approvalTests,
+		"files":        fileTests,
+		"ledger":       ledgerTests,
+		"watching":     watchTests,
+		"inspection":   inspectionTests,
+		"idempotency":  idempotencyTests,
+		"deletes":      deleteTests,
+		"retention":    retentionTests,
+		"notices":      noticeTests,
+		"concurrency":  concurrencyTests,
 	} {
 		t.Run(topic, func(t *testing.T) {
 			t.Parallel()
 			for name, test := range all {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					test(t, open(t))
+					s := open(t)
+					register(t, s, 1) // owner
+					test(t, s)
 				})
 			}
 		})
@@ -176,8 +179,17 @@ func newJob(t *testing.T, s store.Store, edit ...func(*job.Job)) job.Job {
 	return must(s.CreateJob(t.Context(), j, noRequest))(t)
 }
 
-// owner is a replica's id for tests that need none registered.
-const owner = 7
+// owner is the replica that the tests of a topic claim as; it is registered.
+const owner = 1
+
+// register makes n further replicas, whose ids follow.
+func register(t *testing.T, s store.Store, n int) {
+	t.Helper()
+	for range n {
+		_, _, err := s.Register(t.Context(), "replica", time.Hour)
+		ok(t, err)
+	}
+}
 
 // claimDue claims what is due by now+ahead and starts it.
 func claimDue(t *testing.T, s store.Store, now time.Time, ahead time.Duration) []store.Claimed {

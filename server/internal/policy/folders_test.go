@@ -11,18 +11,18 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-func folders(paths ...string) []job.Place {
-	var places []job.Place
+func folders(paths ...string) []job.Folder {
+	var list []job.Folder
 	for _, path := range paths {
-		places = append(places, job.Place{ResourceID: 1, Remote: "a", Path: path, Writes: true})
+		list = append(list, job.Folder{ResourceID: 1, Remote: "a", Path: path, Writes: true})
 	}
-	return places
+	return list
 }
 
 func TestAdmit(t *testing.T) {
 	t.Parallel()
 	holder := func(id int64, running bool, paths ...string) store.Holder {
-		return store.Holder{ExecutionID: id, InstanceID: 1, Running: running, Trees: folders(paths...)}
+		return store.Holder{ExecutionID: id, InstanceID: 1, Running: running, Folders: folders(paths...)}
 	}
 	foreign := holder(9, true, "f")
 	foreign.InstanceID = 2
@@ -52,8 +52,8 @@ func TestAdmit(t *testing.T) {
 func TestDueWithBusyFolders(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	other := []store.Holder{{ExecutionID: 5, JobID: 2, InstanceID: 1, Running: true, Trees: folders("x")}}
-	foreign := []store.Holder{{ExecutionID: 5, JobID: 2, InstanceID: 7, Running: true, Trees: folders("x")}}
+	other := []store.Holder{{ExecutionID: 5, JobID: 2, InstanceID: 1, Running: true, Folders: folders("x")}}
+	foreign := []store.Holder{{ExecutionID: 5, JobID: 2, InstanceID: 7, Running: true, Folders: folders("x")}}
 	for name, c := range map[string]struct {
 		overlap  job.OverlapPolicy
 		holders  []store.Holder
@@ -63,7 +63,7 @@ func TestDueWithBusyFolders(t *testing.T) {
 		by       int64
 		cancels  bool
 	}{
-		"free":                      {holders: []store.Holder{{ExecutionID: 5, InstanceID: 1, Trees: folders("y")}}, want: "starts"},
+		"free":                      {holders: []store.Holder{{ExecutionID: 5, InstanceID: 1, Folders: folders("y")}}, want: "starts"},
 		"SKIP":                      {holders: other, want: job.SkipRemoteBusy, by: 5},
 		"SKIP, its own first":       {holders: other, blocking: 4, want: job.SkipOverlap, by: 4},
 		"SKIP, a foreign one":       {holders: foreign, want: job.SkipRemoteBusy},
@@ -80,7 +80,7 @@ func TestDueWithBusyFolders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := policy.Due(store.Due{
-				JobID: 1, InstanceID: 1, Active: true, NextRun: now, Trees: folders("x/y"), Holders: c.holders, Blocking: c.blocking, Waiting: c.waiting,
+				JobID: 1, InstanceID: 1, Active: true, NextRun: now, Folders: folders("x/y"), Holders: c.holders, Blocking: c.blocking, Waiting: c.waiting,
 				Schedule: job.Schedule{Type: job.CronBased, Cron: "0 * * * *", TimeZone: "UTC"}, Policies: job.Policies{Overlap: c.overlap},
 			}, now)
 			got, by := "", int64(0)
@@ -104,15 +104,15 @@ func TestCatchUpOfOneWriter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 4, 12, 30, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
-		trees []job.Place
-		want  []bool
+		folders []job.Folder
+		want    []bool
 	}{
 		"writes": {folders("x"), []bool{false, true, true}},
-		"reads":  {[]job.Place{{ResourceID: 1, Remote: "a"}}, []bool{false, false, false}},
+		"reads":  {[]job.Folder{{ResourceID: 1, Remote: "a"}}, []bool{false, false, false}},
 		"none":   {nil, []bool{false, false, false}},
 	} {
 		d := policy.Due(store.Due{
-			JobID: 1, InstanceID: 1, Active: true, NextRun: now.Add(-150 * time.Minute), Trees: c.trees,
+			JobID: 1, InstanceID: 1, Active: true, NextRun: now.Add(-150 * time.Minute), Folders: c.folders,
 			Schedule: job.Schedule{Type: job.CronBased, Cron: "0 * * * *", TimeZone: "UTC"}, Policies: job.Policies{Overlap: job.OverlapAllow, CatchUp: job.CatchUpAll},
 		}, now)
 		var waits []bool

@@ -3,7 +3,6 @@ package storetest
 import (
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,19 +27,19 @@ func newWorker(t *testing.T, s store.Store) *worker {
 }
 
 // writes and reads are folders of a remote.
-func (w *worker) writes(remote, path string) job.Place {
-	return job.Place{ResourceID: w.r.ID, Remote: remote, Path: path, Writes: true}
+func (w *worker) writes(remote, path string) job.Folder {
+	return job.Folder{ResourceID: w.r.ID, Remote: remote, Path: path, Writes: true}
 }
 
-func (w *worker) reads(remote, path string) job.Place {
-	return job.Place{ResourceID: w.r.ID, Remote: remote, Path: path}
+func (w *worker) reads(remote, path string) job.Folder {
+	return job.Folder{ResourceID: w.r.ID, Remote: remote, Path: path}
 }
 
-func (w *worker) job(overlap job.OverlapPolicy, trees ...job.Place) job.Job {
+func (w *worker) job(overlap job.OverlapPolicy, folders ...job.Folder) job.Job {
 	w.t.Helper()
 	j := hourly(w.r.InstanceID)
 	onTheHour(&j)
-	j.Policies.Overlap, j.ResourceIDs, j.Trees = overlap, []int64{w.r.ID}, trees
+	j.Policies.Overlap, j.ResourceIDs, j.Folders = overlap, []int64{w.r.ID}, folders
 	return must(w.CreateJob(w.t.Context(), j, noRequest))(w.t)
 }
 
@@ -59,7 +58,7 @@ func (w *worker) due(now time.Time) (all []store.Claimed) {
 // admitted claims what waits for folders.
 func (w *worker) admitted(now time.Time) []store.Claimed {
 	w.t.Helper()
-	claimed, _, err := w.ClaimTrees(w.t.Context(), store.ClaimRequest{Owner: owner, Now: now, Ahead: now, Limit: 100}, policy.Admit)
+	claimed, _, err := w.ClaimWithFolders(w.t.Context(), store.ClaimRequest{Owner: owner, Now: now, Ahead: now, Limit: 100}, policy.Admit)
 	ok(w.t, err)
 	if others := claimQueued(w.t, w.Store, now); len(others) > 0 {
 		w.t.Fatalf("claimed %+v without regard to folders", others)
@@ -92,7 +91,7 @@ func claimedIDs(claimed []store.Claimed) []int64 {
 	return ids
 }
 
-var treeTests = tests{
+var folderTests = tests{
 	"of two that are due at once one is skipped for the other": func(t *testing.T, s store.Store) {
 		w := newWorker(t, s)
 		first, second := w.job("", w.writes("a", "x")), w.job("", w.writes("a", "x/y"))
@@ -281,10 +280,10 @@ var treeTests = tests{
 		j := w.job("", w.writes("a", "x"))
 		waits := w.byHand(j, hour(1))
 		same(t, "before", len(w.admitted(hour(1))), 0)
-		change := func(trees ...job.Place) {
+		change := func(folders ...job.Folder) {
 			t.Helper()
 			must(s.UpdateJob(t.Context(), j.ID, store.At(hour(1)), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
-				j.Trees = trees
+				j.Folders = folders
 				return true, nil, nil
 			}))(t)
 		}
@@ -320,101 +319,4 @@ var treeTests = tests{
 		w.end(running)
 		same(t, "at a time", len(w.admitted(hour(1))), 1)
 	},
-	"of many that are due at once, on several replicas, one starts": func(t *testing.T, s store.Store) {
-		w := newWorker(t, s)
-		for range 12 {
-			w.job("", w.writes("a", "x"))
-		}
-		for round := 1; round <= 8; round++ {
-			claimed := w.race(hour(round))
-			if len(claimed) != 1 {
-				t.Fatalf("in round %d %d executions write one folder: %+v", round, len(claimed), claimed)
-			}
-			w.end(claimed[0])
-		}
-	},
-	"many claim at once, no two write one folder, and all get their turn": manyClaimFolders,
-}
-
-// race lets several replicas decide at a time until nothing is left to decide.
-func (w *worker) race(now time.Time) (all []store.Claimed) {
-	var mu sync.Mutex
-	var replicas sync.WaitGroup
-	for replica := range 4 {
-		replicas.Go(func() {
-			for more := true; more; {
-				claimed, again, err := w.ClaimDue(w.t.Context(), store.ClaimRequest{Owner: int64(replica + 1), Now: now, Ahead: now, Limit: 1},
-					func(d store.Due) store.Decision { return policy.Due(d, now) })
-				if err != nil {
-					w.t.Error(err)
-					return
-				}
-				mu.Lock()
-				all = append(all, claimed...)
-				mu.Unlock()
-				more = again
-			}
-		})
-	}
-	replicas.Wait()
-	return all
-}
-
-func manyClaimFolders(t *testing.T, s store.Store) {
-	w := newWorker(t, s)
-	folders := [][]job.Place{
-		{w.writes("a", "x"), w.writes("b", "x")}, {w.writes("b", "x"), w.writes("a", "x")}, {w.writes("a", ""), w.reads("b", "")},
-		{w.reads("a", "x/y"), w.writes("b", "z")}, {w.writes("a", "x/y/z")}, {w.reads("b", "")},
-	}
-	const each = 5
-	for i, trees := range folders {
-		j := w.job(job.OverlapAllow, trees...)
-		for n := range each {
-			w.byHand(j, hour(1).Add(time.Duration(i*each+n)*time.Millisecond))
-		}
-	}
-	var mu sync.Mutex
-	held := map[int64][]job.Place{}
-	ended := 0
-	var replicas sync.WaitGroup
-	deadline := time.Now().Add(30 * time.Second)
-	for replica := range 4 {
-		replicas.Go(func() {
-			for time.Now().Before(deadline) {
-				mu.Lock()
-				done := ended == each*len(folders)
-				mu.Unlock()
-				if done {
-					return
-				}
-				claimed, _, err := s.ClaimTrees(t.Context(), store.ClaimRequest{Owner: int64(replica + 1), Now: hour(2), Ahead: hour(2), Limit: 2}, policy.Admit)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				for _, c := range claimed {
-					trees := must(s.Job(t.Context(), c.JobID))(t).Trees
-					mu.Lock()
-					for id, others := range held {
-						if job.Collide(trees, others) {
-							t.Errorf("executions %d and %d run at once", c.ExecutionID, id)
-						}
-					}
-					held[c.ExecutionID] = trees
-					mu.Unlock()
-				}
-				for _, c := range claimed {
-					mu.Lock()
-					delete(held, c.ExecutionID)
-					ended++
-					mu.Unlock()
-					finish(t, s, c, job.StateSucceeded, hour(2), hour(2))
-				}
-			}
-		})
-	}
-	replicas.Wait()
-	if ended != each*len(folders) {
-		t.Errorf("%d of %d got their turn", ended, each*len(folders))
-	}
 }

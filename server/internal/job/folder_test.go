@@ -8,11 +8,11 @@ import (
 
 func TestPlacesCollide(t *testing.T) {
 	t.Parallel()
-	place := func(resource int64, remote, path, account string, writes bool) job.Place {
-		return job.Place{ResourceID: resource, Remote: remote, Path: path, Account: account, Writes: writes}
+	place := func(resource int64, remote, path, account string, writes bool) job.Folder {
+		return job.Folder{ResourceID: resource, Remote: remote, Path: path, Account: account, Writes: writes}
 	}
 	for name, c := range map[string]struct {
-		a, b job.Place
+		a, b job.Folder
 		want bool
 	}{
 		"the same folder":                    {place(1, "d", "a", "", true), place(1, "d", "a", "", true), true},
@@ -30,15 +30,15 @@ func TestPlacesCollide(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := job.Collide([]job.Place{c.a}, []job.Place{c.b}); got != c.want {
+			if got := job.Collide([]job.Folder{c.a}, []job.Folder{c.b}); got != c.want {
 				t.Errorf("collide is %t, want %t", got, c.want)
 			}
-			if got := job.Collide([]job.Place{c.b}, []job.Place{c.a}); got != c.want {
+			if got := job.Collide([]job.Folder{c.b}, []job.Folder{c.a}); got != c.want {
 				t.Errorf("the other way round it is %t, want %t", got, c.want)
 			}
 		})
 	}
-	if job.Collide(nil, []job.Place{place(1, "d", "", "", true)}) {
+	if job.Collide(nil, []job.Folder{place(1, "d", "", "", true)}) {
 		t.Error("no place collides with one")
 	}
 }

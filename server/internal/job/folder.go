@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Place is a folder of a remote, with everything below it, that a workflow
-// reads or writes: what the lock on trees is about. Two places are in one
+// Folder is a folder of a remote, with everything below it, that a workflow
+// reads or writes: what an execution holds while it runs. Two folders are in one
 // account when they name the same stored remote, or when their remotes have the
 // same Account.
-type Place struct {
+type Folder struct {
 	ResourceID int64  `json:"resource"`
 	Remote     string `json:"remote"`
 	// Path has no slashes at its ends and no empty parts, and is in one case and
@@ -20,18 +20,18 @@ type Place struct {
 	Account string `json:"account,omitempty"`
 }
 
-// Collide tells whether two executions that work on these places must not run
-// at once: one place is the other or lies in it, and at least one is written.
-func Collide(a, b []Place) bool {
-	return slices.ContainsFunc(a, func(one Place) bool { return slices.ContainsFunc(b, one.collides) })
+// Collide tells whether two executions that work on these folders must not run
+// at once: one folder is the other or lies in it, and at least one is written.
+func Collide(a, b []Folder) bool {
+	return slices.ContainsFunc(a, func(one Folder) bool { return slices.ContainsFunc(b, one.collides) })
 }
 
-func (p Place) collides(other Place) bool {
-	if !p.Writes && !other.Writes {
+func (f Folder) collides(other Folder) bool {
+	if !f.Writes && !other.Writes {
 		return false
 	}
-	same := p.ResourceID == other.ResourceID && p.Remote == other.Remote || p.Account != "" && p.Account == other.Account
-	return same && (inside(p.Path, other.Path) || inside(other.Path, p.Path))
+	same := f.ResourceID == other.ResourceID && f.Remote == other.Remote || f.Account != "" && f.Account == other.Account
+	return same && (inside(f.Path, other.Path) || inside(other.Path, f.Path))
 }
 
 // inside tells whether a folder is another one or lies in it.

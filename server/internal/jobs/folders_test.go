@@ -11,7 +11,7 @@ import (
 
 func TestPlacesOfFolders(t *testing.T) {
 	t.Parallel()
-	got := placesOf([]task.Folder{
+	got := foldersOf([]task.Folder{
 		{ResourceID: "res_7", Remote: "drive", Path: "/Scans//./In/"},
 		{ResourceID: "7", Remote: "drive", Path: "scans/in", Writes: true},
 		{ResourceID: "res_7", Remote: "drive", Path: "scans/in"},
@@ -19,7 +19,7 @@ func TestPlacesOfFolders(t *testing.T) {
 		{ResourceID: "res_3", Remote: "drive", Path: "/"},
 		{ResourceID: "nonsense", Remote: "drive", Path: "/"},
 	})
-	want := []job.Place{
+	want := []job.Folder{
 		{ResourceID: 3, Remote: "drive"},
 		{ResourceID: 7, Remote: "acc", Path: "\u00e9", Writes: true},
 		{ResourceID: 7, Remote: "drive", Path: "scans/in", Writes: true},

@@ -19,9 +19,9 @@ import (
 // lock is taken and nothing is read unless one with folders is to be claimed.
 
 const (
-	// treesLock is PostgreSQL's advisory lock of whoever decides about folders.
+	// foldersLock is PostgreSQL's advisory lock of whoever decides about folders.
 	// Its holder waits for no row that others keep for longer than a statement.
-	treesLock = 0x6361_7269_6c6c_6f6e
+	foldersLock = 0x6361_7269_6c6c_6f6e
 	// maxCandidates bounds how many waiting executions are considered at a time.
 	maxCandidates = 1000
 	// sharedAccount begins the account of a remote that all instances share.
@@ -42,12 +42,12 @@ type holding struct {
 	waitingFor int64
 }
 
-// lockTrees lets nobody else decide about folders until the transaction ends.
-func (s *Store) lockTrees(r runner) error {
+// lockFolders lets nobody else decide about folders until the transaction ends.
+func (s *Store) lockFolders(r runner) error {
 	if !s.postgres() {
 		return nil // the one writer is alone
 	}
-	return r.exec("SELECT pg_advisory_xact_lock($1)", int64(treesLock))
+	return r.exec("SELECT pg_advisory_xact_lock($1)", int64(foldersLock))
 }
 
 // readHolders lists who works on folders, or waits to and has come due.
@@ -56,12 +56,12 @@ func readHolders(r runner, due int64) (list []holding, err error) {
 	err = r.rows(holdersQuery, func(scan func(...any) error) error {
 		var h holding
 		var owner int64
-		var trees string
-		if err := scan(&h.ExecutionID, &h.JobID, &h.InstanceID, &owner, &trees, &h.waitingFor); err != nil {
+		var text string
+		if err := scan(&h.ExecutionID, &h.JobID, &h.InstanceID, &owner, &text, &h.waitingFor); err != nil {
 			return err
 		}
 		h.Running = owner != 0
-		if h.Trees, err = treesOf(trees); err != nil {
+		if h.Folders, err = foldersOf(text); err != nil {
 			return fmt.Errorf("folders of execution %d: %w", h.ExecutionID, err)
 		}
 		if !h.Running {
@@ -76,14 +76,14 @@ func readHolders(r runner, due int64) (list []holding, err error) {
 }
 
 // accounts are what stored remotes say of themselves.
-type accounts map[job.Place]string
+type accounts map[job.Folder]string
 
-// readAccounts reads the accounts of the remotes of places.
-func readAccounts(r runner, all ...[]job.Place) (accounts, error) {
+// readAccounts reads the accounts of the remotes of folders.
+func readAccounts(r runner, all ...[]job.Folder) (accounts, error) {
 	resources := map[int64]bool{}
-	for _, places := range all {
-		for _, p := range places {
-			resources[p.ResourceID] = true
+	for _, folders := range all {
+		for _, f := range folders {
+			resources[f.ResourceID] = true
 		}
 	}
 	found := accounts{}
@@ -93,20 +93,20 @@ func readAccounts(r runner, all ...[]job.Place) (accounts, error) {
 	ids := slices.Sorted(maps.Keys(resources))
 	return found, r.rows(`SELECT resource_id, name, account FROM resource_configs WHERE resource_id IN (`+idList(ids)+`)`,
 		func(scan func(...any) error) error {
-			var p job.Place
+			var f job.Folder
 			var account string
-			err := scan(&p.ResourceID, &p.Remote, &account)
-			found[p] = account
+			err := scan(&f.ResourceID, &f.Remote, &account)
+			found[f] = account
 			return err
 		})
 }
 
-// in answers places with their accounts. Equal credentials in two instances are
+// in answers folders with their accounts. Equal credentials in two instances are
 // no reason to wait: who could have made them up would else hold up others.
-func (a accounts) in(instance int64, places []job.Place) []job.Place {
-	known := slices.Clone(places)
-	for i, p := range known {
-		account := a[job.Place{ResourceID: p.ResourceID, Remote: p.Remote}]
+func (a accounts) in(instance int64, folders []job.Folder) []job.Folder {
+	known := slices.Clone(folders)
+	for i, f := range known {
+		account := a[job.Folder{ResourceID: f.ResourceID, Remote: f.Remote}]
 		if account != "" && !strings.HasPrefix(account, sharedAccount) {
 			account = fmt.Sprintf("%d:%s", instance, account)
 		}
@@ -118,30 +118,30 @@ func (a accounts) in(instance int64, places []job.Place) []job.Place {
 // guard tells due rows with folders who else has some. Without such a row
 // nothing is locked or read.
 func (s *Store) guard(r runner, rows []*dueRow, req store.ClaimRequest) ([]store.Holder, error) {
-	if !slices.ContainsFunc(rows, func(d *dueRow) bool { return len(d.Trees) > 0 }) {
+	if !slices.ContainsFunc(rows, func(d *dueRow) bool { return len(d.Folders) > 0 }) {
 		return nil, nil
 	}
-	if err := s.lockTrees(r); err != nil {
+	if err := s.lockFolders(r); err != nil {
 		return nil, err
 	}
 	list, err := readHolders(r, micros(req.Ahead))
 	if err != nil {
 		return nil, err
 	}
-	var all [][]job.Place
+	var all [][]job.Folder
 	for _, d := range rows {
-		all = append(all, d.Trees)
+		all = append(all, d.Folders)
 	}
 	for _, h := range list {
-		all = append(all, h.Trees)
+		all = append(all, h.Folders)
 	}
 	known, err := readAccounts(r, all...)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range rows {
-		if len(d.Trees) > 0 {
-			d.Trees = known.in(d.InstanceID, d.Trees)
+		if len(d.Folders) > 0 {
+			d.Folders = known.in(d.InstanceID, d.Folders)
 		}
 	}
 	return holdersOf(list, known), nil
@@ -153,7 +153,7 @@ func holdersOf(list []holding, known accounts) []store.Holder {
 	for i, h := range list {
 		holders[i] = h.Holder
 		if !h.Running {
-			holders[i].Trees = known.in(h.InstanceID, h.Trees)
+			holders[i].Folders = known.in(h.InstanceID, h.Folders)
 		}
 	}
 	return holders
@@ -164,7 +164,7 @@ func holdersOf(list []holding, known accounts) []store.Holder {
 // of that by its id, once there is one.
 func (b *claimBatch) tooSoon(d *dueRow, ahead bool) bool {
 	for _, h := range b.holders {
-		if (ahead || h.ExecutionID == 0) && job.Collide(d.Trees, h.Trees) {
+		if (ahead || h.ExecutionID == 0) && job.Collide(d.Folders, h.Folders) {
 			b.again = b.again || !ahead
 			return true
 		}
@@ -176,11 +176,11 @@ func (b *claimBatch) tooSoon(d *dueRow, ahead bool) bool {
 // hold notes the folders of a batch's executions in their rows.
 func (b *claimBatch) hold(r runner, rows map[startKey]inserted) error {
 	for _, start := range b.starts {
-		if len(start.due.Trees) == 0 {
+		if len(start.due.Folders) == 0 {
 			continue
 		}
 		id := rows[startKey{start.due.JobID, micros(start.start.ScheduledFor)}].id
-		if err := r.exec(`UPDATE active_executions SET trees = $2 WHERE id = $1`, id, treesText(start.due.Trees)); err != nil {
+		if err := r.exec(`UPDATE active_executions SET trees = $2 WHERE id = $1`, id, foldersText(start.due.Folders)); err != nil {
 			return err
 		}
 	}
@@ -191,22 +191,22 @@ func (b *claimBatch) hold(r runner, rows map[startKey]inserted) error {
 type admission struct {
 	// free are those that may start, in their order.
 	free []int64
-	// trees are their folders with accounts.
-	trees map[int64][]job.Place
+	// folders are theirs, with accounts.
+	folders map[int64][]job.Folder
 }
 
 // admit asks which of the waiting may start, and notes what the others wait for.
 func (s *Store) admit(r runner, req store.ClaimRequest, ask func([]store.Holder) map[int64]int64) (a admission, err error) {
-	if err := s.lockTrees(r); err != nil {
+	if err := s.lockFolders(r); err != nil {
 		return a, err
 	}
 	list, err := readHolders(r, micros(req.Ahead))
 	if err != nil {
 		return a, err
 	}
-	var all [][]job.Place
+	var all [][]job.Folder
 	for _, h := range list {
-		all = append(all, h.Trees)
+		all = append(all, h.Folders)
 	}
 	known, err := readAccounts(r, all...)
 	if err != nil {
@@ -214,7 +214,7 @@ func (s *Store) admit(r runner, req store.ClaimRequest, ask func([]store.Holder)
 	}
 	holders := holdersOf(list, known)
 	blocked := ask(holders)
-	a.trees = map[int64][]job.Place{}
+	a.folders = map[int64][]job.Folder{}
 	for i, h := range holders {
 		by, waits := blocked[h.ExecutionID]
 		switch {
@@ -225,7 +225,7 @@ func (s *Store) admit(r runner, req store.ClaimRequest, ask func([]store.Holder)
 			}
 		case !waits && !slices.Contains(req.Full, h.InstanceID) && len(a.free) < req.Limit:
 			a.free = append(a.free, h.ExecutionID)
-			a.trees[h.ExecutionID] = h.Trees
+			a.folders[h.ExecutionID] = h.Folders
 		}
 	}
 	return a, nil
@@ -234,7 +234,7 @@ func (s *Store) admit(r runner, req store.ClaimRequest, ask func([]store.Holder)
 // hold notes the folders of executions that were taken.
 func (a admission) hold(r runner, claimed []store.Claimed) error {
 	for _, c := range claimed {
-		err := r.exec(`UPDATE active_executions SET trees = $2, waiting_for = 0 WHERE id = $1`, c.ExecutionID, treesText(a.trees[c.ExecutionID]))
+		err := r.exec(`UPDATE active_executions SET trees = $2, waiting_for = 0 WHERE id = $1`, c.ExecutionID, foldersText(a.folders[c.ExecutionID]))
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ func Admit(holders []store.Holder) map[int64]int64 {
 		if h.Running {
 			continue
 		}
-		if by, busy := blocking(h.InstanceID, h.Trees, holders[:i]); busy {
+		if by, busy := blocking(h.InstanceID, h.Folders, holders[:i]); busy {
 			waits[h.ExecutionID] = by
 		}
 	}
@@ -25,9 +25,9 @@ func Admit(holders []store.Holder) map[int64]int64 {
 
 // blocking is the first holder that works on any of the folders, by its id or
 // as store.ForeignHolder.
-func blocking(instance int64, trees []job.Place, holders []store.Holder) (by int64, busy bool) {
+func blocking(instance int64, folders []job.Folder, holders []store.Holder) (by int64, busy bool) {
 	for _, h := range holders {
-		if !job.Collide(trees, h.Trees) {
+		if !job.Collide(folders, h.Folders) {
 			continue
 		}
 		if h.InstanceID != instance {
