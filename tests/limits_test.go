@@ -107,9 +107,16 @@ func TestRateLimit(t *testing.T) {
 			t.Errorf("%s answered ten pages of 1000", door.Name())
 		}
 	}
-	answer, err := greedy.HTTP(t.Context(), http.MethodGet, "/v1/instances/"+tenant.Instance+"/jobs?pageSize=1000", "")
-	if err != nil {
-		t.Fatal(err)
+	// The bucket fills while a busy machine lets this test wait, so it is emptied again.
+	var answer harness.Answer
+	for range 10 {
+		var err error
+		if answer, err = greedy.HTTP(t.Context(), http.MethodGet, "/v1/instances/"+tenant.Instance+"/jobs?pageSize=1000", ""); err != nil {
+			t.Fatal(err)
+		}
+		if answer.Status == http.StatusTooManyRequests {
+			break
+		}
 	}
 	if wait, err := strconv.Atoi(answer.Header.Get("Retry-After")); answer.Status != http.StatusTooManyRequests || err != nil || wait < 1 || wait > 10 {
 		t.Errorf("status %d, Retry-After %q", answer.Status, answer.Header.Get("Retry-After"))
