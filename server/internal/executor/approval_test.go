@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,85 +204,31 @@ func TestPartialSuccess(t *testing.T) {
 	})
 }
 
-func (n *notes) AnnounceFiles(_ context.Context, _, _ int64, files []job.FileRecord) (int64, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := n.filesError(); err != nil {
-		return 0, err
-	}
-	n.announced++
-	return int64(n.announced), nil
-}
-
-func (n *notes) RecordFiles(_ context.Context, _, _ int64, files []job.FileRecord, settled []int64) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := n.filesError(); err != nil {
-		return err
-	}
-	n.files, n.settled = append(n.files, files...), append(n.settled, settled...)
-	return nil
-}
-
-func (n *notes) filesError() error {
-	if len(n.filesErrs) == 0 {
-		return nil
-	}
-	err := n.filesErrs[0]
-	n.filesErrs = n.filesErrs[1:]
-	return err
-}
-
-func TestFilesAreRecordedWhateverTheDatabaseDoes(t *testing.T) {
+// Whoever tells of an attempt while it ends sees its tasks whole; the race
+// detector watches.
+func TestReportsBesideTheEnd(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bench) {
-		away := &job.UnavailableError{Message: "database away"}
-		b.store.filesErrs = []error{away, away, nil, away, away, away}
-		const n = 1200
-		b.hook["a"] = func(ctx context.Context, run task.Run) (task.Output, error) {
-			var files []job.FileRecord
-			for i := range n {
-				files = append(files, job.FileRecord{Remote: "b:/", Action: job.FileCopy, Path: fmt.Sprintf("%d\x00\xff", i)})
+		guardedHooks(b.hook)
+		var ending atomic.Bool
+		b.now = func() time.Time {
+			if ending.Load() { // longer than it is until the next report
+				time.Sleep(60 * time.Millisecond)
 			}
-			if err := run.Files.Announce(ctx, files); err != nil {
-				return nil, err
-			}
-			for _, f := range files[1:] {
-				f.State = job.FileDone
-				run.Files.Done(ctx, f)
-			}
-			return nil, nil
+			return time.Now()
 		}
-		b.Submit([]store.Claimed{claim(1, oneHook)})
-		if f := <-b.store.ends; f.State != job.StateSucceeded {
-			t.Fatalf("%s, %v", f.State, f.Error)
+		b.hook["slow"] = func(ctx context.Context, _ task.Run) (task.Output, error) {
+			<-ctx.Done()
+			ending.Store(true)
+			return nil, ctx.Err()
 		}
-		if len(b.store.files) != n-1 || len(b.store.settled) != 1 {
-			t.Fatalf("%d records, %d settled", len(b.store.files), len(b.store.settled))
-		}
-		if got := b.store.files[0]; got.Path != "1\uFFFD\uFFFD" || got.Task != "a" || got.Attempt != 1 || got.At.IsZero() {
-			t.Errorf("record %+v", got)
-		}
-	})
-}
-
-func TestStaleRecordEndsTheTask(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bench) {
-		b.store.filesErrs = []error{store.ErrStale}
-		ended := make(chan error, 1)
-		b.hook["a"] = func(ctx context.Context, run task.Run) (task.Output, error) {
-			err := run.Files.Announce(ctx, []job.FileRecord{{Path: "a"}})
-			ended <- ctx.Err()
-			return nil, err
-		}
-		b.Submit([]store.Claimed{claim(1, oneHook)})
-		if err := <-ended; err == nil {
-			t.Error("the task's context goes on")
-		}
-		synctest.Wait()
-		if len(b.store.ends) != 0 {
-			t.Error("an end was stored")
+		b.Submit([]store.Claimed{claim(1, `{"tasks":[{"name":"sync","type":"test.hook"},{"name":"slow","type":"test.hook"}]}`)})
+		time.Sleep(time.Second)
+		b.Cancel(1)
+		f := <-b.store.ends
+		ending.Store(false)
+		if diff := cmp.Diff([]job.TaskState{job.TaskCancelled, job.TaskCancelled}, states(f)); diff != "" {
+			t.Errorf("task states (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -64,7 +64,9 @@ func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
 		}
 	}
 	if state != job.StateAwaitingApproval {
+		a.mu.Lock() // the reports read them
 		settleTasks(f.Tasks)
+		a.mu.Unlock()
 	}
 	if !a.startedAt.IsZero() {
 		e.o.Metrics.Ended(state, now.Sub(a.startedAt))
@@ -142,6 +144,21 @@ func (e *Executor) lostClaim(c store.Claimed) (_ store.Claimed, decided bool) {
 	}
 	n, waited := s.after(&a)
 	return unwaited(c, n, waited), true
+}
+
+// toStore hands an end over to be stored.
+func (e *Executor) toStore(f store.Finish) {
+	e.mu.Lock()
+	e.unstored++
+	e.ends = append(e.ends, f)
+	n := len(e.ends)
+	e.mu.Unlock()
+	if n == 1 || n == maxGroup {
+		select {
+		case e.news <- struct{}{}:
+		default: // who stores has not heard the last yet
+		}
+	}
 }
 
 // storeEnds writes ends in groups until ctx ends.
@@ -255,68 +272,4 @@ func (e *Executor) stored(ctx context.Context, group []store.Finish, stale []int
 	}
 	e.unstored -= len(group)
 	e.makeRoom(len(group))
-}
-
-// reportLoop tells the store what runs for longer than a moment. It sleeps
-// while nothing runs.
-func (e *Executor) reportLoop(ctx context.Context) {
-	tick := time.NewTicker(e.o.ReportAfter)
-	defer tick.Stop()
-	for {
-		if e.Taken() == 0 {
-			tick.Stop()
-			select {
-			case <-ctx.Done():
-				return
-			case <-e.busy:
-			}
-			tick.Reset(e.o.ReportAfter)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			e.report(ctx)
-		}
-	}
-}
-
-func (e *Executor) report(ctx context.Context) {
-	before := e.o.Now().Add(-e.o.ReportAfter)
-	var reports []store.Progress
-	e.mu.Lock()
-	for _, a := range e.attempts {
-		if p, ok := a.report(before); ok {
-			reports = append(reports, p)
-		}
-	}
-	e.mu.Unlock()
-	if len(reports) == 0 {
-		return
-	}
-	stale, cancelled, err := e.o.Store.Progress(ctx, reports)
-	if err != nil {
-		e.o.Log.WarnContext(ctx, "can't report progress; trying again", "executions", len(reports), "error", err)
-		for _, p := range reports {
-			if a := e.attempt(p.ExecutionID); a != nil {
-				a.reportAgain()
-			}
-		}
-		return
-	}
-	fences := make(map[int64]int64, len(reports))
-	for _, p := range reports {
-		fences[p.ExecutionID] = p.Fence
-	}
-	e.endAll(stale, fences, errFenced)
-	e.endAll(cancelled, fences, errCancelled)
-}
-
-// endAll ends attempts, but not a later one of the same execution.
-func (e *Executor) endAll(ids []int64, fences map[int64]int64, cause error) {
-	for _, id := range ids {
-		if a := e.attempt(id); a != nil && a.Fence == fences[id] {
-			a.cancel(cause)
-		}
-	}
 }

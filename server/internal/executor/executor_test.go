@@ -3,10 +3,8 @@ package executor_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,203 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pointscene/carillon/server/internal/executionlog"
-	"github.com/pointscene/carillon/server/internal/executor"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/task"
-	"github.com/pointscene/carillon/server/internal/task/util"
-	"github.com/pointscene/carillon/server/internal/workdir"
 )
-
-// bench is an executor with a store that notes what is written.
-type bench struct {
-	*executor.Executor
-	store *notes
-	hook  hook
-	logs  *executionlog.Store
-	// work is the folder of the work directories.
-	work string
-}
-
-func newBench(t *testing.T) *bench {
-	t.Helper()
-	folder, err := executionlog.FolderURL(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	logs, err := executionlog.Open(t.Context(), folder, executionlog.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{work: t.TempDir(), logs: logs, store: &notes{ends: make(chan store.Finish, 100), claims: map[int64]job.State{}}, hook: make(hook)}
-	work, err := workdir.Open(workdir.Options{Folder: b.work, Limit: 1 << 20, Total: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = work.Close() })
-	b.Executor = executor.New(executor.Options{
-		Store: b.store, Types: task.NewRegistry(util.Noop{}, util.Sleep{}, b.hook), Logs: logs, Work: work,
-		Configs:         func(int64, int64, func(...string)) task.Configs { return nil },
-		CheckResources:  func(context.Context, int64, []task.ResourceRef) error { return nil },
-		ApprovalTimeout: time.Hour,
-		Now:             time.Now, Owner: func() int64 { return 1 }, Places: 10, PerInstance: 9, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
-	})
-	b.Start()
-	return b
-}
-
-// stop drains at once and closes what a bubble must not leave behind.
-func (b *bench) stop() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	b.Drain(ctx, time.Second)
-}
-
-type ignore struct{}
-
-func (ignore) Started(time.Duration)          {}
-func (ignore) Ended(job.State, time.Duration) {}
-func (ignore) Stored(int, time.Duration)      {}
-
-// notes is a store.Engine.
-type notes struct {
-	executor.Store
-	ends chan store.Finish
-
-	mu       sync.Mutex
-	claims   map[int64]job.State
-	progress []store.Progress
-	released []store.Claimed
-	failures int
-	// failing is what they fail with; nil means that the database is away.
-	failing error
-	stale   []int64
-	owned   []store.Owned
-	// approvals are by execution.
-	approvals map[int64]job.Approval
-	// files notes what was recorded; filesAway fails as many writes.
-	files     []job.FileRecord
-	settled   []int64
-	announced int
-	filesErrs []error
-	// look is called before claims are looked at, when it is set.
-	look func()
-}
-
-func (n *notes) Finish(_ context.Context, ends []store.Finish) ([]int64, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.failures > 0 {
-		n.failures--
-		if n.failing != nil {
-			return nil, n.failing
-		}
-		return nil, &job.UnavailableError{Message: "database away"}
-	}
-	for _, e := range ends {
-		n.ends <- e
-	}
-	return nil, nil
-}
-
-func (n *notes) Progress(_ context.Context, reports []store.Progress) (stale, cancelled []int64, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.progress = append(n.progress, reports...)
-	return n.stale, nil, nil
-}
-
-func (n *notes) ExpireApprovals(context.Context, time.Time, int, job.Failure) ([]int64, error) {
-	return nil, nil
-}
-
-func (n *notes) Approval(_ context.Context, id int64) (job.Approval, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if a, ok := n.approvals[id]; ok {
-		return a, nil
-	}
-	return job.Approval{}, store.ErrNotFound
-}
-
-func (n *notes) Owned(context.Context, int64) ([]store.Owned, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.owned, nil
-}
-
-func (n *notes) Reclaim(_ context.Context, _ int64, ids []int64) (lost []store.Lost, _ error) {
-	for _, id := range ids {
-		l := store.Lost{Claimed: claim(id, noop), State: job.StateQueued}
-		l.Fence = 77
-		lost = append(lost, l)
-	}
-	return lost, nil
-}
-
-func (n *notes) Release(_ context.Context, claimed []store.Claimed) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.released = append(n.released, claimed...)
-	return nil
-}
-
-func (n *notes) StillClaimed(_ context.Context, claimed []store.Claimed) (map[int64]job.State, error) {
-	if n.look != nil {
-		n.look()
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	states := make(map[int64]job.State)
-	for _, c := range claimed {
-		if state, ok := n.claims[c.ExecutionID]; ok {
-			states[c.ExecutionID] = state
-		}
-	}
-	return states, nil
-}
-
-// hook is a task type whose tasks do what the test says for their name.
-type hook map[string]func(context.Context, task.Run) (task.Output, error)
-
-func (hook) Name() string                           { return "test.hook" }
-func (hook) Schema() []byte                         { return util.Noop{}.Schema() }
-func (hook) Check(task.Args) error                  { return nil }
-func (hook) Resources(task.Args) []task.ResourceRef { return nil }
-func (h hook) Do(ctx context.Context, run task.Run) (task.Output, error) {
-	return h[run.TaskName](ctx, run)
-}
-
-func claim(id int64, workflow string) store.Claimed {
-	return store.Claimed{
-		ExecutionID: id, JobID: 1, InstanceID: 2, Trigger: job.TriggerSchedule, NotBefore: time.Now(), Attempt: 1, Fence: 5,
-		Workflow: []byte(workflow), Policies: job.Policies{}.WithDefaults(),
-		Schedule: job.Schedule{Type: job.IntervalBased, IntervalMinutes: 60, TimeZone: "UTC", Anchor: time.Now()},
-	}
-}
-
-const (
-	noop     = `{"tasks":[{"name":"a","type":"util.noop"}]}`
-	oneHook  = `{"tasks":[{"name":"a","type":"test.hook"}]}`
-	longTask = `{"tasks":[{"name":"a","type":"util.sleep","args":{"duration":"1h"}}]}`
-)
-
-// inBubble runs a test with an executor on synthetic time.
-func inBubble(t *testing.T, test func(*testing.T, *bench)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		defer b.stop()
-		test(t, b)
-	})
-}
-
-func states(f store.Finish) (list []job.TaskState) {
-	for _, t := range f.Tasks {
-		list = append(list, t.State)
-	}
-	return list
-}
 
 func TestStartsAtItsTime(t *testing.T) {
 	t.Parallel()
@@ -428,120 +233,19 @@ func TestTimeLimit(t *testing.T) {
 	})
 }
 
-func TestDrain(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		later := claim(3, noop)
-		later.NotBefore = time.Now().Add(time.Hour)
-		short := claim(2, `{"tasks":[{"name":"a","type":"util.sleep","args":{"duration":"5s"}}]}`)
-		b.Submit([]store.Claimed{claim(1, longTask), short, later})
-		synctest.Wait()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		b.Drain(ctx, time.Second)
-		ends := map[int64]job.State{}
-		for range len(b.store.ends) {
-			f := <-b.store.ends
-			ends[f.ExecutionID] = f.State
-		}
-		want := map[int64]job.State{1: job.StateWorkerLost, 2: job.StateSucceeded}
-		if diff := cmp.Diff(want, ends); diff != "" {
-			t.Errorf("ends (-want +got):\n%s", diff)
-		}
-		if len(b.store.released) != 1 || b.store.released[0].ExecutionID != 3 {
-			t.Errorf("released: %+v", b.store.released)
-		}
-		if b.Free() != 0 {
-			t.Errorf("%d places free after a drain", b.Free())
-		}
-	})
-}
-
-func TestAdoptedEnd(t *testing.T) {
+// TestFullInstance: an instance that has its part of the places gets no more,
+// and the others have theirs.
+func TestFullInstance(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bench) {
-		running := []job.TaskRecord{{Name: "a", State: job.TaskRunning}, {Name: "b", State: job.TaskAwaitingApproval}, {Name: "c", State: job.TaskPending}}
-		cancelled := store.Lost{Claimed: claim(2, noop), State: job.StateCancelling}
-		b.Adopt([]store.Lost{{Claimed: claim(1, noop), State: job.StateRunning, StartedAt: time.Now(), Tasks: running}, cancelled})
-		if f := <-b.store.ends; f.State != job.StateWorkerLost || f.Error.Reason != job.ReasonWorkerLost {
-			t.Errorf("%+v", f)
-		} else if diff := cmp.Diff([]job.TaskState{job.TaskFailed, job.TaskCancelled, job.TaskCancelled}, states(f)); diff != "" {
-			t.Errorf("task states (-want +got):\n%s", diff)
+		for id := range int64(9) {
+			if full := b.Full(); len(full) != 0 || b.Spare() != int(9-id) {
+				t.Errorf("with %d executions: %v is full, others may have %d", id, full, b.Spare())
+			}
+			b.Submit([]store.Claimed{claim(id+1, longTask)})
 		}
-		if f := <-b.store.ends; f.State != job.StateCancelled {
-			t.Errorf("%+v", f)
-		}
-		synctest.Wait()
-		if b.Free() != 10 {
-			t.Errorf("%d places free", b.Free())
-		}
-	})
-}
-
-// A claim whose answer was lost is owned in the store and unknown here.
-func TestLostClaimsAreTakenBack(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bench) {
-		b.store.mu.Lock()
-		b.store.owned = []store.Owned{{ExecutionID: 4, Fence: 9, State: job.StateQueued}}
-		b.store.mu.Unlock()
-		if f := <-b.store.ends; f.ExecutionID != 4 || f.Fence != 77 || f.State != job.StateWorkerLost {
-			t.Errorf("%+v", f)
-		}
-	})
-}
-
-// The signal of a cancel may be lost.
-func TestLostCancelsAreFound(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bench) {
-		b.store.mu.Lock()
-		b.store.owned = []store.Owned{{ExecutionID: 1, Fence: 5, State: job.StateCancelling}}
-		b.store.mu.Unlock()
-		b.Submit([]store.Claimed{claim(1, longTask)})
-		if f := <-b.store.ends; f.State != job.StateCancelled {
-			t.Errorf("%s", f.State)
-		}
-	})
-}
-
-// A retry may be claimed again before its first end is known to be stored.
-func TestReclaimedBeforeItsEndIsStoredLeaksNoPlace(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bench) {
-		first := claim(1, longTask)
-		b.Submit([]store.Claimed{first})
-		synctest.Wait()
-		again := claim(1, noop)
-		again.Fence, again.Attempt = 6, 2
-		b.Submit([]store.Claimed{again})
-		<-b.store.ends
-		<-b.store.ends
-		synctest.Wait()
-		if full := b.Full(); b.Free() != 10 || len(full) > 0 {
-			t.Errorf("%d places free, full %v", b.Free(), full)
-		}
-	})
-}
-
-// A task that ignores its context must not hold up whoever lost the lease.
-func TestAbandonAllDoesNotWaitForEver(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bench) {
-		let := make(chan struct{})
-		b.hook["a"] = func(context.Context, task.Run) (task.Output, error) { <-let; return nil, nil }
-		b.Submit([]store.Claimed{claim(1, oneHook)})
-		synctest.Wait()
-		begin := time.Now()
-		b.AbandonAll(errors.New("lease lost"))
-		if waited := time.Since(begin); waited > 2*time.Second {
-			t.Errorf("waited %v", waited)
-		}
-		close(let)
-		synctest.Wait()
-		if b.Free() != 10 || len(b.store.ends) != 0 {
-			t.Errorf("%d places free, %d ends", b.Free(), len(b.store.ends))
+		if full := b.Full(); !slices.Equal(full, []int64{2}) || b.Spare() != 9 || b.Free() != 1 {
+			t.Errorf("%v is full, others may have %d, %d places are free", full, b.Spare(), b.Free())
 		}
 	})
 }

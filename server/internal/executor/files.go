@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -104,8 +105,8 @@ func (r *fileRecorder) Announce(ctx context.Context, files []job.FileRecord) err
 
 // Done implements task.Files.
 func (r *fileRecorder) Done(ctx context.Context, f job.FileRecord) {
+	f.Message = r.a.log.Masked(f.Message) // before it is cut, maybe within a secret
 	r.fill(&f, r.e.o.Now())
-	f.Message = r.a.log.Masked(f.Message)
 	r.mu.Lock()
 	r.begin()
 	r.pending = append(r.pending, f)
@@ -206,7 +207,7 @@ func (r *fileRecorder) flush() {
 			return
 		}
 		r.mu.Lock()
-		r.pending = append([]job.FileRecord(nil), r.pending[n:]...)
+		r.pending = slices.Clone(r.pending[n:])
 		r.settled = r.settled[len(settled):]
 		close(r.room)
 		r.room = make(chan struct{})

@@ -1,7 +1,6 @@
 package executor_test
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,25 +44,4 @@ func TestSlowLooksAreFollowedByAWrite(t *testing.T) {
 			})
 		})
 	}
-}
-
-// An end that is not stored is waited for, no longer than the caller likes.
-func TestSettleWaitsForEnds(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bench) {
-		b.store.failures = 3
-		b.Submit([]store.Claimed{claim(1, noop)})
-		synctest.Wait()
-		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		defer cancel()
-		b.Settle(short)
-		if len(b.store.ends) != 0 || short.Err() == nil {
-			t.Errorf("settled with %d ends stored", len(b.store.ends))
-		}
-		b.Settle(t.Context())
-		if len(b.store.ends) != 1 {
-			t.Errorf("settled with %d ends stored, want 1", len(b.store.ends))
-		}
-		b.Settle(t.Context()) // nothing is left
-	})
 }

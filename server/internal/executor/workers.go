@@ -1,8 +1,8 @@
 package executor
 
 import (
+	"context"
 	"sync"
-	"time"
 )
 
 // workers run attempts, each worker one at a time. As long as attempts wait,
@@ -46,9 +46,9 @@ func (w *workers) leave() {
 	}
 }
 
-// wait returns when nothing runs, or when done is closed or the limit is over;
-// it answers whether nothing ran.
-func (w *workers) wait(done <-chan struct{}, limit time.Duration) bool {
+// wait returns when nothing runs, or when ctx ends; it answers whether nothing
+// ran.
+func (w *workers) wait(ctx context.Context) bool {
 	w.mu.Lock()
 	if w.busy == 0 {
 		w.mu.Unlock()
@@ -59,15 +59,12 @@ func (w *workers) wait(done <-chan struct{}, limit time.Duration) bool {
 	}
 	idle := w.idle
 	w.mu.Unlock()
-	late := time.NewTimer(limit)
-	defer late.Stop()
 	select {
 	case <-idle:
 		return true
-	case <-done:
-	case <-late.C:
+	case <-ctx.Done():
+		return false
 	}
-	return false
 }
 
 // launch runs attempts beside the others.
