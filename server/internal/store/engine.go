@@ -116,7 +116,8 @@ type ClaimRequest struct {
 	PerInstance int
 	// Rest fills the limit, after the turns, with what is due first.
 	Rest bool
-	// Full are instances that get nothing now.
+	// Full are instances that get nothing now. ClaimDue passes them over in the
+	// turns, not in the rest.
 	Full []int64
 }
 

@@ -19,10 +19,11 @@ type Places interface {
 	Free() int
 	// Room is closed when places have become free since the call.
 	Room() <-chan struct{}
-	// Full are the instances that hold as many places as one may.
+	// Full are the instances that get none now: they hold as many places as one
+	// may, or nearly.
 	Full() []int64
-	// Spare is how many of one instance may be submitted now, whichever it is:
-	// 0 when there is a full one.
+	// Spare is how many of one instance may be submitted now, whichever it is,
+	// but for the full ones; 1 at least.
 	Spare() int
 	Submit([]store.Claimed)
 }
@@ -128,8 +129,7 @@ func (t *Ticker) enough() bool {
 	if t.o.Places == nil {
 		return true
 	}
-	spare := t.o.Places.Spare()
-	return t.o.Places.Free() >= t.o.Batch/2 && (spare == 0 || spare >= t.o.Batch/2)
+	return min(t.o.Places.Free(), t.o.Places.Spare()) >= t.o.Batch/2
 }
 
 // awaitEnough waits until there are, but no longer than a moment: places may
@@ -177,7 +177,7 @@ func (t *Ticker) claims(ctx context.Context, work store.Work, upTo time.Time) (m
 		if t.o.Places.Free() == 0 {
 			return false, true
 		}
-		blocked = t.o.Places.Spare() == 0
+		blocked = len(t.o.Places.Full()) > 0
 		if there(work.Waiting) {
 			more = t.claim(ctx, "waiting", store.ClaimRequest{}, t.o.Store.ClaimQueued)
 		}
@@ -238,12 +238,12 @@ func (t *Ticker) advanceBackfills(ctx context.Context) {
 // turn is how many jobs of each instance go first when there is a backlog.
 const turn = 8
 
-// claimSchedules claims by time. When the last look left something, or an
-// instance has all the places that it may have, the instances take turns
-// first, so that a herd of one does not delay the others.
+// claimSchedules claims by time. When the last look left something, the
+// instances take turns first, so that a herd of one does not delay the others.
+// When one is full, they only take turns, which pass it over.
 func (t *Ticker) claimSchedules(ctx context.Context) (more bool) {
 	switch {
-	case t.o.Places != nil && t.o.Places.Spare() == 0:
+	case t.o.Places != nil && len(t.o.Places.Full()) > 0:
 		return t.claim(ctx, "due", store.ClaimRequest{PerInstance: t.o.Batch}, t.claimDue)
 	case t.behind:
 		return t.claim(ctx, "due", store.ClaimRequest{PerInstance: turn, Rest: true}, t.claimDue)
@@ -278,10 +278,7 @@ func (t *Ticker) claim(ctx context.Context, what string, req store.ClaimRequest,
 	req.Now, req.Ahead, req.Limit = now, now.Add(t.o.Ahead), t.o.Batch
 	if t.o.Places != nil {
 		req.Owner, req.Full = t.o.Lease.ID(), t.o.Places.Full()
-		req.Limit = min(t.o.Batch, t.o.Places.Free())
-		if spare := t.o.Places.Spare(); spare > 0 {
-			req.Limit = min(req.Limit, spare)
-		}
+		req.Limit = min(t.o.Batch, t.o.Places.Free(), t.o.Places.Spare())
 		if req.Limit <= 0 {
 			return true
 		}

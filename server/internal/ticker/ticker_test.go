@@ -217,7 +217,7 @@ func TestBacklogTakesTurns(t *testing.T) {
 func TestFullInstance(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(b *bench) {
-		b.set(func() { b.full, b.spare = []int64{3}, 0 })
+		b.set(func() { b.full = []int64{3} })
 		b.asked()
 		b.after(every)
 		b.set(func() {
