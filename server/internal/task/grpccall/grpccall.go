@@ -26,7 +26,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -193,5 +192,3 @@ func unexpected(c *call, a *answer) *job.Failure {
 	}
 	return f
 }
-
-var _ grpc.ClientConnInterface = (*connection)(nil)

@@ -3,6 +3,7 @@ package syncfiles
 import (
 	"context"
 	_ "embed" // the schema
+	"maps"
 	"slices"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -71,12 +72,7 @@ func list(texts []string) []any {
 
 // takeFilters adds the filters of the inputs.
 func (o *options) takeFilters(inputs map[string]task.Output) {
-	names := make([]string, 0, len(inputs))
-	for name := range inputs {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(inputs)) {
 		filter, ok := inputs[name]["filter"].(map[string]any)
 		if !ok {
 			continue

@@ -70,7 +70,8 @@ func recallRoots(ctx context.Context, run task.Run) (roots []remote.Root, err er
 	if err != nil || stored == nil {
 		return nil, err
 	}
-	return roots, json.Unmarshal(stored, &roots)
+	err = json.Unmarshal(stored, &roots)
+	return roots, err
 }
 
 // remember keeps the roots that were synced. Those of earlier executions stay

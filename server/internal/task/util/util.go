@@ -49,10 +49,8 @@ func (Sleep) Do(ctx context.Context, run task.Run) (task.Output, error) {
 		return nil, err
 	}
 	run.Log.InfoContext(ctx, "sleeping", slog.String("duration", duration.String()))
-	timer := time.NewTimer(duration)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(duration):
 		return nil, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

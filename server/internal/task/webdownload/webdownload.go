@@ -154,13 +154,12 @@ func keep(ctx context.Context, a *arguments, s source, work *workdir.Dir, body *
 		return got{}, err
 	}
 	defer func() { err = errors.Join(err, file.Discard()) }()
-	switch _, err := io.Copy(file, io.LimitReader(body, a.maxBytes)); {
+	switch n, err := io.Copy(file, io.LimitReader(body, a.maxBytes+1)); {
 	case body.failure != nil:
 		return got{}, egress.Explain(ctx, "GET "+s.shown, body.failure)
 	case err != nil: // of the work directory
 		return got{}, err
-	}
-	if n, _ := body.Read(make([]byte, 1)); n > 0 {
+	case n > a.maxBytes:
 		return got{}, tooLarge(a, s)
 	}
 	sum := hex.EncodeToString(body.hash.Sum(nil))

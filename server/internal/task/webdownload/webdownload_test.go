@@ -157,6 +157,10 @@ func TestFailuresKeepNothing(t *testing.T) {
 		case "/broken":
 			w.Header().Set("Content-Length", "100")
 			_, _ = w.Write([]byte(secret))
+		case "/stops":
+			_, _ = w.Write([]byte("text"))
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
 		case "/inside":
 			http.Redirect(w, r, "http://10.0.0.1/?k=hunter2", http.StatusFound)
 		default:
@@ -170,6 +174,7 @@ func TestFailuresKeepNothing(t *testing.T) {
 		"missing":         {"/missing", "NOT_FOUND", "UNEXPECTED_STATUS", nil},
 		"busy":            {"/busy", "RESOURCE_EXHAUSTED", "UNEXPECTED_STATUS", nil},
 		"cut":             {"/broken", "UNAVAILABLE", "CONNECTION_LOST", nil},
+		"cut at maxBytes": {"/stops", "UNAVAILABLE", "CONNECTION_LOST", task.Args{"maxBytes": 4.0}},
 		"inside":          {"/inside", "PERMISSION_DENIED", "EGRESS_DENIED", nil},
 		"beyond the work": {"/huge", "FAILED_PRECONDITION", "WORK_LIMIT_EXCEEDED", nil},
 		"endless":         {"/endless", "FAILED_PRECONDITION", "WORK_LIMIT_EXCEEDED", nil},
