@@ -103,7 +103,7 @@ func (s *session) plan(ctx context.Context, cmd *cobra.Command, d *declared) ([]
 	if err != nil {
 		return nil, err
 	}
-	labels, err := selector(d.prune)
+	labels, err := selector("prune", d.prune)
 	if err != nil {
 		return nil, err
 	}

@@ -60,18 +60,15 @@ func executionFiles(s *session) *cobra.Command {
   carillon execution files exec_100 --prefix scans/ --limit 0 -o json | jq -r '.files[].path'`,
 		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			request.ExecutionId = args[0]
-			var known bool
-			var n int32
-			if n, known = carillonv1.ExecutionFile_Action_value[strings.ToUpper(action)]; action != "" && !known {
-				return usage("--action: %q is none of COPY, UPDATE, DELETE, CONFLICT", action)
+			var err error
+			if request.Action, err = enum[carillonv1.ExecutionFile_Action]("action", action, carillonv1.ExecutionFile_Action_name); err != nil {
+				return err
 			}
-			request.Action = carillonv1.ExecutionFile_Action(n)
-			if n, known = carillonv1.ExecutionFile_State_value[strings.ToUpper(state)]; state != "" && !known {
-				return usage("--state: %q is none of DONE, FAILED, SKIPPED, PLANNED, UNKNOWN", state)
+			if request.State, err = enum[carillonv1.ExecutionFile_State]("state", state, carillonv1.ExecutionFile_State_name); err != nil {
+				return err
 			}
-			request.State = carillonv1.ExecutionFile_State(n)
 			all := &carillonv1.ListExecutionFilesResponse{}
-			err := pages(limit, func(size int32, token string) (int, string, error) {
+			err = pages(limit, func(size int32, token string) (int, string, error) {
 				request.PageSize, request.PageToken = size, token
 				answer, err := call(ctx, s, carillonv1.NewExecutionServiceClient, carillonv1.ExecutionServiceClient.ListExecutionFiles, request)
 				all.Files = append(all.Files, answer.GetFiles()...)

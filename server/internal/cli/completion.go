@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -136,11 +135,5 @@ var backfillIDs = instanceListing(func(ctx context.Context, s *session, instance
 
 // completeValues makes a shell complete the value of a flag by an enum's names.
 func completeValues(cmd *cobra.Command, flag string, names map[int32]string) {
-	var all []cobra.Completion
-	for _, number := range slices.Sorted(maps.Keys(names)) {
-		if number != 0 { // not given
-			all = append(all, names[number])
-		}
-	}
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(enumNames(names), cobra.ShellCompDirectiveNoFileComp))
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -182,7 +181,7 @@ func quotaText(q *carillonv1.RemoteTest_Quota) string {
 		bytes *int64
 	}{{"used", q.UsedBytes}, {"free", q.FreeBytes}, {"total", q.TotalBytes}} {
 		if part.bytes != nil {
-			parts = append(parts, fmt.Sprintf("%s %.1f GiB", part.name, float64(*part.bytes)/(1<<30)))
+			parts = append(parts, part.name+" "+size(*part.bytes))
 		}
 	}
 	return strings.Join(parts, ", ")

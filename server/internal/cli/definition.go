@@ -114,7 +114,7 @@ func (d *definition) setInterval(j *carillonv1.Job, given map[string]bool) error
 }
 
 func (d *definition) setLabels(j *carillonv1.Job) error {
-	labels, err := selector(strings.Join(d.labels, ","))
+	labels, err := selector("label", strings.Join(d.labels, ","))
 	j.Labels = labels
 	return err
 }

@@ -40,22 +40,11 @@ func deliveryList(s *session) *cobra.Command {
 			if request.InstanceId, err = s.needInstance(); err != nil {
 				return err
 			}
-			known := true
-			if state != "" {
-				var value int32
-				value, known = carillonv1.Delivery_State_value[strings.ToUpper(state)]
-				request.State = carillonv1.Delivery_State(value)
+			if request.State, err = enum[carillonv1.Delivery_State]("state", state, carillonv1.Delivery_State_name); err != nil {
+				return err
 			}
-			if !known {
-				return usage("--state must be PENDING, DELIVERED or FAILED")
-			}
-			if event != "" {
-				var value int32
-				value, known = carillonv1.Webhook_Event_value[strings.ToUpper(event)]
-				request.Event = carillonv1.Webhook_Event(value)
-			}
-			if !known {
-				return usage("--event is none that the service knows")
+			if request.Event, err = enum[carillonv1.Webhook_Event]("event", event, carillonv1.Webhook_Event_name); err != nil {
+				return err
 			}
 			all := &carillonv1.ListDeliveriesResponse{}
 			err = pages(limit, func(size int32, token string) (int, string, error) {

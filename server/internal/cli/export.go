@@ -25,7 +25,7 @@ to a folder, one file for each: what carillon diff and carillon apply read.`,
 			if err != nil {
 				return err
 			}
-			chosen, err := selector(labels)
+			chosen, err := selector("label", labels)
 			if err != nil {
 				return err
 			}

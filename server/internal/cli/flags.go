@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,20 +36,38 @@ func needInstant(flag, text string) (*timestamppb.Timestamp, error) {
 	return t, err
 }
 
-// overlapPolicy reads a policy's name in any case; empty is not given.
 func overlapPolicy(text string) (carillonv1.Job_OverlapPolicy, error) {
+	return enum[carillonv1.Job_OverlapPolicy]("overlap-policy", text, carillonv1.Job_OverlapPolicy_name)
+}
+
+// enum reads a flag that is one of an enum's names, in any case; empty is not
+// given, as is the name of 0.
+func enum[E ~int32](flag, text string, names map[int32]string) (E, error) {
 	if text == "" {
 		return 0, nil
 	}
-	name := strings.ToUpper(strings.ReplaceAll(text, "-", "_"))
-	if n, ok := carillonv1.Job_OverlapPolicy_value[name]; ok && n != 0 {
-		return carillonv1.Job_OverlapPolicy(n), nil
+	wanted := strings.ToUpper(strings.ReplaceAll(text, "-", "_"))
+	for number, name := range names {
+		if number != 0 && name == wanted {
+			return E(number), nil
+		}
 	}
-	return 0, usage("--overlap-policy: %q is none of SKIP, BUFFER_ONE, BUFFER_ALL, CANCEL_OTHER, ALLOW", text)
+	return 0, usage("--%s: %q is none of %s", flag, text, strings.Join(enumNames(names), ", "))
 }
 
-// selector reads -l key=value[,key=value]: labels that must all be there.
-func selector(text string) (map[string]string, error) {
+// enumNames are an enum's names but for that of 0, in their order.
+func enumNames(names map[int32]string) []string {
+	var list []string
+	for _, number := range slices.Sorted(maps.Keys(names)) {
+		if number != 0 {
+			list = append(list, names[number])
+		}
+	}
+	return list
+}
+
+// selector reads key=value[,key=value]: labels that must all be there.
+func selector(flag, text string) (map[string]string, error) {
 	wanted := map[string]string{}
 	for part := range strings.SplitSeq(text, ",") {
 		if part == "" {
@@ -55,7 +75,7 @@ func selector(text string) (map[string]string, error) {
 		}
 		key, value, ok := strings.Cut(part, "=")
 		if !ok || key == "" {
-			return nil, usage("--label: %q is not key=value", part)
+			return nil, usage("--%s: %q is not key=value", flag, part)
 		}
 		wanted[key] = value
 	}

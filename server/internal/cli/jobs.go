@@ -41,7 +41,7 @@ func jobList(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			wanted, err := selector(labels)
+			wanted, err := selector("label", labels)
 			if err != nil {
 				return err
 			}

@@ -68,7 +68,7 @@ read from standard input; with --with-token a bearer token is.`,
 // greet tries what was given and keeps it. The only instance that can be seen
 // becomes the default.
 func (s *session) greet(ctx context.Context, cmd *cobra.Command) error {
-	if err := os.Unsetenv("CARILLON_TOKEN"); err != nil {
+	if err := os.Unsetenv("CARILLON_TOKEN"); err != nil { // it would be taken instead
 		return err
 	}
 	answer, err := call(ctx, s, carillonv1.NewInstanceServiceClient, carillonv1.InstanceServiceClient.ListInstances, &carillonv1.ListInstancesRequest{PageSize: 2})

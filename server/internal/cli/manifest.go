@@ -144,7 +144,8 @@ func scalar(n *yaml.Node) (any, error) {
 		return nil, nil
 	case "!!bool":
 		var value bool
-		return value, n.Decode(&value)
+		err := n.Decode(&value)
+		return value, err
 	case "!!int", "!!float":
 		if json.Valid([]byte(n.Value)) {
 			return json.Number(n.Value), nil // keeps every digit

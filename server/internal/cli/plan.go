@@ -135,7 +135,8 @@ func definitionOf(d declarable) (any, error) {
 		return nil, err
 	}
 	var value any
-	return value, json.Unmarshal(text, &value)
+	err = json.Unmarshal(text, &value)
+	return value, err
 }
 
 // defined is an object without what only the service says of it.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -68,9 +69,9 @@ func (s *session) open(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	fill(&s.apiAddr, os.Getenv("CARILLON_API_ADDR"), s.profile.APIAddr, defaultAPIAddr)
-	fill(&s.tlsCA, os.Getenv("CARILLON_TLS_CA"), s.profile.TLSCA)
-	fill(&s.instance, os.Getenv("CARILLON_INSTANCE"), s.profile.Instance)
+	s.apiAddr = cmp.Or(s.apiAddr, os.Getenv("CARILLON_API_ADDR"), s.profile.APIAddr, defaultAPIAddr)
+	s.tlsCA = cmp.Or(s.tlsCA, os.Getenv("CARILLON_TLS_CA"), s.profile.TLSCA)
+	s.instance = cmp.Or(s.instance, os.Getenv("CARILLON_INSTANCE"), s.profile.Instance)
 	s.plaintext = s.plaintext || os.Getenv("CARILLON_PLAINTEXT") == "true" ||
 		s.profile.Plaintext && s.apiAddr == s.profile.APIAddr
 	return nil
@@ -87,15 +88,6 @@ func addressIn(dataDir string) (string, error) {
 		return "", usage("--data-dir %s: no server has told its addresses there; start one with carillon serve, or give --api-addr", dataDir)
 	}
 	return addresses.GRPC, nil
-}
-
-// fill sets an empty value to the first of the others that is not.
-func fill(value *string, others ...string) {
-	for _, other := range others {
-		if *value == "" {
-			*value = other
-		}
-	}
 }
 
 // needInstance is the instance, or a refusal that says how to name one.

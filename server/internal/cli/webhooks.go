@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,9 +28,9 @@ func webhookTable(list ...*carillonv1.Webhook) func() *table {
 			for _, e := range w.GetEvents() {
 				events = append(events, e.String())
 			}
-			about := append([]string{}, w.GetJobIds()...)
-			for key, value := range w.GetLabels() {
-				about = append(about, key+"="+value)
+			about := slices.Clone(w.GetJobIds())
+			for _, key := range slices.Sorted(maps.Keys(w.GetLabels())) {
+				about = append(about, key+"="+w.GetLabels()[key])
 			}
 			enabled := strconv.FormatBool(w.GetEnabled())
 			if reason := w.GetDisabledReason(); reason != "" {
@@ -125,9 +127,9 @@ func (f *webhookFlags) add(s *session, cmd *cobra.Command) {
 
 // webhook is what the flags say, and the fields that were given.
 func (f *webhookFlags) webhook(cmd *cobra.Command) (w *carillonv1.Webhook, given []string, err error) {
-	for _, name := range []string{"url", "description", "job", "selector", "event", "failures-in-a-row", "freshness", "enabled"} {
+	for name, field := range webhookFields {
 		if cmd.Flags().Changed(name) {
-			given = append(given, webhookFields[name])
+			given = append(given, field)
 		}
 	}
 	w = &carillonv1.Webhook{Url: f.url, Description: f.description, JobIds: f.jobs, FailuresInARow: f.failures, Enabled: &f.enabled}
@@ -135,7 +137,7 @@ func (f *webhookFlags) webhook(cmd *cobra.Command) (w *carillonv1.Webhook, given
 		w.Freshness = durationpb.New(f.freshness)
 	}
 	if f.selector != "" {
-		if w.Labels, err = selector(f.selector); err != nil {
+		if w.Labels, err = selector("selector", f.selector); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -186,7 +188,7 @@ func webhookUpdate(s *session) *cobra.Command {
 				return err
 			}
 			if len(given) == 0 {
-				given = []string{"id"}
+				return usage("nothing to change: give a flag")
 			}
 			request.Webhook.Id, request.Webhook.Etag = args[0], etag
 			request.UpdateMask = &fieldmaskpb.FieldMask{Paths: given}
