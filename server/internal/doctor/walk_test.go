@@ -204,7 +204,7 @@ func (w *walk) tick() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := w.AdvanceBackfills(w.ctx, now, policy.BackfillSlots); err != nil {
+	if err := w.AdvanceBackfills(w.ctx, now, policy.BackfillSlots); err != nil {
 		w.t.Fatal(err)
 	}
 	for _, c := range append(due, queued...) {

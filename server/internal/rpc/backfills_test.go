@@ -19,7 +19,9 @@ import (
 // advance lets the ticker make the executions of backfills that have room.
 func (b *bundle) advance() {
 	b.t.Helper()
-	must(b.store.AdvanceBackfills(b.t.Context(), b.clock.Now(), policy.BackfillSlots))(b.t)
+	if err := b.store.AdvanceBackfills(b.t.Context(), b.clock.Now(), policy.BackfillSlots); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 func (b *bundle) backfill(job string) *carillonv1.Backfill {

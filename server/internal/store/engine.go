@@ -192,6 +192,9 @@ type Progress struct {
 	LogBytes    int64
 }
 
+// NextSlots answers up to limit slots of a job's schedule in (after, before).
+type NextSlots func(s job.Schedule, jobID int64, after, before time.Time, limit int) []time.Time
+
 // Engine is what ticker and executor need. A fence that is no longer the
 // execution's makes a write count for nothing.
 type Engine interface {
@@ -229,9 +232,8 @@ type Engine interface {
 	// retried but that somebody asked to cancel ends CANCELLED.
 	Finish(ctx context.Context, ends []Finish) (stale []int64, err error)
 	// AdvanceBackfills makes executions for open backfills, as many as their
-	// concurrency lets run, and ends those that have none left. next answers up
-	// to limit slots of a schedule in (after, before).
-	AdvanceBackfills(ctx context.Context, now time.Time, next func(s job.Schedule, jobID int64, after, before time.Time, limit int) []time.Time) (made int, err error)
+	// concurrency lets run, and ends those that have none left.
+	AdvanceBackfills(ctx context.Context, now time.Time, next NextSlots) error
 	// Progress stores what has been running for a while and answers the ids
 	// whose fence is stale and those that somebody asked to cancel.
 	Progress(ctx context.Context, reports []Progress) (stale, cancelled []int64, err error)

@@ -151,11 +151,11 @@ func (b *bench) ClaimWithFolders(_ context.Context, req store.ClaimRequest, admi
 	return b.ask("folders", req, &b.folders)
 }
 
-func (b *bench) AdvanceBackfills(context.Context, time.Time, func(job.Schedule, int64, time.Time, time.Time, int) []time.Time) (int, error) {
+func (b *bench) AdvanceBackfills(context.Context, time.Time, store.NextSlots) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.advanced = append(b.advanced, time.Since(b.began))
-	return 0, b.err
+	return b.err
 }
 
 func (b *bench) ID() int64 {

@@ -229,7 +229,7 @@ func (t *Ticker) advanceBackfills(ctx context.Context) {
 			return
 		case <-t.backfills:
 		}
-		if _, err := t.o.Store.AdvanceBackfills(ctx, t.o.Lease.Now(), policy.BackfillSlots); err != nil && ctx.Err() == nil {
+		if err := t.o.Store.AdvanceBackfills(ctx, t.o.Lease.Now(), policy.BackfillSlots); err != nil && ctx.Err() == nil {
 			t.o.Log.WarnContext(ctx, "can't advance backfills; trying again", "error", err)
 		}
 	}

@@ -84,7 +84,7 @@ func approvalOf(row *ent.Approval) (job.Approval, error) {
 
 // Approve implements store.Approvals.
 func (s *Store) Approve(ctx context.Context, executionID int64, now time.Time, digest, actor string) (e job.Execution, err error) {
-	err = s.decide(ctx, "approve execution", executionID, func(ctx context.Context, tx *ent.Tx, waiting job.Execution) error {
+	err = s.changeExecution(ctx, "approve execution", executionID, func(ctx context.Context, tx *ent.Tx, waiting job.Execution) error {
 		a, err := tx.Approval.Get(ctx, executionID)
 		switch {
 		case err == nil && a.State == string(job.ApprovalApproved) && a.Digest == digest:
@@ -119,7 +119,7 @@ func (s *Store) Approve(ctx context.Context, executionID int64, now time.Time, d
 
 // Reject implements store.Approvals.
 func (s *Store) Reject(ctx context.Context, executionID int64, now time.Time, actor string, why job.Failure) (e job.Execution, err error) {
-	err = s.decide(ctx, "reject execution", executionID, func(ctx context.Context, tx *ent.Tx, waiting job.Execution) error {
+	err = s.changeExecution(ctx, "reject execution", executionID, func(ctx context.Context, tx *ent.Tx, waiting job.Execution) error {
 		if waiting.State != job.StateAwaitingApproval {
 			return notAwaiting(waiting)
 		}
@@ -130,27 +130,6 @@ func (s *Store) Reject(ctx context.Context, executionID int64, now time.Time, ac
 		return err
 	})
 	return e, err
-}
-
-// decide locks an execution and its job, in the order of all others.
-func (s *Store) decide(ctx context.Context, name string, executionID int64, fn func(ctx context.Context, tx *ent.Tx, e job.Execution) error) error {
-	return s.tx(ctx, name, func(ctx context.Context, tx *ent.Tx) error {
-		e, err := executionByID(ctx, tx, executionID)
-		if err != nil {
-			return err
-		}
-		// The job may be deleted: then its executions have ended.
-		if _, err := s.lockJob(ctx, tx, e.JobID); err != nil && !ent.IsNotFound(err) {
-			return err
-		}
-		if err := s.lockActive(ctx, tx, "id = $1", executionID); err != nil {
-			return err
-		}
-		if e, err = executionByID(ctx, tx, executionID); err != nil {
-			return err
-		}
-		return fn(ctx, tx, e)
-	})
 }
 
 func notAwaiting(e job.Execution) error {
@@ -199,7 +178,7 @@ func (s *Store) ExpireApprovals(ctx context.Context, now time.Time, limit int, w
 	})
 	for _, id := range due {
 		ended := false
-		err := s.decide(ctx, "expire approval", id, func(ctx context.Context, tx *ent.Tx, e job.Execution) error {
+		err := s.changeExecution(ctx, "expire approval", id, func(ctx context.Context, tx *ent.Tx, e job.Execution) error {
 			a, err := tx.Approval.Get(ctx, id)
 			if err != nil || e.State != job.StateAwaitingApproval || a.ExpiresAt > micros(now) {
 				return err

@@ -13,21 +13,8 @@ import (
 
 // CancelExecution implements store.Executions.
 func (s *Store) CancelExecution(ctx context.Context, id int64, now time.Time, why job.Failure) (e job.Execution, err error) {
-	err = s.tx(ctx, "cancel execution", func(ctx context.Context, tx *ent.Tx) error {
-		if e, err = executionByID(ctx, tx, id); err != nil {
-			return err
-		}
-		// The job may be deleted: then nobody claims its executions anyway.
-		if _, err := s.lockJob(ctx, tx, e.JobID); err != nil && !ent.IsNotFound(err) {
-			return err
-		}
-		if err := s.lockActive(ctx, tx, "id = $1", id); err != nil {
-			return err
-		}
-		if e, err = executionByID(ctx, tx, id); err != nil {
-			return err
-		}
-		if e.State.Ended() {
+	err = s.changeExecution(ctx, "cancel execution", id, func(ctx context.Context, tx *ent.Tx, found job.Execution) error {
+		if found.State.Ended() {
 			return &job.PreconditionError{Reason: "ALREADY_ENDED", Message: "The execution has ended already."}
 		}
 		if err := archive(ctx, tx, "id = $1 AND owner = 0", id, now, &why); err != nil {
@@ -39,10 +26,28 @@ func (s *Store) CancelExecution(ctx context.Context, id int64, now time.Time, wh
 		e, err = executionByID(ctx, tx, id)
 		return err
 	})
-	if err != nil {
-		return job.Execution{}, err
-	}
-	return e, nil
+	return e, err
+}
+
+// changeExecution locks an execution and its job, in the order of all others.
+func (s *Store) changeExecution(ctx context.Context, name string, executionID int64, fn func(ctx context.Context, tx *ent.Tx, e job.Execution) error) error {
+	return s.tx(ctx, name, func(ctx context.Context, tx *ent.Tx) error {
+		e, err := executionByID(ctx, tx, executionID)
+		if err != nil {
+			return err
+		}
+		// The job may be deleted: then its executions have ended.
+		if _, err := s.lockJob(ctx, tx, e.JobID); err != nil && !ent.IsNotFound(err) {
+			return err
+		}
+		if err := s.lockActive(ctx, tx, "id = $1", executionID); err != nil {
+			return err
+		}
+		if e, err = executionByID(ctx, tx, executionID); err != nil {
+			return err
+		}
+		return fn(ctx, tx, e)
+	})
 }
 
 // archive moves active executions that wait for a replica to the history as

@@ -2,12 +2,13 @@
 // only package that knows ent, SQL and the two drivers.
 //
 // Rules:
-//   - Rows become job values in mapping.go and nowhere else.
+//   - Rows become job values in mapping.go, or beside the one role that reads
+//     them. Other packages see no type of ent.
 //   - What runs once per request goes through ent, or is one statement for
 //     both databases where ent would need several; what runs for every
 //     execution is hand-written SQL, a statement per batch, in files that end
-//     in _postgres.go and _sqlite.go; what both share stands in claim.go,
-//     queue.go and finish.go.
+//     in _postgres.go and _sqlite.go; what both share stands in the files that
+//     are named without: claim.go, queue.go, finish.go.
 //   - SQLite has one writer: every transaction begins IMMEDIATE on one
 //     connection. PostgreSQL takes row locks, always the job's schedule row
 //     first, so that two transactions can't wait for each other.

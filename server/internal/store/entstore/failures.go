@@ -8,19 +8,6 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-// runner runs statements one by one in a transaction, on either database.
-type runner interface {
-	exec(sql string, args ...any) error
-	// lockAhead is a statement that locks what was claimed ahead for the job $1.
-	lockAhead() string
-	// row reads one row, and answers false when there is none.
-	row(sql string, into []any, args ...any) (found bool, err error)
-	// rows calls each for every row.
-	rows(sql string, each func(scan func(...any) error) error, args ...any) error
-	// notify sends a signal when the transaction commits.
-	notify(sig store.Signal) error
-}
-
 // countFailures counts the ends of jobs that are to be paused after several
 // failures in a row, in the order of the ends, and pauses those that have had
 // enough. Only these jobs pay for it. The missing ends were not written.

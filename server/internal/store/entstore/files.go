@@ -2,8 +2,6 @@ package entstore
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -42,14 +40,14 @@ func (s *Store) AnnounceFiles(ctx context.Context, executionID, fence int64, fil
 	text := encode(files)
 	if s.postgres() {
 		err = s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			if err := (pgRunner{ctx, tx}).own(pgOwnFence, executionID, fence); err != nil {
+			if err := own(pgRunner{ctx, tx}, pgOwnFence, executionID, fence); err != nil {
 				return err
 			}
 			return tx.QueryRow(ctx, announce, executionID, text).Scan(&id)
 		})
 	} else {
 		err = s.liteTx(ctx, func(tx *liteTx) error {
-			if err := (liteRunner{tx, nil}).own(liteOwnFence, executionID, fence); err != nil {
+			if err := own(liteRunner{tx, nil}, liteOwnFence, executionID, fence); err != nil {
 				return err
 			}
 			return tx.query(announce, func(scan func(...any) error) error { return scan(&id) }, executionID, text)
@@ -63,7 +61,7 @@ func (s *Store) RecordFiles(ctx context.Context, executionID, fence int64, files
 	if s.postgres() {
 		return convert("record files", s.pgTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 			r := pgRunner{ctx, tx}
-			if err := r.own(pgOwnFence, executionID, fence); err != nil {
+			if err := own(r, pgOwnFence, executionID, fence); err != nil {
 				return err
 			}
 			if err := pgAddFiles(r, executionID, files); err != nil || len(settled) == 0 {
@@ -74,7 +72,7 @@ func (s *Store) RecordFiles(ctx context.Context, executionID, fence int64, files
 	}
 	return convert("record files", s.liteTx(ctx, func(tx *liteTx) error {
 		r := liteRunner{tx, nil}
-		if err := r.own(liteOwnFence, executionID, fence); err != nil {
+		if err := own(r, liteOwnFence, executionID, fence); err != nil {
 			return err
 		}
 		for _, f := range files {
@@ -88,14 +86,6 @@ func (s *Store) RecordFiles(ctx context.Context, executionID, fence int64, files
 		}
 		return r.exec(liteSettled, jsonIDs(settled), executionID)
 	}))
-}
-
-func (r pgRunner) own(query string, executionID, fence int64) error {
-	return own(r, query, executionID, fence)
-}
-
-func (r liteRunner) own(query string, executionID, fence int64) error {
-	return own(r, query, executionID, fence)
 }
 
 // own is store.ErrStale when the fence is no longer the execution's.
@@ -263,11 +253,7 @@ func (s *Store) Remember(ctx context.Context, jobID, executionID, fence int64, k
 		if s.postgres() {
 			query = pgOwnFence
 		}
-		_, err := single(ctx, tx, scanID, query, executionID, fence)
-		if errors.Is(err, sql.ErrNoRows) {
-			return store.ErrStale
-		}
-		if err != nil {
+		if err := own(txRunner{s, ctx, tx}, query, executionID, fence); err != nil {
 			return err
 		}
 		return tx.JobMemory.Create().SetJobID(jobID).SetKey(key).SetValue(value).

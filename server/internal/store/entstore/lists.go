@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 
 	"entgo.io/ent/dialect"
 	"entgo.io/ent/dialect/sql"
@@ -56,6 +58,11 @@ func scanID(scan func(...any) error) (id int64, err error) {
 	return id, err
 }
 
+func scanText(scan func(...any) error) (text string, err error) {
+	err = scan(&text)
+	return text, err
+}
+
 // before is the exclusive upper bound of a page's ids.
 func before(page store.Page) int64 {
 	if page.Before == 0 {
@@ -92,6 +99,15 @@ func (s *Store) list(ids []int64) any {
 		return ids
 	}
 	return jsonIDs(ids)
+}
+
+// idList is ids in SQL's own text, for statements without parameters.
+func idList(ids []int64) string {
+	text := make([]string, len(ids))
+	for i, id := range ids {
+		text[i] = strconv.FormatInt(id, 10)
+	}
+	return strings.Join(text, ",")
 }
 
 // jsonIDs is the ids as a JSON array.

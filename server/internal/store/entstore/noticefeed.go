@@ -97,7 +97,8 @@ func (s *Store) lookFeed(ctx context.Context, c *ent.Client, feed feedRow, page 
 	if err := lookLasting(ctx, c, feed, &l, page); err != nil {
 		return l, err
 	}
-	return l, lookFreshness(ctx, c, feed, &l)
+	err = lookFreshness(ctx, c, feed, &l)
+	return l, err
 }
 
 // share is how much of a page one look takes with so many webhooks.

@@ -19,7 +19,7 @@ import (
 // takes its time would hold a connection, and would end with it.
 func (s *Store) LockRemote(ctx context.Context, resourceID int64, name, holder string, hold time.Duration) (locked bool, err error) {
 	err = s.tx(ctx, "lock remote", func(ctx context.Context, tx *ent.Tx) error {
-		now, _, err := s.clock(ctx, tx)
+		now, err := s.databaseTime(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -161,37 +161,3 @@ func refusedAmong(ctx context.Context, tx *ent.Tx, folders []job.Folder) (bool, 
 	}
 	return false, nil
 }
-
-// txRunner runs statements one by one in a transaction of ent.
-type txRunner struct {
-	s   *Store
-	ctx context.Context
-	tx  *ent.Tx
-}
-
-func (r txRunner) exec(sql string, args ...any) error {
-	_, err := r.tx.ExecContext(r.ctx, sql, args...)
-	return err
-}
-
-func (r txRunner) row(sql string, into []any, args ...any) (found bool, err error) {
-	err = r.rows(sql, func(scan func(...any) error) error {
-		found = true
-		return scan(into...)
-	}, args...)
-	return found, err
-}
-
-func (r txRunner) lockAhead() string {
-	if r.s.postgres() {
-		return pgRunner{}.lockAhead()
-	}
-	return liteRunner{}.lockAhead()
-}
-
-func (r txRunner) rows(sql string, each func(scan func(...any) error) error, args ...any) error {
-	_, err := collect(r.ctx, r.tx, func(scan func(...any) error) (struct{}, error) { return struct{}{}, each(scan) }, sql, args...)
-	return err
-}
-
-func (r txRunner) notify(sig store.Signal) error { return r.s.notify(r.ctx, r.tx, sig) }

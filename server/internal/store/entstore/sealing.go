@@ -29,7 +29,7 @@ func (s *Store) SealingView(ctx context.Context) (v store.SealingView, err error
 }
 
 func (s *Store) sealingView(ctx context.Context, tx *ent.Tx) (store.SealingView, error) {
-	now, _, err := s.clock(ctx, tx)
+	now, err := s.databaseTime(ctx, tx)
 	if err != nil {
 		return store.SealingView{}, err
 	}
@@ -99,7 +99,7 @@ func (s *Store) ChangeSealingKeys(ctx context.Context, decide func(store.Sealing
 // ReportKeys implements store.SealingKeys.
 func (s *Store) ReportKeys(ctx context.Context, h store.KeyHolder, lives time.Duration) error {
 	return s.tx(ctx, "report keys", func(ctx context.Context, tx *ent.Tx) error {
-		now, _, err := s.clock(ctx, tx)
+		now, err := s.databaseTime(ctx, tx)
 		if err != nil {
 			return err
 		}

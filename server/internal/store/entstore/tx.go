@@ -16,23 +16,17 @@ import (
 const attempts = 6
 
 // tx runs fn in a transaction and commits it when fn answers nil, together with
-// the audit event that ctx carries. fn runs
-// again when the database rolled it back for reasons of concurrency, so it
-// must not keep anything from an earlier run. All runs together have the
-// store's timeout. What must happen only after the commit goes into a hook
-// ([ent.Tx.OnCommit]).
+// the audit event that ctx carries. fn runs again when the database rolled it
+// back for reasons of concurrency, so it must not keep anything from an earlier
+// run. All runs together have the store's timeout. What must happen only after
+// the commit goes into a hook ([ent.Tx.OnCommit]).
 func (s *Store) tx(ctx context.Context, name string, fn func(ctx context.Context, tx *ent.Tx) error) error {
 	return s.run(ctx, name, func(ctx context.Context) error {
 		tx, err := s.client.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
-		open := true
-		defer func() {
-			if open {
-				_ = tx.Rollback() // the error that led here says more
-			}
-		}()
+		defer func() { _ = tx.Rollback() }() // after a commit it does nothing; else the error that led here says more
 		if err := fn(ctx, tx); err != nil {
 			return err
 		}
@@ -40,7 +34,6 @@ func (s *Store) tx(ctx context.Context, name string, fn func(ctx context.Context
 		if err != nil {
 			return err
 		}
-		open = false
 		if err := tx.Commit(); err != nil {
 			return err
 		}

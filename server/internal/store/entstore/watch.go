@@ -57,15 +57,6 @@ func (s *Store) SettledExecution(ctx context.Context, age time.Duration) (id int
 	return id, err
 }
 
-// databaseTime is the clock that all replicas go by.
-func (s *Store) databaseTime(ctx context.Context, q querier) (time.Time, error) {
-	if !s.postgres() {
-		return job.Time(time.Now()), nil
-	}
-	us, err := single(ctx, q, scanID, `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`)
-	return timeOf(us), err
-}
-
 // markColumns are what scanMark reads: all that changes while an execution has
 // not ended.
 const markColumns = `id, instance_id, job_id, state, attempt, started_at, error, tasks, waiting_for`

@@ -29,7 +29,7 @@ func (s *Store) CreateWebhook(ctx context.Context, w job.Webhook, seal func(id i
 		}
 		return once(ctx, tx, req, func() (int64, error) {
 			fresh = true
-			if err := s.refuseManyWebhooks(ctx, tx, w.InstanceID); err != nil {
+			if err := refuseManyWebhooks(ctx, tx, w.InstanceID); err != nil {
 				return 0, err
 			}
 			return s.addWebhook(ctx, tx, w, seal)
@@ -45,7 +45,7 @@ func (s *Store) CreateWebhook(ctx context.Context, w job.Webhook, seal func(id i
 	return made, fresh, err
 }
 
-func (s *Store) refuseManyWebhooks(ctx context.Context, tx *ent.Tx, instanceID int64) error {
+func refuseManyWebhooks(ctx context.Context, tx *ent.Tx, instanceID int64) error {
 	n, err := tx.Webhook.Query().Where(webhook.InstanceID(instanceID)).Count(ctx)
 	if err == nil && n >= job.MaxWebhooks {
 		err = &job.ExhaustedError{

@@ -25,7 +25,7 @@ func backfill(t *testing.T, s store.Store, b job.Backfill) job.Backfill {
 // advance makes the executions that have room, and claims them.
 func advance(t *testing.T, s store.Store, now time.Time) []store.Claimed {
 	t.Helper()
-	_ = must(s.AdvanceBackfills(t.Context(), now, policy.BackfillSlots))(t)
+	ok(t, s.AdvanceBackfills(t.Context(), now, policy.BackfillSlots))
 	return claimQueued(t, s, now)
 }
 
@@ -90,13 +90,13 @@ var backfillTests = tests{
 	"a cancelled one ends what waits and asks what runs": func(t *testing.T, s store.Store) {
 		j := newJob(t, s, onTheHour)
 		made := backfill(t, s, past(j))
-		_ = must(s.AdvanceBackfills(t.Context(), noon, policy.BackfillSlots))(t) // two
+		ok(t, s.AdvanceBackfills(t.Context(), noon, policy.BackfillSlots)) // two
 		claimed, _, err := s.ClaimQueued(t.Context(), store.ClaimRequest{Owner: owner, Now: noon, Ahead: noon, Limit: 1})
 		ok(t, err)
 		running := claimed[0]
 		start(t, s, running, noon)
 		other := backfill(t, s, past(j))
-		_ = must(s.AdvanceBackfills(t.Context(), noon, policy.BackfillSlots))(t)
+		ok(t, s.AdvanceBackfills(t.Context(), noon, policy.BackfillSlots))
 		enqueue(t, s, j.ID, noon)
 		signals := listen(t, s)
 		end := must(s.CancelBackfill(t.Context(), made.ID, minute(1), cancelledByCaller))(t)

@@ -308,13 +308,13 @@ var folderTests = tests{
 		w.byHand(w.job("", w.writes("a", "x")), hour(1))
 		running := w.admitted(hour(1))[0]
 		j := w.job(job.OverlapAllow, w.writes("a", "x"))
-		_ = must(s.CreateBackfill(t.Context(), job.Backfill{
+		b := must(s.CreateBackfill(t.Context(), job.Backfill{
 			JobID: j.ID, InstanceID: j.InstanceID, From: hour(-5), To: hour(0), Concurrency: 3, Overlap: job.OverlapAllow, Total: 5, CreatedAt: hour(1),
 		}, noRequest))(t)
-		made := must(s.AdvanceBackfills(t.Context(), hour(1), func(_ job.Schedule, _ int64, _, _ time.Time, limit int) []time.Time {
+		ok(t, s.AdvanceBackfills(t.Context(), hour(1), func(_ job.Schedule, _ int64, _, _ time.Time, limit int) []time.Time {
 			return []time.Time{hour(-5), hour(-4), hour(-3)}[:limit]
-		}))(t)
-		same(t, "made", made, 3)
+		}))
+		same(t, "started", must(s.Backfill(t.Context(), b.ID))(t).Started, 3)
 		same(t, "beside another job's", len(w.admitted(hour(1))), 0)
 		w.end(running)
 		same(t, "at a time", len(w.admitted(hour(1))), 1)

@@ -141,14 +141,13 @@ var quotaTests = tests{
 		in := newInstance(t, s)
 		j := everyMinute(t, s, in.ID, top.Add(-2*time.Hour))
 		limited(t, s, in.ID, job.Quota{ExecutionsPerHour: new(int32(2))})
-		_ = must(s.CreateBackfill(t.Context(), job.Backfill{JobID: j.ID, From: top.Add(-time.Hour), To: top.Add(-57 * time.Minute), Concurrency: 3, Overlap: job.OverlapAllow, Total: 3}, noRequest))(t)
+		b := must(s.CreateBackfill(t.Context(), job.Backfill{JobID: j.ID, From: top.Add(-time.Hour), To: top.Add(-57 * time.Minute), Concurrency: 3, Overlap: job.OverlapAllow, Total: 3}, noRequest))(t)
 		for _, want := range []struct {
-			at   time.Time
-			made int
-		}{{top, 2}, {top.Add(time.Minute), 0}, {top.Add(time.Hour), 1}} {
-			if made := must(s.AdvanceBackfills(t.Context(), want.at, policy.BackfillSlots))(t); made != want.made {
-				t.Errorf("at %v %d were made, want %d", want.at, made, want.made)
-			}
+			at      time.Time
+			started int
+		}{{top, 2}, {top.Add(time.Minute), 2}, {top.Add(time.Hour), 3}} {
+			ok(t, s.AdvanceBackfills(t.Context(), want.at, policy.BackfillSlots))
+			same(t, "started at "+want.at.String(), must(s.Backfill(t.Context(), b.ID))(t).Started, want.started)
 		}
 	},
 	"two replicas share the hour": func(t *testing.T, s store.Store) {
