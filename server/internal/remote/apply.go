@@ -94,7 +94,7 @@ func (e *engine) change(p *plan) error {
 	if p.overflow {
 		return e.stream(p)
 	}
-	return e.changeAll(p.changes)
+	return e.changeAgain(p.changes, 1)
 }
 
 // makeDest makes the destination's folder.
@@ -125,7 +125,7 @@ func (e *engine) stream(planned *plan) error {
 		defer close(queue)
 		_, walked = p.run(ctx)
 	})
-	left, err := e.drain(ctx, queue)
+	left, err := e.drain(ctx, queue, 1)
 	stop()
 	walking.Wait()
 	if planned == nil {
@@ -143,15 +143,14 @@ func (e *engine) stream(planned *plan) error {
 	return e.changeAgain(left, 2)
 }
 
-// changeAll copies and updates, and tries again what failed.
-func (e *engine) changeAll(changes []change) error { return e.changeAgain(changes, 1) }
-
+// changeAgain copies and updates, and tries again what failed; try is the number
+// of the next try.
 func (e *engine) changeAgain(changes []change, try int) error {
 	for ; len(changes) > 0; try++ {
 		if try > 1 {
 			e.log.InfoContext(e.ctx, "trying again", "files", len(changes))
 			accounting.Stats(e.ctx).ResetErrors()
-			if !e.pause(e.ctx) {
+			if !pause(e.ctx, e.Pause) {
 				return e.ended()
 			}
 		}
@@ -161,20 +160,16 @@ func (e *engine) changeAgain(changes []change, try int) error {
 		}
 		close(queue)
 		var err error
-		if changes, err = e.drainOnce(e.ctx, queue, try); err != nil {
+		if changes, err = e.drain(e.ctx, queue, try); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *engine) drain(ctx context.Context, queue <-chan change) ([]change, error) {
-	return e.drainOnce(ctx, queue, 1)
-}
-
-// drainOnce tries every change of the queue once, and answers those to try
+// drain tries every change of the queue once, and answers those to try
 // again. A fatal error, such as a full account, stops the rest.
-func (e *engine) drainOnce(ctx context.Context, queue <-chan change, try int) (left []change, err error) {
+func (e *engine) drain(ctx context.Context, queue <-chan change, try int) (left []change, err error) {
 	var mu sync.Mutex
 	keep := func(c change) bool {
 		mu.Lock()

@@ -108,10 +108,8 @@ func (e *engine) bisync() error {
 	err = t.apply()
 	// What is known is remembered however it ended: what is not in the listing
 	// is compared as if for the first time, which deletes nothing.
-	if e.listing, _ = t.after.bytes(); err != nil {
-		return err
-	}
-	return nil
+	e.listing = t.after.bytes()
+	return err
 }
 
 // planBisync tells what a bisync would do.

@@ -3,6 +3,7 @@ package remote
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -51,7 +52,7 @@ func ParseConfig(name string, raw map[string]any) (typ string, options map[strin
 	errs := &job.InvalidError{}
 	options = make(map[string]string, len(raw))
 	size := 0
-	for _, key := range sortedKeys(raw) {
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		if key == "type" || raw[key] == nil {
 			continue
 		}
@@ -140,7 +141,7 @@ func (k kind) checkPresence(base string, raw map[string]any, options map[string]
 		_, given := options[name]
 		return !set(name) && (given || raw[name] == nil)
 	}
-	for _, name := range sortedKeys(k.keys) {
+	for _, name := range slices.Sorted(maps.Keys(k.keys)) {
 		if k.keys[name].required && missing(name) {
 			errs.Add(base+"."+name, task.ReasonRequired, "is required")
 		}
@@ -150,7 +151,7 @@ func (k kind) checkPresence(base string, raw map[string]any, options map[string]
 			errs.Add(base+"."+group[0], task.ReasonRequired, "one of %s is required", strings.Join(group, ", "))
 		}
 	}
-	for _, name := range sortedKeys(k.besides) {
+	for _, name := range slices.Sorted(maps.Keys(k.besides)) {
 		for _, other := range k.besides[name] {
 			if set(name) && missing(other) {
 				errs.Add(base+"."+other, task.ReasonRequired, "is required besides %s", name)
@@ -163,22 +164,13 @@ func (k kind) checkPresence(base string, raw map[string]any, options map[string]
 		}
 	}
 	taken := map[string]string{}
-	for _, name := range sortedKeys(options) {
+	for _, name := range slices.Sorted(maps.Keys(options)) {
 		option := k.keys[name].optionName(name)
 		if other, twice := taken[option]; twice && set(name) && set(other) {
 			errs.Add(base+"."+name, task.ReasonInvalidValue, "%s and %s are the same thing: give one of them", other, name)
 		}
 		taken[option] = name
 	}
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func checkBool(text string) error {

@@ -29,9 +29,9 @@
 // proxy; behind it is the dialer given in [Options]. Guaranteed by that:
 //
 //   - Every connection of s3, drive, dropbox, webdav, sftp, gcs, azureblob and
-//     acc, also those to OAuth servers and after redirects, is made by the dialer, which sees the
-//     name and decides after resolving it. There is no second resolving that
-//     could answer differently.
+//     acc, also those to OAuth servers and after redirects, is made by the
+//     dialer, which sees the name and decides after resolving it. There is no
+//     second resolving that could answer differently.
 //   - The library has one HTTP transport for the whole process, which azureblob
 //     uses instead of the session's: it takes the tunnel of the session in a
 //     request's context, sends nothing without one, and shares no connection

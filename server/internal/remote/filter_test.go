@@ -1,6 +1,8 @@
 package remote
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,7 +32,7 @@ func TestFilters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, sortedKeys(read(t, b.root+"/dst"))); diff != "" {
+			if diff := cmp.Diff(test.want, slices.Sorted(maps.Keys(read(t, b.root+"/dst")))); diff != "" {
 				t.Errorf("copied (-want +got):\n%s", diff)
 			}
 		})

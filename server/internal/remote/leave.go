@@ -39,11 +39,9 @@ func (e *engine) attend(work func()) bool {
 	select {
 	case <-done:
 	case <-e.Session.ctx.Done():
-		late := time.NewTimer(patience)
-		defer late.Stop()
 		select {
 		case <-done:
-		case <-late.C:
+		case <-time.After(patience):
 			e.abandon()
 			return false
 		}

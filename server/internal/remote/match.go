@@ -11,8 +11,6 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
-var emptyListing = &listing{}
-
 // matched is what comparing the names of one folder gave.
 type matched struct {
 	found, files    int64

@@ -232,7 +232,7 @@ func (p *planner) listBoth(ctx context.Context, f pair) (src, dst *listing, err 
 		if *f.dst == "" {
 			p.plan.noDest = true // before any other folder is listed
 		}
-		return src, emptyListing, nil
+		return src, &listing{}, nil
 	case dstErr != nil:
 		return nil, nil, &stepError{p.Dest, "list " + quoted(*f.dst) + "of", dstErr}
 	}

@@ -190,22 +190,10 @@ func (e *engine) failedFiles() string {
 func (e *engine) again(ctx context.Context, step func() error) error {
 	for try := 1; ; try++ {
 		err := step()
-		if err == nil || try == tries || ctx.Err() != nil || !retryable(err) || !e.pause(ctx) {
+		if err == nil || try == tries || ctx.Err() != nil || !retryable(err) || !pause(ctx, e.Pause) {
 			return err
 		}
 		e.log.InfoContext(e.ctx, "trying again", "error", e.text(err))
-	}
-}
-
-// pause waits for the next try; false when ctx ended meanwhile.
-func (e *engine) pause(ctx context.Context) bool {
-	timer := time.NewTimer(e.Pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

@@ -263,10 +263,8 @@ func grantError(e *oauth2.RetrieveError) string {
 
 // pause waits; false when ctx ended meanwhile.
 func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return true
 	case <-ctx.Done():
 		return false

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -166,29 +167,11 @@ func isDangerous(name string) bool {
 }
 
 // Types returns the names of all types that a configuration can have.
-func Types() []string {
-	names := make([]string, 0, len(kinds))
-	for name := range kinds {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func Types() []string { return slices.Sorted(maps.Keys(kinds)) }
 
 // Keys returns the keys besides type that a configuration of this type can
-// have, in order; nil for an unknown type.
-func Keys(typ string) []string {
-	k, ok := kinds[typ]
-	if !ok {
-		return nil
-	}
-	names := make([]string, 0, len(k.keys))
-	for name := range k.keys {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+// have, in order; none for an unknown type.
+func Keys(typ string) []string { return slices.Sorted(maps.Keys(kinds[typ].keys)) }
 
 // Description is what clients may know of a type.
 type Description struct {

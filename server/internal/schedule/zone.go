@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -35,15 +36,7 @@ type zone struct {
 
 // find returns the index of the span that holds u, minTime <= u < maxTime.
 func (z *zone) find(u int64) int {
-	lo, hi := 0, len(z.spans)
-	for hi-lo > 1 {
-		if mid := (lo + hi) / 2; z.spans[mid].start <= u {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return lo
+	return sort.Search(len(z.spans), func(i int) bool { return z.spans[i].start > u }) - 1
 }
 
 // end is where span i ends, in Unix seconds.

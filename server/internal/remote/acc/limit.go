@@ -155,10 +155,8 @@ func (a *app) hold(op string, d time.Duration) {
 
 // sleep waits, or returns why the context ended.
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
