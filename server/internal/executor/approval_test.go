@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,12 +25,18 @@ const guardedGraph = `{"tasks":[
 var guard = &job.Failure{Code: "FAILED_PRECONDITION", Reason: "MAX_DELETE_EXCEEDED", Message: "too many"}
 
 // guardedHooks count their calls; the task sync is stopped unless it goes on
-// after an approval.
+// after an approval. The counts can be read once the tasks ended.
 func guardedHooks(h hook) map[string]int {
+	var mu sync.Mutex
 	calls := map[string]int{}
+	count := func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls[name]++
+	}
 	for _, name := range []string{"first", "after", "beside"} {
 		h[name] = func(_ context.Context, run task.Run) (task.Output, error) {
-			calls[name]++
+			count(name)
 			if name == "after" && run.Inputs["first"]["of"] != "first" {
 				return nil, errors.New("the output of a task that ran before is lost")
 			}
@@ -38,7 +44,7 @@ func guardedHooks(h hook) map[string]int {
 		}
 	}
 	h["sync"] = func(_ context.Context, run task.Run) (task.Output, error) {
-		calls["sync"]++
+		count("sync")
 		if run.Approved == nil {
 			run.Report(job.TaskReport{Counters: job.Counters{Found: 3}})
 			return nil, &task.Approval{Plans: []job.Plan{{Task: "sync", Remote: "b:/", Digest: "p"}}, State: json.RawMessage(`{"p":1}`), Failure: guard}
@@ -210,23 +216,16 @@ func TestReportsBesideTheEnd(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bench) {
 		guardedHooks(b.hook)
-		var ending atomic.Bool
-		b.now = func() time.Time {
-			if ending.Load() { // longer than it is until the next report
-				time.Sleep(60 * time.Millisecond)
-			}
-			return time.Now()
-		}
 		b.hook["slow"] = func(ctx context.Context, _ task.Run) (task.Output, error) {
 			<-ctx.Done()
-			ending.Store(true)
+			b.slow.Store(int64(60 * time.Millisecond)) // longer than it is until the next report
 			return nil, ctx.Err()
 		}
 		b.Submit([]store.Claimed{claim(1, `{"tasks":[{"name":"sync","type":"test.hook"},{"name":"slow","type":"test.hook"}]}`)})
 		time.Sleep(time.Second)
 		b.Cancel(1)
 		f := <-b.store.ends
-		ending.Store(false)
+		b.slow.Store(0)
 		if diff := cmp.Diff([]job.TaskState{job.TaskCancelled, job.TaskCancelled}, states(f)); diff != "" {
 			t.Errorf("task states (-want +got):\n%s", diff)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,8 +29,8 @@ type bench struct {
 	logs  *executionlog.Store
 	// work is the folder of the work directories.
 	work string
-	// now is the time; it is changed before anything runs.
-	now func() time.Time
+	// slow is how long it takes to tell the time.
+	slow atomic.Int64
 }
 
 func newBench(t *testing.T) *bench {
@@ -42,7 +43,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{now: time.Now, work: t.TempDir(), logs: logs, store: &notes{ends: make(chan store.Finish, 100), claims: map[int64]job.State{}}, hook: make(hook)}
+	b := &bench{work: t.TempDir(), logs: logs, store: &notes{ends: make(chan store.Finish, 100), claims: map[int64]job.State{}}, hook: make(hook)}
 	work, err := workdir.Open(workdir.Options{Folder: b.work, Limit: 1 << 20, Total: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +54,7 @@ func newBench(t *testing.T) *bench {
 		Configs:         func(_, _ int64, mask func(...string)) task.Configs { mask(secret); return nil },
 		CheckResources:  func(context.Context, int64, []task.ResourceRef) error { return nil },
 		ApprovalTimeout: time.Hour,
-		Now:             func() time.Time { return b.now() }, Owner: func() int64 { return 1 }, Places: 10, PerInstance: 9, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
+		Now:             func() time.Time { time.Sleep(time.Duration(b.slow.Load())); return time.Now() }, Owner: func() int64 { return 1 }, Places: 10, PerInstance: 9, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
 	})
 	b.Start()
 	return b
