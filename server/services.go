@@ -59,7 +59,6 @@ func (s *Server) openServices(context.Context) error {
 		return err
 	}
 	s.health = health.NewServer()
-	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	s.executions = executions.New(executions.Options{
 		Store: s.store, Authorizer: s.authorizer, Logs: s.logs,
 		Links: auth.NewLinkSigner(s.keys, now), PublicURL: s.doors.publicURL, Now: now, Log: s.log,
@@ -79,6 +78,7 @@ func (s *Server) openServices(context.Context) error {
 		Health:     s.health,
 	}
 	s.grpc = rpc.NewServer(deps, s.grpcCredentials())
+	s.tellHealth(healthv1.HealthCheckResponse_NOT_SERVING)
 	s.later("gRPC server", func(ctx context.Context) error { return stopGRPC(ctx, s.grpc) })
 	// The facade shares one connection among all of its callers, and has
 	// bounded their bodies already, which are larger as messages.
@@ -143,12 +143,21 @@ func (s *Server) watchDatabase(ctx context.Context) {
 		if err := s.ping(ctx); err != nil {
 			status = healthv1.HealthCheckResponse_NOT_SERVING
 		}
-		s.health.SetServingStatus("", status)
+		s.tellHealth(status)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// tellHealth tells the status of the server and of each of its services: probes
+// may ask for either.
+func (s *Server) tellHealth(status healthv1.HealthCheckResponse_ServingStatus) {
+	s.health.SetServingStatus("", status)
+	for service := range s.grpc.GetServiceInfo() {
+		s.health.SetServingStatus(service, status)
 	}
 }
 

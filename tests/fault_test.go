@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -129,6 +130,17 @@ func TestDrainTimeout(t *testing.T) {
 	if ended["state"] != "WORKER_LOST" || ended["success"] != false || harness.Text(ended, "error", "reason") == "" {
 		t.Errorf("an execution that outlived the drain ended as %v", ended)
 	}
+}
+
+// The end of its terminal stops a server as SIGTERM does, unless nohup said otherwise.
+func TestHangup(t *testing.T) {
+	t.Parallel()
+	if signal.Ignored(syscall.SIGHUP) {
+		t.Skip("these tests run under nohup, and so would the server")
+	}
+	server := harness.Start(t, harness.Options{})
+	server.Signal(t, syscall.SIGHUP)
+	server.AwaitStop(t)
 }
 
 // While it drains, a server is not ready.

@@ -220,9 +220,11 @@ func public(t *testing.T, anybody *harness.Caller) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	health, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
-	if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-		t.Errorf("health answers %v, %v", health, err)
+	for _, service := range []string{"", "carillon.v1.JobService", "carillon.v1.NoticeService"} {
+		health, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: service})
+		if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+			t.Errorf("health of %q answers %v, %v", service, health, err)
+		}
 	}
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
 	if err != nil {

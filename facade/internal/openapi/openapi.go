@@ -3,7 +3,8 @@
 //
 // That is: the address; the shape of errors; that a stream comes in lines;
 // that a field without a value is null in an answer; that a PATCH requires no
-// field; and that addresses which differ in a parameter's name only are one.
+// field; that addresses which differ in a parameter's name only are one; and that
+// what stands in one address of a method is no parameter of its other one.
 package openapi
 
 import (
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -41,6 +43,7 @@ func New(publicURL string) (http.Handler, error) {
 	if paths == nil || defined == nil {
 		return nil, fmt.Errorf("the generated OpenAPI document lacks paths or schemas")
 	}
+	dropAlternatives(paths)
 	mergePaths(paths)
 	describeErrors(paths, defined)
 	describeStreams(paths)
@@ -72,6 +75,20 @@ func mergePaths(paths object) {
 		}
 		maps.Copy(merged, item.(object))
 		paths[plain] = merged
+	}
+}
+
+// dropAlternatives takes jobId from the executions of an instance and instanceId
+// from those of a job: the service refuses both at once.
+func dropAlternatives(paths object) {
+	addresses := []string{"/v1/jobs/{job_id}/executions", "/v1/instances/{instance_id}/executions"}
+	for _, path := range addresses {
+		get := child(child(paths, path), "get")
+		parameters, _ := get["parameters"].([]any)
+		get["parameters"] = slices.DeleteFunc(parameters, func(p any) bool {
+			o := p.(object)
+			return o["in"] == "query" && (o["name"] == "jobId" || o["name"] == "instanceId")
+		})
 	}
 }
 

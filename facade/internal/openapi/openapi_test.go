@@ -89,6 +89,16 @@ func TestDocumentIsConsistent(t *testing.T) {
 			}
 		}
 	}
+	for _, path := range []string{"/v1/jobs/{job_id}/executions", "/v1/instances/{instance_id}/executions"} {
+		parameters, _ := at(d, "paths", path, "get", "parameters").([]any)
+		var names []string
+		for _, p := range parameters {
+			names = append(names, p.(object)["name"].(string))
+		}
+		if got := strings.Join(names[1:], " "); got != "pageSize pageToken" {
+			t.Errorf("%s takes %s; the other address's parameter is refused", path, got)
+		}
+	}
 	text, err := json.Marshal(d)
 	if err != nil {
 		t.Fatal(err)

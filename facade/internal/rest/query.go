@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -76,7 +77,7 @@ func (c *checker) mask(message protoreflect.MessageDescriptor, value, at string)
 				field = fieldNamed(in, name)
 			}
 			if field == nil {
-				c.refuse(at, door.ReasonUnknownField, "names a field that the resource lacks")
+				c.refuse(at, door.ReasonUnknownField, fmt.Sprintf("a %s has no field %.64q", strings.ToLower(string(message.Name())), path))
 				return value
 			}
 			names[j], in = string(field.Name()), field.Message()

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,11 @@ type usageError struct{ error }
 func (usageError) ExitCode() int { return cli.ExitUsage }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup wants to outlive its terminal
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
@@ -69,12 +74,13 @@ the flags), which beats the default.`,
 	return cmd
 }
 
-// refuseArguments makes wrong arguments of any command a mistake in the call, as
-// wrong flags are.
+// refuseArguments makes wrong arguments of any command, and flags that are missing
+// or contradict each other, a mistake in the call, as wrong flags are.
 func refuseArguments(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
+			// cobra looks at the flags as well, later, and its errors have no code.
+			if err := cmp.Or(check(cmd, args), cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
 				return usageError{err}
 			}
 			return nil

@@ -12,6 +12,9 @@ const (
 	Manual        FrequencyType = "MANUAL"
 )
 
+// DefaultTimeZone is that of a job for which none was given.
+const DefaultTimeZone = "UTC"
+
 // Schedule is when a job runs. Package schedule turns it into times.
 type Schedule struct {
 	Type FrequencyType `json:"type"`

@@ -54,7 +54,7 @@ func blank(instanceID int64) job.Job {
 	return job.Job{
 		InstanceID: instanceID,
 		Active:     true,
-		Schedule:   job.Schedule{TimeZone: "UTC"},
+		Schedule:   job.Schedule{TimeZone: job.DefaultTimeZone},
 		Policies:   job.Policies{}.WithDefaults(),
 	}
 }

@@ -23,8 +23,8 @@ import (
 // mask says which fields of a job a request is about. Without a mask it is
 // about those that are present. A field that a mask names without a value
 // becomes empty (name, description, labels, times and dates) or its default
-// (policies, limits and priority); the others can't be empty and stay as they
-// are.
+// (time zone, policies, limits and priority); the others can't be empty and stay
+// as they are, and so does active: nobody resumes a job by leaving it out.
 type mask map[string]bool
 
 const retryField = "retry_policy"
@@ -145,7 +145,9 @@ func scheduleFields(f *jobs.Fields, m mask, in timing) {
 	case *carillonv1.PreviewScheduleRequest:
 		zone = in.TimeZone
 	}
-	if m.about("time_zone", true) {
+	if m["time_zone"] && zone == nil {
+		f.TimeZone = new(job.DefaultTimeZone)
+	} else if m.about("time_zone", true) {
 		f.TimeZone = zone
 	}
 	readOptions(&f.Options, m, in)

@@ -99,6 +99,7 @@ func NewServer(d Deps, extra ...grpc.ServerOption) *grpc.Server {
 		grpc.InTapHandle(d.Chain.Arrive),
 		grpc.UnaryInterceptor(d.Chain.Unary),
 		grpc.StreamInterceptor(d.Chain.Stream),
+		grpc.UnknownServiceHandler(interceptor.Unknown),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.HealthCheck())))),
 		grpc.ForceServerCodecV2(interceptor.Codec()),
 		grpc.MaxRecvMsgSize(maxMessage),

@@ -70,6 +70,16 @@ func TestLimits(t *testing.T) {
 	wantCode(t, err, codes.InvalidArgument, "STRING_MAX_LEN")
 }
 
+// Every refusal has a reason, also gRPC's own.
+func TestUnknownMethods(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, method := range []string{"/carillon.v1.JobService/Nothing", "/carillon.v1.Nothing/GetJob", "/nothing/at/all"} {
+		wantCode(t, b.conn.Invoke(b.operator, method, &carillonv1.GetJobRequest{}, &carillonv1.Job{}), codes.Unimplemented, "UNKNOWN_METHOD")
+		wantCode(t, b.conn.Invoke(t.Context(), method, &carillonv1.GetJobRequest{}, &carillonv1.Job{}), codes.Unimplemented, "UNKNOWN_METHOD")
+	}
+}
+
 func TestHealthAndReflection(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

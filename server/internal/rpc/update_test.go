@@ -40,6 +40,7 @@ func TestUpdateJob(t *testing.T) {
 		j.OverlapPolicy, j.CatchUpPolicy, j.CatchUpWindow, j.RetryPolicy = carillonv1.Job_SKIP, carillonv1.Job_LATEST, durationpb.New(24*time.Hour), nil
 		j.DstGapPolicy, j.DstOverlapPolicy = carillonv1.DaylightSaving_SHIFT_FORWARD, carillonv1.DaylightSaving_FIRST
 		j.StartTime, j.EndTime, j.Jitter, j.ExcludedDates = nil, nil, durationpb.New(0), nil
+		j.TimeZone, j.NextRun = proto.String("UTC"), day("04 13:00:00")
 		j.MaxExecutions, j.ExecutionTimeLimit, j.PauseAfterFailures, j.Priority = 0, nil, 0, 0
 	}
 	tests := map[string]struct {
@@ -57,10 +58,10 @@ func TestUpdateJob(t *testing.T) {
 		"masked out":            {&carillonv1.Job{Name: "m", Description: "e"}, []string{"description"}, func(j *carillonv1.Job) { j.Description = "e" }},
 		"workflow":              {&carillonv1.Job{Workflow: document(t, `{"name":"w","tasks":[{"name":"a","type":"util.noop"}]}`)}, nil, func(j *carillonv1.Job) { j.Workflow.Fields["name"] = document(t, `{"n":"w"}`).Fields["n"] }},
 		"workflow in parts":     {&carillonv1.Job{Workflow: document(t, `{"name":"w","tasks":[{"name":"a","type":"util.noop"}]}`)}, []string{"workflow.name", "workflow.tasks"}, func(j *carillonv1.Job) { j.Workflow.Fields["name"] = document(t, `{"n":"w"}`).Fields["n"] }},
-		"no workflow":           {&carillonv1.Job{}, []string{"workflow", "active", "frequency_type", "cron_expression", "interval_minutes", "time_zone"}, nil},
+		"no workflow":           {&carillonv1.Job{}, []string{"workflow", "active", "frequency_type", "cron_expression", "interval_minutes"}, nil},
 		"all masked":            {&carillonv1.Job{}, []string{"*"}, cleared},
 		"each masked": {&carillonv1.Job{}, []string{"name", "description", "labels", "overlap_policy", "catch_up_policy", "catch_up_window", "retry_policy",
-			"dst_gap_policy", "dst_overlap_policy", "start_time", "end_time", "jitter", "excluded_dates", "max_executions", "execution_time_limit", "pause_after_failures", "priority", "managed_by"}, cleared},
+			"dst_gap_policy", "dst_overlap_policy", "start_time", "end_time", "jitter", "excluded_dates", "max_executions", "execution_time_limit", "pause_after_failures", "priority", "managed_by", "time_zone"}, cleared},
 		"manager": {&carillonv1.Job{ManagedBy: "t"}, nil, func(j *carillonv1.Job) { j.ManagedBy = "t" }},
 		"labels":  {&carillonv1.Job{Labels: map[string]string{"c": "d"}}, nil, func(j *carillonv1.Job) { j.Labels = map[string]string{"c": "d"} }},
 		"policies": {&carillonv1.Job{OverlapPolicy: carillonv1.Job_BUFFER_ONE, CatchUpPolicy: carillonv1.Job_NONE, CatchUpWindow: durationpb.New(time.Minute)}, nil,
@@ -74,7 +75,8 @@ func TestUpdateJob(t *testing.T) {
 		"cron": {&carillonv1.Job{CronExpression: wrapperspb.String("30 4 * * *")}, nil, func(j *carillonv1.Job) {
 			j.CronExpression, j.NextRun = wrapperspb.String("30 4 * * *"), day("04 23:00:00")
 		}},
-		"zone": {&carillonv1.Job{TimeZone: proto.String("UTC")}, nil, func(j *carillonv1.Job) { j.TimeZone, j.NextRun = proto.String("UTC"), day("04 13:00:00") }},
+		"zone":    {&carillonv1.Job{TimeZone: proto.String("UTC")}, nil, func(j *carillonv1.Job) { j.TimeZone, j.NextRun = proto.String("UTC"), day("04 13:00:00") }},
+		"no zone": {&carillonv1.Job{}, []string{"time_zone"}, func(j *carillonv1.Job) { j.TimeZone, j.NextRun = proto.String("UTC"), day("04 13:00:00") }},
 		"type": {interval(90), nil, func(j *carillonv1.Job) {
 			j.FrequencyType, j.CronExpression, j.IntervalMinutes, j.NextRun = carillonv1.Job_INTERVAL_BASED, nil, wrapperspb.Int32(90), day("04 13:32:30")
 			j.DstGapPolicy, j.DstOverlapPolicy = 0, 0

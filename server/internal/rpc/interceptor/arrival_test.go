@@ -84,7 +84,7 @@ func TestUnreadStreamsEndWithTheirToken(t *testing.T) {
 		}
 		began := time.Now()
 		stream := &fakeStream{ctx: ctx, request: &carillonv1.TailLogRequest{ExecutionId: "exec_10"}}
-		err = b.chain.Stream(nil, stream, &grpc.StreamServerInfo{FullMethod: carillonv1.ExecutionService_TailLog_FullMethodName, IsServerStream: true}, func(_ any, s grpc.ServerStream) error {
+		err = b.chain.Stream(b, stream, &grpc.StreamServerInfo{FullMethod: carillonv1.ExecutionService_TailLog_FullMethodName, IsServerStream: true}, func(_ any, s grpc.ServerStream) error {
 			if err := s.RecvMsg(&carillonv1.TailLogRequest{}); err != nil {
 				return err
 			}
@@ -105,7 +105,7 @@ func TestPublicStreamsAreBounded(t *testing.T) {
 	watch := &grpc.StreamServerInfo{FullMethod: healthv1.Health_Watch_FullMethodName, IsServerStream: true}
 	var open func(ctx context.Context, more int) error
 	open = func(ctx context.Context, more int) error {
-		return b.chain.Stream(nil, &fakeStream{ctx: ctx, request: &healthv1.HealthCheckRequest{}}, watch, func(any, grpc.ServerStream) error {
+		return b.chain.Stream(b, &fakeStream{ctx: ctx, request: &healthv1.HealthCheckRequest{}}, watch, func(any, grpc.ServerStream) error {
 			if more == 0 {
 				return nil
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -147,6 +148,9 @@ func (c *Chain) Unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 // Stream is the chain as a grpc.StreamServerInterceptor. Streams may be long:
 // they end with their client or with its token.
 func (c *Chain) Stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if server == nil { // what Unknown answers: no rule and no metric knows such a method
+		return handler(server, stream)
+	}
 	ctx, call := c.begin(stream.Context(), info.FullMethod)
 	_ = stream.SetHeader(call.header()) // fails only when the client is gone
 	err := protect(func() error {
@@ -164,6 +168,12 @@ func (c *Chain) Stream(server any, stream grpc.ServerStream, info *grpc.StreamSe
 		return orRefused(ctx, handler(server, &admitted{ServerStream: stream, ctx: ctx, chain: c, call: call}))
 	})
 	return c.end(ctx, call, err)
+}
+
+// Unknown refuses a method that the server does not have, with a reason as every
+// refusal has one. It is for grpc.UnknownServiceHandler.
+func Unknown(any, grpc.ServerStream) error {
+	return verdict{code: codes.Unimplemented, reason: "UNKNOWN_METHOD", message: "the server has no such method"}.status().Err()
 }
 
 // enterStream counts a stream of the caller, until leave; those that need no

@@ -315,7 +315,7 @@ func TestStreams(t *testing.T) {
 	for _, test := range tests {
 		stream := &fakeStream{ctx: as(t.Context(), test.scopes), request: &carillonv1.TailLogRequest{ExecutionId: test.id}, err: test.recv}
 		handled := false
-		err := b.chain.Stream(nil, stream, info, func(_ any, s grpc.ServerStream) error {
+		err := b.chain.Stream(b, stream, info, func(_ any, s grpc.ServerStream) error {
 			if err := s.RecvMsg(&carillonv1.TailLogRequest{}); err != nil {
 				return err
 			}
@@ -365,7 +365,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 				b.chain.Verifier = verifier
 				began := time.Now()
 				stream := &fakeStream{ctx: as(t.Context(), "operator"), request: &carillonv1.TailLogRequest{ExecutionId: "exec_10"}}
-				err := b.chain.Stream(nil, stream, &grpc.StreamServerInfo{FullMethod: test.method, IsServerStream: true}, func(_ any, s grpc.ServerStream) error {
+				err := b.chain.Stream(b, stream, &grpc.StreamServerInfo{FullMethod: test.method, IsServerStream: true}, func(_ any, s grpc.ServerStream) error {
 					if test.breaks {
 						verifier.broken = errors.New("no database")
 					}
