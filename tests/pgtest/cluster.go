@@ -29,7 +29,7 @@ var Throwaway = map[string]string{
 	"fsync":              "off",
 	"synchronous_commit": "off",
 	"full_page_writes":   "off",
-	"max_connections":    "300",
+	"max_connections":    "1000",
 	"timezone":           "Pacific/Chatham",
 }
 

@@ -212,12 +212,12 @@ func TestRenewalWaitsForAnother(t *testing.T) {
 	each(t, func(t *testing.T, b *broker) {
 		config, err := b.open(t.Context(), 0)
 		ok(t, err)
+		began := time.Now()
 		locked, err := b.stores[0].LockRemote(t.Context(), b.resource.ID, "a", "somebody else", 300*time.Millisecond)
 		ok(t, err)
 		if !locked {
 			t.Fatal("the lock is not free")
 		}
-		began := time.Now()
 		if token, err := config.Renew(t.Context(), newer(config), b.exchange); err != nil || token != "2" {
 			t.Fatalf("renewed to %q, %v", token, err)
 		}

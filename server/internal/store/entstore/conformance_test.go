@@ -102,7 +102,12 @@ func sqliteURL(t *testing.T) string {
 // machine, so the timeout is generous.
 func openStore(t *testing.T, url string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), Options{URL: url, Timeout: time.Minute, MaxConns: 8})
+	return openWithin(t, url, time.Minute)
+}
+
+func openWithin(t *testing.T, url string, timeout time.Duration) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Options{URL: url, Timeout: timeout, MaxConns: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -153,7 +153,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	engine, err := openEngine(ctx, config)
+	engine, err := openEngine(ctx, config, o.Timeout)
 	if err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("open database: %w", err)
@@ -196,16 +196,17 @@ func noticeDeath(ctx context.Context, conn *pgx.Conn) error {
 // and then beside them.
 const engineConns = 4
 
-// stalledAfter is how long a process may stand still within a claim. While it
-// does, others pass over the jobs that it has locked, and wait for its folders.
-const stalledAfter = time.Second
+// stalledAfter is how long a process may stand still within a claim: a second, with
+// the usual timeout. While it does, others pass over the jobs that it has locked, and
+// wait for its folders.
+func stalledAfter(timeout time.Duration) time.Duration { return timeout / 5 }
 
 // openEngine opens the engine's connections: its own, so that callers can't
 // take them all. They read no table from end to end. PostgreSQL keeps the plan
 // of a statement that it made while a table was empty, as active_executions is
 // most of the time, and to read an empty table whole seems cheapest then; in
 // the next herd it would do so for every row.
-func openEngine(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
+func openEngine(ctx context.Context, config *pgxpool.Config, timeout time.Duration) (*pgxpool.Pool, error) {
 	config = config.Copy()
 	config.MaxConns = engineConns
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
@@ -213,7 +214,7 @@ func openEngine(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, err
 		return prepare(ctx, conn)
 	}
 	config.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
-	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(stalledAfter.Milliseconds())
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(stalledAfter(timeout).Milliseconds())
 	return pgxpool.NewWithConfig(ctx, config)
 }
 

@@ -132,12 +132,7 @@ func TestPanicRollsBack(t *testing.T) {
 // impatient opens a database again with a short timeout.
 func impatient(t *testing.T, url string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), Options{URL: url, Timeout: 300 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s
+	return openWithin(t, url, 300*time.Millisecond)
 }
 
 func TestHeldLockIsUnavailable(t *testing.T) {
@@ -158,7 +153,7 @@ func TestHeldLockIsUnavailable(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			other := impatient(t, address)
+			hasty, other := impatient(t, address), openStore(t, address)
 			rename := func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
 				j.Name += "x"
 				return true, nil, nil
@@ -167,7 +162,7 @@ func TestHeldLockIsUnavailable(t *testing.T) {
 				if _, err := s.lockJob(ctx, tx, j.ID); err != nil {
 					return err
 				}
-				if _, err := other.UpdateJob(ctx, j.ID, time.Now, rename); kind(err) != "unavailable" {
+				if _, err := hasty.UpdateJob(ctx, j.ID, time.Now, rename); kind(err) != "unavailable" {
 					t.Errorf("update: got %v, want unavailable", err)
 				}
 				if _, err := other.Job(ctx, j.ID); err != nil {

@@ -107,7 +107,9 @@ func TestBatchesSeeWhatTheyWaitedFor(t *testing.T) {
 func TestStalledClaim(t *testing.T) {
 	t.Parallel()
 	database := pgtest.Open(t)
-	stalled, other := openMigrated(t, database), openMigrated(t, database)
+	other := openMigrated(t, database)
+	const timeout = 10 * time.Second
+	stalled := openWithin(t, database, timeout)
 	now := time.Date(2031, 1, 2, 3, 4, 0, 0, time.UTC)
 	makeDue(t, stalled, now)
 	req := store.ClaimRequest{Owner: register(t, stalled, time.Hour), Now: now, Ahead: now, Limit: 1}
@@ -115,6 +117,7 @@ func TestStalledClaim(t *testing.T) {
 		return store.Decision{Starts: []store.Start{{ScheduledFor: now, NotBefore: now}}}
 	}
 	stands, goesOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	began := time.Now()
 	go func() {
 		_, _, err := stalled.ClaimDue(t.Context(), req, func(d store.Due) store.Decision {
 			close(stands)
@@ -124,7 +127,6 @@ func TestStalledClaim(t *testing.T) {
 		ended <- err
 	}()
 	<-stands
-	began := time.Now()
 	req.Owner = register(t, other, time.Hour)
 	for {
 		claimed, _, err := other.ClaimDue(t.Context(), req, start)
@@ -132,10 +134,10 @@ func TestStalledClaim(t *testing.T) {
 			t.Fatal(err)
 		}
 		took := time.Since(began)
-		if len(claimed) == 0 && took < 5*stalledAfter {
+		if len(claimed) == 0 && took < time.Minute {
 			continue
 		}
-		if len(claimed) != 1 || took < stalledAfter/2 {
+		if len(claimed) != 1 || took < stalledAfter(timeout) {
 			t.Errorf("the other one claimed %d executions after %s", len(claimed), took)
 		}
 		break
@@ -319,25 +321,39 @@ func TestBrokenConnectionsAreNoDeath(t *testing.T) {
 	first, other := openStore(t, database), openStore(t, database)
 	self := register(t, first, time.Hour)
 	register(t, other, time.Hour)
+	first.opened = time.Now()
 	if wait := must(first.patience(t.Context()))(t); wait != connectsWithin {
 		t.Errorf("a process that has just started waits for %s", wait)
 	}
 	first.opened = first.opened.Add(-time.Minute) // it had other connections before
-	other.pool.Reset()
-	other.engine.Reset()
-	awaitNoConnection(t, first, other.session)
-	back := time.AfterFunc(3*connectsWithin, func() {
-		if _, err := other.DatabaseTime(t.Context()); err != nil {
-			t.Error(err)
+	for range 20 {
+		for _, s := range []*Store{first, other} {
+			s.pool.Reset()
+			s.engine.Reset()
 		}
-	})
-	defer back.Stop()
-	if _, err := first.Bury(t.Context(), self); err != nil {
-		t.Fatal(err)
+		awaitNoConnection(t, first, other.session)
+		patient := must(first.patience(t.Context()))(t) == reconnectsWithin
+		began, back := time.Now(), make(chan time.Duration, 1)
+		time.AfterFunc(3*connectsWithin, func() {
+			if _, err := other.DatabaseTime(t.Context()); err != nil {
+				t.Error(err)
+			}
+			back <- time.Since(began)
+		})
+		if _, err := first.Bury(t.Context(), self); err != nil {
+			t.Fatal(err)
+		}
+		inTime := <-back < reconnectsWithin
+		list, err := first.Replicas(t.Context())
+		if err == nil && len(list) == 2 {
+			return
+		}
+		if err != nil || patient && inTime {
+			t.Fatalf("replicas %+v, error %v; want both", list, err)
+		}
+		register(t, other, time.Hour) // this machine was too busy
 	}
-	if list, err := first.Replicas(t.Context()); err != nil || len(list) != 2 {
-		t.Errorf("replicas %+v, error %v; want both", list, err)
-	}
+	t.Error("this machine is too busy to connect again")
 }
 
 // awaitOld waits until the server has been up for so long that silence counts.

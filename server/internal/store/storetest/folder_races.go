@@ -71,7 +71,7 @@ func manyClaimFolders(t *testing.T, s store.Store) {
 	held := map[int64][]job.Folder{}
 	ended := 0
 	var replicas sync.WaitGroup
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(10 * time.Minute)
 	for replica := range 4 {
 		replicas.Go(func() {
 			for time.Now().Before(deadline) {

@@ -288,7 +288,7 @@ func listen(t *testing.T, s store.Store) <-chan store.Signal {
 // expect waits for a signal; others may come before it.
 func expect(t *testing.T, signals <-chan store.Signal, want store.Signal) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case got := <-signals:
