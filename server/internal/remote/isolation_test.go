@@ -309,7 +309,7 @@ func connectionsAreGone(t *testing.T, b *bundle, server *s3Server) {
 		}
 		s.Close()
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for runtime.NumGoroutine() > before+10 {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines, there were %d", runtime.NumGoroutine(), before)
