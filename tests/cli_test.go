@@ -84,8 +84,12 @@ func TestCompletion(t *testing.T) {
 		{"PENDING\nDELIVERED\nFAILED\n", "delivery list --state"},
 		{backfill + "\t" + id + "\n", "backfill get"},
 	} {
-		r := p.do(0, "", append(append([]string{"__complete"}, strings.Fields(test.args)...), "")...)
-		if !strings.Contains("\n"+r.Stdout, "\n"+test.want) {
+		// Nobody at a shell waits long; a busy machine is asked again.
+		var r harness.Result
+		if !harness.Within(10*time.Second, func() bool {
+			r = p.do(0, "", append(append([]string{"__complete"}, strings.Fields(test.args)...), "")...)
+			return strings.Contains("\n"+r.Stdout, "\n"+test.want)
+		}) {
 			t.Errorf("%s completes to %q, want %q", test.args, r.Stdout, test.want)
 		}
 	}

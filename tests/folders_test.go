@@ -56,7 +56,7 @@ func TestOneWritesAFolderAtATime(t *testing.T) {
 	replicas := harness.StartReplicas(t, 2, pgtest.Open(t), harness.Options{Flags: []string{"--local-remote-root", root}})
 	tenant := replicas[0].NewTenant(t)
 	harness.Must(t, tenant.Operator.GRPCDoor(), "AddConfig", object{"resourceId": tenant.Resource, "config": object{"disk": object{"type": "local"}}})
-	rest := harness.Sleep("rest", time.Minute)
+	rest := harness.Sleep("rest", time.Hour)
 	rest["inputs"] = []any{"copy"}
 	running := tenant.Run(t, tenant.Create(t, nil, copyTask(tenant, "/in", "/out"), rest))
 	tenant.Reaches(t, running, func(e object) bool { return e["state"] == "RUNNING" })
@@ -84,9 +84,12 @@ func TestOneWritesAFolderAtATime(t *testing.T) {
 	}
 
 	dies, lives := replicas[0], replicas[1]
-	if active(t, dies) == "0" {
-		dies, lives = lives, dies
-	}
+	harness.Wait(t, 10*time.Second, "one replica has the first, and the other none", func() bool {
+		if active(t, dies) == "0" {
+			dies, lives = lives, dies
+		}
+		return active(t, dies) != "0" && active(t, lives) == "0"
+	})
 	dies.Kill(t)
 	survivor := &harness.Tenant{Server: lives, Operator: lives.As(tenant.Operator.Token), Instance: tenant.Instance, Resource: tenant.Resource}
 	first, second := survivor.End(t, running), survivor.End(t, waits)

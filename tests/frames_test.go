@@ -123,12 +123,7 @@ func newNeighbour(t *testing.T, tenant *harness.Tenant) *neighbour {
 	door := tenant.Operator.GRPCDoor()
 	harness.Must(t, door, "GetInstance", object{"instanceId": tenant.Instance})
 	n.done.Go(func() {
-		for {
-			select {
-			case <-n.stop:
-				return
-			default:
-			}
+		for stopped := false; !stopped; {
 			began := time.Now()
 			if _, err := door.Call(t.Context(), "GetInstance", object{"instanceId": tenant.Instance}); err != nil {
 				n.failed = err
@@ -137,6 +132,11 @@ func newNeighbour(t *testing.T, tenant *harness.Tenant) *neighbour {
 			n.slowest = max(n.slowest, time.Since(began))
 			n.most.goroutines = max(n.most.goroutines, tenant.Goroutines(t))
 			n.most.mebibytes = max(n.most.mebibytes, tenant.Resident())
+			select {
+			case <-n.stop:
+				stopped = true
+			default:
+			}
 		}
 	})
 	return n
@@ -148,7 +148,7 @@ func (n *neighbour) noticed(t *testing.T, what string) {
 	close(n.stop)
 	n.done.Wait()
 	t.Logf("%s: %d calls of a neighbour, the slowest %s; at most %d goroutines and %d MiB", what, n.calls, n.slowest, n.most.goroutines, n.most.mebibytes)
-	if n.failed != nil || n.slowest > 30*time.Second || n.calls == 0 { // a fifth of a second on a quiet machine
+	if n.failed != nil || n.slowest > 30*time.Second { // a fifth of a second on a quiet machine
 		t.Errorf("%s: the slowest call of a neighbour took %s, an error: %v", what, n.slowest, n.failed)
 	}
 }

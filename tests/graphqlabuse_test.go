@@ -45,8 +45,10 @@ func TestGraphQLAbuse(t *testing.T) {
 	}
 	before, live := server.Resident(), server.Live(t)
 	for name, body := range bodies {
-		best, size := time.Hour, 0
-		for range 5 {
+		best, size, tries := time.Hour, 0, 0
+		// A busy machine is asked again: one answer in time shows what it costs.
+		quick := harness.Within(5*time.Second, func() bool {
+			tries++
 			began := time.Now()
 			answer, err := tenant.Operator.HTTP(t.Context(), http.MethodPost, "/graphql", body)
 			best = min(best, time.Since(began))
@@ -55,15 +57,16 @@ func TestGraphQLAbuse(t *testing.T) {
 			}
 			size = max(size, len(answer.Body))
 			if !strings.Contains(string(answer.Body), `"errors"`) || strings.Contains(string(answer.Body), `"data":{`) {
-				t.Errorf("%s: answered %.300s", name, answer.Body)
+				t.Fatalf("%s: answered %.300s", name, answer.Body)
 			}
-		}
+			return tries >= 5 && best <= time.Second // ten times as slow, and under the race detector
+		})
 		t.Logf("%-24s %7d bytes: answered in %8s, %4d bytes", name, len(body), best.Round(10*time.Microsecond), size)
 		if size > 1000 {
 			t.Errorf("%s is answered with %d bytes", name, size)
 		}
-		if best > time.Second { // of a busy machine, under the race detector
-			t.Errorf("%s took %s", name, best)
+		if !quick {
+			t.Errorf("%s took %s at best, of %d times", name, best, tries)
 		}
 	}
 	// What it takes meanwhile is garbage, which the process keeps for its next use.

@@ -39,14 +39,10 @@ const (
 // absences are jobs under every policy. They are due in ten minutes of each hour
 // that are not near the present.
 func absences(now time.Time) map[string]absence {
-	minutes := make([]int, 10)
-	for i := range minutes {
-		minutes[i] = (now.Minute() + 40 + i) % 60
-	}
-	list := strings.Trim(strings.ReplaceAll(fmt.Sprint(minutes), " ", ","), "[]")
-	inThose := func(t time.Time) bool { return slices.Contains(minutes, t.Minute()) }
+	those := minutesFrom(now.Minute()+40, 10)
+	inThose := func(t time.Time) bool { return slices.Contains(those, t.Minute()) }
 	cron := func(days string, more object) object {
-		fields := object{"frequencyType": "CRON_BASED", "cronExpression": list + " * " + days}
+		fields := those.cron(days)
 		for name, value := range more {
 			fields[name] = value
 		}
@@ -82,6 +78,24 @@ func absences(now time.Time) map[string]absence {
 				return "MISSED"
 			}},
 	}
+}
+
+// minutes are some of an hour.
+type minutes []int
+
+// minutesFrom are n minutes from the first on.
+func minutesFrom(first, n int) minutes {
+	list := make(minutes, n)
+	for i := range list {
+		list[i] = (first + i) % 60
+	}
+	return list
+}
+
+// cron is a schedule of these minutes of every hour of some days.
+func (m minutes) cron(days string) object {
+	list := strings.Trim(strings.ReplaceAll(fmt.Sprint([]int(m)), " ", ","), "[]")
+	return object{"frequencyType": "CRON_BASED", "cronExpression": list + " * " + days}
 }
 
 // newestOf are the newest of the due instants since a time, n at most.

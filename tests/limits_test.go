@@ -15,6 +15,9 @@ import (
 func TestQuotasOnEveryDoor(t *testing.T) {
 	t.Parallel()
 	server := harness.Start(t, harness.Options{Flags: []string{"--quota-jobs", "50"}})
+	if next := time.Now().Truncate(time.Hour).Add(time.Hour); time.Until(next) < 15*time.Second {
+		until(t, next) // a quota is of an hour by the clock, and the next one is a new one
+	}
 	for _, door := range server.As(server.Token(t, "operator")).Doors() {
 		tenant := server.NewTenant(t)
 		own := harness.Must(t, door, "SetQuota", object{"instanceId": tenant.Instance, "limits": object{"executionsPerHour": 1, "minIntervalMinutes": 10}})
@@ -86,7 +89,7 @@ func TestAuditBehindAProxy(t *testing.T) {
 // A client that asks for too much waits, and others don't.
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
-	server := harness.Start(t, harness.Options{Flags: []string{"--client-rate", "10"}})
+	server := harness.Start(t, harness.Options{Flags: []string{"--client-rate", "1"}})
 	tenant := server.NewTenant(t)
 	greedy := server.As(server.Token(t, "instance-read-"+tenant.Instance[5:]))
 	ask := object{"instanceId": tenant.Instance, "pageSize": 1000}
@@ -118,7 +121,7 @@ func TestRateLimit(t *testing.T) {
 			break
 		}
 	}
-	if wait, err := strconv.Atoi(answer.Header.Get("Retry-After")); answer.Status != http.StatusTooManyRequests || err != nil || wait < 1 || wait > 10 {
+	if wait, err := strconv.Atoi(answer.Header.Get("Retry-After")); answer.Status != http.StatusTooManyRequests || err != nil || wait < 1 || wait > 60 {
 		t.Errorf("status %d, Retry-After %q", answer.Status, answer.Header.Get("Retry-After"))
 	}
 	other := server.As(server.Token(t, "instance-read-"+tenant.Instance[5:]))
@@ -149,7 +152,7 @@ func TestPlacesAreShared(t *testing.T) {
 	}
 	beside := five()
 	t.Logf("five executions took %s alone, and %s beside a greedy tenant", alone, beside)
-	if beside > 5*alone+10*time.Second { // the others hold their places for an hour
+	if beside > 5*alone+time.Minute { // the others hold their places for an hour
 		t.Errorf("five executions took %s alone, and %s beside a greedy tenant", alone, beside)
 	}
 }

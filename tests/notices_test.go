@@ -145,7 +145,7 @@ const closedPort = "http://127.0.0.1:1/"
 // can't be moved, and answers how many jobs are watched.
 func ageFreshness(t *testing.T, server *harness.Server) (watched int) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(server.DataDir, "carillon.db")+"?_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(server.DataDir, "carillon.db")+"?_pragma=busy_timeout(60000)")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,24 +173,33 @@ func TestDeadReceiversKeepNobodyWaiting(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(func() { dead.CloseClientConnections(); dead.Close() })
+	var fail []func()
 	for range 2 {
 		tenant := server.NewTenant(t)
 		for range 50 {
 			harness.Must(t, tenant.Operator.GRPCDoor(), "CreateWebhook", object{"instanceId": tenant.Instance, "webhook": object{"url": dead.URL, "events": []any{"FIRST_FAILURE"}}})
 		}
 		for i := range 4 {
-			tenant.Run(t, tenant.Create(t, object{"name": fmt.Sprint("fails ", i)}, harness.Get("call", closedPort)))
+			job := tenant.Create(t, object{"name": fmt.Sprint("fails ", i)}, harness.Get("call", closedPort))
+			fail = append(fail, func() { tenant.Run(t, job) })
 		}
 	}
-	harness.Wait(t, 30*time.Second, "the places of two instances are taken", func() bool { return hanging.Load() >= 128 })
 	tenant := server.NewTenant(t)
 	r := newReceiver(t)
 	r.hears(t, tenant, "FIRST_FAILURE")
+	job := tenant.Create(t, object{"name": "fails"}, harness.Get("call", closedPort))
 	began := time.Now()
-	execution := tenant.Run(t, tenant.Create(t, object{"name": "fails"}, harness.Get("call", closedPort)))
+	for _, run := range fail {
+		run()
+	}
+	harness.Wait(t, 30*time.Second, "the places of two instances are taken", func() bool { return hanging.Load() >= 128 })
+	asked := time.Now()
+	execution := tenant.Run(t, job)
 	r.hasHeard(t, "FIRST_FAILURE "+execution)
-	t.Logf("told after %s, while %d others got no answer", time.Since(began).Round(time.Millisecond), hanging.Load())
-	if got := hanging.Load(); got != 128 {
+	got := hanging.Load()
+	t.Logf("told after %s, while %d others got no answer", time.Since(asked).Round(time.Millisecond), got)
+	// After fifteen seconds the first are given up, and the next take their places.
+	if got != 128 && time.Since(began) < 15*time.Second {
 		t.Errorf("%d notices were sent to those who don't answer, want as many as two instances may at once", got)
 	}
 }

@@ -93,7 +93,7 @@ func TestREADME(t *testing.T) {
 	}
 	harness.Start(t, harness.Options{DataDir: filepath.Join(checkout, "data"), Dir: checkout, Flags: []string{"--local-remote-root", "./data/remotes"}})
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail")
 	cmd.Dir = checkout

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -256,6 +257,9 @@ func filesOf(t *testing.T, folder string) string {
 			return err
 		}
 		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // the server has just removed it
+		}
 		fmt.Fprintf(&all, "\n%s: %s", path, text)
 		return err
 	})

@@ -29,30 +29,47 @@ func serveHTTP(t *testing.T, handler http.HandlerFunc) string {
 // see, and does its effect under one key.
 func TestTriesOfATask(t *testing.T) {
 	t.Parallel()
+	const soon = 2 * time.Second
 	var calls atomic.Int32
 	keys := make(chan string, 10)
 	url := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
-		keys <- r.Header.Get("Idempotency-Key")
-		if calls.Add(1) == 1 {
-			w.Header().Set("Retry-After", "3")
-			w.WriteHeader(http.StatusTooManyRequests)
+		wait := soon
+		if r.URL.Path == "/later" {
+			wait = time.Hour
+		} else {
+			keys <- r.Header.Get("Idempotency-Key")
+			if calls.Add(1) > 1 {
+				return
+			}
 		}
+		w.Header().Set("Retry-After", fmt.Sprint(int(wait.Seconds())))
+		w.WriteHeader(http.StatusTooManyRequests)
 	})
 	tenant := harness.Start(t, harness.Options{Flags: harness.Loopback}).NewTenant(t)
-	task := harness.Get("tell", url)
-	task["retry"] = object{"maxAttempts": 3, "minBackoff": "100ms"}
-	execution := tenant.Run(t, tenant.Create(t, nil, task))
-	tenant.Reaches(t, execution, func(e object) bool {
+	run := func(path string) string {
+		task := harness.Get("tell", url+path)
+		task["retry"] = object{"maxAttempts": 3, "minBackoff": "100ms"}
+		return tenant.Run(t, tenant.Create(t, nil, task))
+	}
+	later := run("/later")
+	tenant.Reaches(t, later, func(e object) bool {
 		tasks := harness.List(e, "tasks")
 		return len(tasks) == 1 && tasks[0]["nextAttemptAt"] != nil
 	})
-	waiting := harness.List(onAll(t, tenant.Operator, "GetExecution", object{"executionId": execution}, "signedLogUrl"), "tasks")[0]
+	waiting := harness.List(onAll(t, tenant.Operator, "GetExecution", object{"executionId": later}, "signedLogUrl"), "tasks")[0]
 	if fmt.Sprint(waiting["attempt"]) != "1" || waiting["state"] != "RUNNING" || harness.Text(waiting, "error", "code") != "RESOURCE_EXHAUSTED" {
 		t.Errorf("while it waits: %v", waiting)
 	}
-	ended := harness.List(tenant.End(t, execution), "tasks")[0]
+	harness.Must(t, tenant.Operator.GRPCDoor(), "CancelExecution", object{"executionId": later})
+
+	execution := run("/soon")
+	end := tenant.End(t, execution)
+	ended := harness.List(end, "tasks")[0]
 	if fmt.Sprint(ended["attempt"]) != "2" || ended["state"] != "SUCCEEDED" || ended["error"] != nil || ended["nextAttemptAt"] != nil {
 		t.Errorf("at the end: %v", ended)
+	}
+	if took := timeOf(t, end, "finishedAt").Sub(timeOf(t, end, "startedAt")); took < soon {
+		t.Errorf("it was put off by %s, and has ended after %s", soon, took)
 	}
 	if one, two := <-keys, <-keys; one != two || one != execution+"/tell" {
 		t.Errorf("keys %q and %q", one, two)

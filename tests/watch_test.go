@@ -153,14 +153,17 @@ type follower struct {
 	joins  int
 }
 
-// cutAfter is when a follower cuts its connection.
+// cutAfter is when a follower cuts its connection, once it was told something: a
+// busy machine takes longer to tell the first.
 const cutAfter = 700 * time.Millisecond
 
 func (f *follower) follow(ctx context.Context, watch watcher, server *atomic.Pointer[harness.Server], token, instance string) {
 	cursor := ""
 	for ctx.Err() == nil {
-		joined, cut := context.WithTimeout(ctx, cutAfter)
+		joined, cut := context.WithCancel(ctx)
+		var told sync.Once
 		_ = watch(joined, server.Load(), token, instance, cursor, func(s sight) { // it ends when it is cut, or its server is killed
+			told.Do(func() { time.AfterFunc(cutAfter, cut) })
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			if s.Execution.ID != "" { // else a sign of life

@@ -19,8 +19,9 @@ type Result struct {
 	Stdout, Stderr string
 }
 
-// commandLimit ends a command that should have ended by itself.
-const commandLimit = time.Minute
+// commandLimit ends a command that should have ended by itself, also on a busy
+// machine.
+const commandLimit = 5 * time.Minute
 
 // Run runs one command of the program to its end. Env are further variables,
 // as NAME=value.

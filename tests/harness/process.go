@@ -160,6 +160,10 @@ func (s *Server) Signal(t testing.TB, signal syscall.Signal) {
 	}
 }
 
+// MayLoseItsLease forgives errors in the log from now on: the process stood still
+// for so long that another one may have declared it dead.
+func (s *Server) MayLoseItsLease() { s.options.Errors = true }
+
 // Kill ends the process without any warning (kill -9) and waits for its end.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
