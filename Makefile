@@ -42,7 +42,7 @@ NOVET := -vet=off
 
 .PHONY: test
 test: $(TOOLS)/withpg ## every test; starts a PostgreSQL of its own unless CARILLON_TEST_POSTGRES_URL is set
-	$(TOOLS)/withpg go test $(NOVET) ./...
+	$(TOOLS)/withpg go test $(NOVET) -timeout 30m ./...
 
 # SQLite is C that was translated to Go: under the detector it takes ten times as
 # long, and has no goroutines of its own.
