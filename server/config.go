@@ -186,16 +186,17 @@ func (c *Config) Validate() error {
 	c.checkTLS(wrong)
 	c.checkOIDC(wrong)
 	c.checkRoles(wrong)
-	if c.PublicURL != "" {
-		if u, err := url.Parse(c.PublicURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-			wrong("public-url", "must be an http or https address without query, such as https://carillon.example.com")
-		}
+	if c.PublicURL != "" && !httpAddress(c.PublicURL) {
+		wrong("public-url", "must be an http or https address without query, such as https://carillon.example.com")
 	}
 	if c.Demo && c.LocalRemoteRoot == "" {
 		wrong("demo", "needs --local-remote-root, a folder for the files that the demo job syncs")
 	}
 	if c.HistoryRetention < time.Hour {
 		wrong("history-retention", "%s is too short; at least 1h", c.HistoryRetention)
+	}
+	if c.ApprovalTimeout < time.Second {
+		wrong("approval-timeout", "%s is too short; at least 1s", c.ApprovalTimeout)
 	}
 	c.checkLimits(wrong)
 	if c.DrainTimeout < 0 {
@@ -229,12 +230,19 @@ func (c *Config) workLimits() (limit, total int64, err error) {
 	return limit, total, nil
 }
 
+// httpAddress tells whether a text is an http or https address to which a path
+// can be added.
+func httpAddress(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil
+}
+
 // checkAPS never repeats the secret.
 func (c *Config) checkAPS(wrong func(flag, format string, args ...any)) {
 	if (c.APSClientID == "") != (c.APSClientSecret == "") {
 		wrong("aps-client-id, --aps-client-secret", "belong together: give both or none")
 	}
-	if u, err := url.Parse(c.APSEndpoint); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if !httpAddress(c.APSEndpoint) {
 		wrong("aps-endpoint", "must be an http or https address without query, such as %s", acc.DefaultEndpoint)
 	}
 	if !(c.APSRateFactor >= 0.1 && c.APSRateFactor <= 1000) {
@@ -314,8 +322,8 @@ func (c *Config) checkRoles(wrong func(flag, format string, args ...any)) {
 			wrong("roles", "%q is not known; choose from %s", role, strings.Join(Roles(), ", "))
 		}
 	}
-	if c.has(RoleFacade) && !c.has(RoleAPI) && c.APIAddr == "" {
-		wrong("api-addr", "is needed by a process with the role facade and without api")
+	if c.facadeOnly() && c.APIAddr == "" {
+		wrong("api-addr", "is needed by a process with only the role facade")
 	}
 	if c.sqlite() && !c.facadeOnly() && len(c.Roles) > 0 && (!c.has(RoleTicker) || !c.has(RoleExecutor) || !c.has(RoleAPI)) {
 		wrong("roles", "SQLite belongs to one process, which needs api, ticker and executor; use PostgreSQL to part them")
@@ -332,7 +340,9 @@ func (c *Config) perInstance() int {
 func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }
 
 // facadeOnly tells whether the process needs no database.
-func (c *Config) facadeOnly() bool { return len(c.Roles) == 1 && c.Roles[0] == RoleFacade }
+func (c *Config) facadeOnly() bool {
+	return c.has(RoleFacade) && !c.has(RoleAPI) && !c.has(RoleTicker) && !c.has(RoleExecutor)
+}
 
 func (c *Config) sqlite() bool {
 	return c.DatabaseURL == "" || strings.HasPrefix(c.DatabaseURL, "file:")

@@ -89,6 +89,7 @@ func (s *Server) seedDemo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = conn.Close() }() // every call has been answered
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token.Text.Reveal())
 	instance, resource, err := seedTenant(ctx, conn)
 	if err != nil {
@@ -185,6 +186,10 @@ func (s *Server) printDemo(ctx context.Context, client job.Client, token string)
 		return errors.New("the demo client has no instance any more")
 	}
 	instance := job.KindInstance.Format(client.InstanceIDs[0])
+	plaintext := "-plaintext "
+	if s.certificate != nil {
+		plaintext = ""
+	}
 	jobs, err := s.store.Jobs(ctx, client.InstanceIDs[0], store.Page{Limit: 1})
 	if err != nil {
 		return err
@@ -200,7 +205,7 @@ func (s *Server) printDemo(ctx context.Context, client job.Client, token string)
 			executionID = job.KindExecution.Format(newest[0].ID)
 		}
 	}
-	text := strings.NewReplacer("{http}", "http://"+s.Addresses().HTTP, "{grpc}", s.Addresses().GRPC,
+	text := strings.NewReplacer("{http}", s.scheme()+s.Addresses().HTTP, "{grpc}", s.Addresses().GRPC, "{plaintext}", plaintext,
 		"{instance}", instance, "{job}", jobID, "{execution}", executionID, "{token}", token, "{folder}", filepath.Join(s.c.LocalRemoteRoot, "demo"),
 	).Replace(demoText)
 	out := s.c.Out
@@ -229,7 +234,7 @@ See what ran, and read the log of the newest execution (REST):
 
 The same by gRPC and by GraphQL:
 
-  grpcurl -plaintext -H "Authorization: Bearer $TOKEN" -d '{"instance_id": "{instance}"}' \
+  grpcurl {plaintext}-H "Authorization: Bearer $TOKEN" -d '{"instance_id": "{instance}"}' \
     {grpc} carillon.v1.JobService/ListJobs
 
   curl -sH "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' {http}/graphql \

@@ -166,7 +166,7 @@ func (s *Server) openTypes(guard *egress.Guard) error {
 func (s *Server) runsJobs() bool { return s.c.has(RoleTicker) || s.c.has(RoleExecutor) }
 
 // startEngine registers the replica and starts the loops.
-func (s *Server) startEngine(ctx context.Context, failed chan<- error) {
+func (s *Server) startEngine(ctx context.Context) {
 	if s.store == nil {
 		return
 	}

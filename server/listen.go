@@ -48,13 +48,17 @@ func (s *Server) listen() error {
 	}
 	s.doors.publicURL = strings.TrimSuffix(s.c.PublicURL, "/")
 	if s.doors.publicURL == "" {
-		scheme := "http://"
-		if s.c.TLSCert != "" {
-			scheme = "https://"
-		}
-		s.doors.publicURL = scheme + s.httpAddr()
+		s.doors.publicURL = s.scheme() + s.httpAddr()
 	}
 	return s.openTLS()
+}
+
+// scheme begins the addresses of the HTTP door.
+func (s *Server) scheme() string {
+	if s.c.TLSCert != "" {
+		return "https://"
+	}
+	return "http://"
 }
 
 // httpAddr is where the HTTP door is, as far as this process knows.
@@ -109,6 +113,7 @@ func (s *Server) serveHTTP() error {
 		if err != nil {
 			return err
 		}
+		s.later("connection to the services", func(context.Context) error { return conn.Close() })
 		proxies, _ := egress.ParsePrefixes(s.c.TrustedProxies) // Validate has refused others
 		handler, err := facade.New(conn, facade.Options{PublicURL: s.doors.publicURL, TrustedProxies: proxies, Log: s.log, Stopping: s.stopping})
 		if err != nil {
@@ -177,7 +182,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 // start starts whatever this process has.
 func (s *Server) start(ctx context.Context, failed chan<- error) {
 	s.startServices(ctx, failed)
-	s.startEngine(ctx, failed)
+	s.startEngine(ctx)
 	serve := func(name string, server *http.Server, listener net.Listener) {
 		if err := serveDoor(server, listener); err != nil {
 			failed <- fmt.Errorf("serve %s: %w", name, err)

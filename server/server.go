@@ -3,11 +3,12 @@
 // reverse. It is the only package outside of server/internal with an API.
 //
 // Rules:
-//   - Whatever can be refused is refused by New, before a door opens: a wrong
+//   - Whatever can be refused is refused by New, before a door serves: a wrong
 //     setting, an old or newer database, a keyset that does not fit.
-//   - The doors open last and close first. The facade reaches the services only
-//     through a gRPC connection, also inside one process, so that every caller
-//     passes the same checks.
+//   - The addresses of the doors are taken first, since tokens and links name
+//     them; the doors serve last. The facade reaches the services only through a
+//     gRPC connection, also inside one process, so that every caller passes the
+//     same checks.
 //   - A stop ends the claims first, then waits for executions, then for calls.
 package server
 
@@ -87,8 +88,8 @@ type Server struct {
 	sender     *notifier.Sender
 	grpc       *grpc.Server
 	health     *health.Server
-	// stopClaims ends the ticker; claims and engine are its and the other
-	// loops.
+	// stopClaims ends the ticker; claims is its loop, engine all others and the
+	// demo.
 	stopClaims     context.CancelFunc
 	claims, engine sync.WaitGroup
 	// stopping is closed when the doors close: streams end then.
@@ -171,7 +172,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.announce()
 	if s.c.Demo {
-		go s.demo(serving)
+		s.engine.Go(func() { s.demo(serving) })
 	}
 	var err error
 	select {

@@ -170,8 +170,8 @@ func (s *Server) ping(ctx context.Context) error {
 	return s.store.Ping(ctx)
 }
 
-// dial connects the facade with the services: in this process, or those of
-// --api-addr.
+// dial connects with the services: in this process, or those of --api-addr. The
+// caller closes the connection.
 func (s *Server) dial() (*grpc.ClientConn, error) {
 	target := s.c.APIAddr
 	secured := insecure.NewCredentials() // within this process
@@ -198,6 +198,5 @@ func (s *Server) dial() (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--api-addr: %w", err)
 	}
-	s.later("connection to the services", func(context.Context) error { return conn.Close() })
 	return conn, nil
 }
