@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -167,12 +168,7 @@ func presentFields(message protoreflect.MessageDescriptor, object map[string]any
 
 func behaves(field protoreflect.FieldDescriptor, how annotations.FieldBehavior) bool {
 	behaviors, _ := proto.GetExtension(field.Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)
-	for _, b := range behaviors {
-		if b == how {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(behaviors, how)
 }
 
 // rewritten is the request with another query and body.

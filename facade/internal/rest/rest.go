@@ -77,6 +77,13 @@ func (h *Handler) checked(next runtime.HandlerFunc) runtime.HandlerFunc {
 			door.WriteError(w, r, fmt.Errorf("the gateway has a route that the protos lack: %s", pattern))
 			return
 		}
+		// The gateway takes an action that has another verb for a part of the identifier.
+		if actionOf(r.URL.Path) != actionOf(route.pattern) {
+			if allow := h.routes.allowed(r.URL.Path); allow != "" {
+				door.WriteError(w, r, door.MethodNotAllowed(w, allow))
+				return
+			}
+		}
 		ctx, err := door.Outgoing(r)
 		if err != nil {
 			door.WriteError(w, r, err)

@@ -276,6 +276,8 @@ func TestBadInput(t *testing.T) {
 		"no such action":          {"GET", "/v1/jobs", "", refusal{404, "NOT_FOUND", "ROUTE_NOT_FOUND", nil}},
 		"no such action of a job": {"POST", "/v1/jobs/19:rum", `{}`, refusal{404, "NOT_FOUND", "ROUTE_NOT_FOUND", nil}},
 		"wrong verb of an action": {"PUT", "/v1/jobs/19:run", `{}`, refusal{405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", nil}},
+		"GET of an action":        {"GET", "/v1/jobs/job_1:run", ``, refusal{405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", nil}},
+		"DELETE of an action":     {"DELETE", "/v1/jobs/job_1:run", ``, refusal{405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", nil}},
 		"wrong verb":              {"PUT", "/v1/jobs/19", `{}`, refusal{405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", nil}},
 		"body too large":          {"POST", "/v1/instances/1/jobs", `{"name": "` + strings.Repeat("a", 1<<20) + `"}`, refusal{413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE", nil}},
 	} {

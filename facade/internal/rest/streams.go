@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -51,22 +50,17 @@ var inPath = utilities.NewDoubleArray(nil)
 
 // watchExecutions answers the changes of an instance's executions.
 func (h *Handler) watchExecutions(w http.ResponseWriter, r *http.Request, params map[string]string) {
+	request := &carillonv1.WatchExecutionsRequest{}
+	if err := runtime.PopulateQueryParameters(request, r.URL.Query(), inPath); err != nil {
+		door.WriteError(w, r, err) // it was checked
+		return
+	}
+	request.InstanceId = params["instance_id"]
 	stream(w, r, func(ctx context.Context, cursor string) (func() (resumable, error), error) {
-		from, err := h.executions.WatchExecutions(ctx, &carillonv1.WatchExecutionsRequest{
-			InstanceId: params["instance_id"], JobId: value(r.URL.Query(), "jobId", "job_id"), Cursor: cursor,
-		})
+		request.Cursor = cursor
+		from, err := h.executions.WatchExecutions(ctx, request)
 		return receiver(from, err)
 	})
-}
-
-// value is that of a parameter by either of its names.
-func value(query url.Values, names ...string) string {
-	for _, name := range names {
-		if query.Has(name) {
-			return query.Get(name)
-		}
-	}
-	return ""
 }
 
 // resumable is a message of a stream that can go on after it.
