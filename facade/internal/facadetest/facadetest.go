@@ -10,6 +10,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -115,20 +116,11 @@ func (s *Service) Calls(methods ...string) []Call {
 	defer s.mu.Unlock()
 	var found []Call
 	for _, call := range s.calls {
-		if len(methods) == 0 || contains(methods, call.Method) {
+		if len(methods) == 0 || slices.Contains(methods, call.Method) {
 			found = append(found, call)
 		}
 	}
 	return found
-}
-
-func contains(list []string, one string) bool {
-	for _, other := range list {
-		if one == other {
-			return true
-		}
-	}
-	return false
 }
 
 // serve answers every method of carillon.v1.

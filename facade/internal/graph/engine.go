@@ -14,7 +14,6 @@ import (
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator"
 	"github.com/vektah/gqlparser/v2/validator/rules"
-
 	"google.golang.org/grpc/codes"
 
 	"github.com/pointscene/carillon/facade/internal/door"

@@ -7,6 +7,7 @@ import (
 	"github.com/vektah/gqlparser/v2/lexer"
 
 	"github.com/pointscene/carillon/facade/internal/door"
+	"github.com/pointscene/carillon/facade/internal/graph/model"
 )
 
 // The limits of a document. None of them counts inside of a JSON argument,
@@ -201,7 +202,7 @@ func costOfField(field *ast.Field, variables map[string]any, times, page int, in
 // pageLength reads page.first; the service refuses what is no length.
 func pageLength(field *ast.Field, variables map[string]any) int {
 	page, _ := field.ArgumentMap(variables)["page"].(map[string]any)
-	first, given := integer(page["first"])
+	first, given := model.Integer(page["first"])
 	if !given || first < 0 {
 		return defaultPage
 	}

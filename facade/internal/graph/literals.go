@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 
@@ -143,18 +142,4 @@ func under(name, path string) string {
 		return name + path
 	}
 	return strings.TrimPrefix(name+"."+path, ".")
-}
-
-// integer is what a coerced value is as an integer.
-func integer(v any) (int64, bool) {
-	switch v := v.(type) {
-	case int64:
-		return v, true
-	case int:
-		return int64(v), true
-	case json.Number:
-		n, err := v.Int64()
-		return n, err == nil
-	}
-	return 0, false
 }

@@ -39,9 +39,9 @@ func text(v any, wanted string) (string, error) {
 	return s, nil
 }
 
-// integer is what a value of the input is as an integer: int64 from a literal,
+// Integer is what a value of the input is as an integer: int64 from a literal,
 // json.Number from a variable.
-func integer(v any) (int64, bool) {
+func Integer(v any) (int64, bool) {
 	switch v := v.(type) {
 	case int64:
 		return v, true
@@ -59,7 +59,7 @@ func MarshalID(id string) graphql.Marshaler { return graphql.MarshalString(id) }
 
 // UnmarshalID reads an identifier: text or an integer.
 func UnmarshalID(v any) (string, error) {
-	if n, ok := integer(v); ok {
+	if n, ok := Integer(v); ok {
 		return strconv.FormatInt(n, 10), nil
 	}
 	return text(v, "an identifier: text such as job_19, or an integer")
@@ -70,7 +70,7 @@ func MarshalInt64(n int64) graphql.Marshaler { return graphql.MarshalString(strc
 
 // UnmarshalInt64 reads an integer. No input has it yet, but gqlgen wants it.
 func UnmarshalInt64(v any) (int64, error) {
-	if n, ok := integer(v); ok {
+	if n, ok := Integer(v); ok {
 		return n, nil
 	}
 	s, err := text(v, "an integer of at most 64 bits, as text")
@@ -89,7 +89,7 @@ func MarshalInt(n int32) graphql.Marshaler { return graphql.MarshalInt32(n) }
 
 // UnmarshalInt reads an integer of at most 32 bits.
 func UnmarshalInt(v any) (int32, error) {
-	n, ok := integer(v)
+	n, ok := Integer(v)
 	if !ok {
 		return 0, wrongType("an integer of at most 32 bits")
 	}
