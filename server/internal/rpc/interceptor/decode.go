@@ -13,7 +13,8 @@ import (
 // Codec is gRPC's codec for protobuf, except that bytes which are no message
 // don't end the call as INTERNAL before the interceptors see it: the message
 // is marked, and the chain tells of it after the token, as the caller's
-// mistake, which it is. It also knows when a large answer was read. A server whose calls pass a [Chain] must use it.
+// mistake, which it is. It also knows when a large answer was read. A server
+// whose calls pass a [Chain] must use it.
 func Codec() encoding.CodecV2 { return codec{encoding.GetCodecV2("proto")} }
 
 type codec struct{ encoding.CodecV2 }

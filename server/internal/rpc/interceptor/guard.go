@@ -151,7 +151,7 @@ func (c *Chain) judge(ctx context.Context, kind job.Kind, text string, access au
 }
 
 // named returns the one object that the request names, and its identifier as
-// the caller wrote it.
+// the caller wrote it, which is empty only if the request names none.
 func (r *rule) named(request protoreflect.Message) (found object, text string, err error) {
 	for _, o := range r.objects {
 		candidate := o.text(request)
@@ -159,7 +159,7 @@ func (r *rule) named(request protoreflect.Message) (found object, text string, e
 			continue
 		}
 		if text != "" {
-			return found, "", job.Invalid(r.jsonPath(o.path), task.ReasonInvalidValue, "must not be given together with %s", r.jsonPath(found.path))
+			return found, text, job.Invalid(r.jsonPath(o.path), task.ReasonInvalidValue, "must not be given together with %s", r.jsonPath(found.path))
 		}
 		found, text = o, candidate
 	}

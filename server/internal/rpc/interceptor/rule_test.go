@@ -7,8 +7,10 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
 
 	carillonv1 "github.com/pointscene/carillon/gen/carillon/v1"
 )
@@ -84,6 +86,29 @@ func TestUnusableRules(t *testing.T) {
 	}
 	if _, err := readRules(filesWith(t, `level: WRITE objects {kind: JOB field: "job.id"}`), "test"); err != nil {
 		t.Errorf("a usable rule is refused: %v", err)
+	}
+}
+
+// Objects that may be left out must not be left out of the check by naming two.
+func TestOptionalObjects(t *testing.T) {
+	t.Parallel()
+	files := filesWith(t, `level: READ objects {kind: JOB field: "job_id"} objects {kind: JOB field: "job.id"} objects_optional: true`)
+	rules, err := readRules(files, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	descriptor, err := files.FindDescriptorByName("test.Request")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, allowed := range map[string]bool{``: true, `job_id: "job_1" job {id: "job_2"}`: false} {
+		request := dynamicpb.NewMessage(descriptor.(protoreflect.MessageDescriptor))
+		if err := prototext.Unmarshal([]byte(text), request); err != nil {
+			t.Fatal(err)
+		}
+		if err := (&Chain{}).guard(t.Context(), &call{rule: rules["/test.S/Call"]}, request); (err == nil) != allowed {
+			t.Errorf("%q: error %v, allowed %t", text, err, allowed)
+		}
 	}
 }
 
