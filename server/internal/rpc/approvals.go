@@ -101,12 +101,15 @@ func fileMessage(r job.FileRecord) *carillonv1.ExecutionFile {
 // message is an execution with all that is known of it.
 func (s *executionServer) message(ctx context.Context, e job.Execution) (*carillonv1.Execution, error) {
 	out, err := executionMessage(ctx, s.executions, e)
+	if err != nil || out.GetApproval() != nil { // one that still waits has it
+		return out, err
+	}
+	a, err := s.executions.ApprovalOf(ctx, e.ID)
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.executions.ApprovalOf(ctx, e.ID)
 	out.Approval = approvalMessage(a)
-	return out, err
+	return out, nil
 }
 
 func approvalMessage(a *job.Approval) *carillonv1.Approval {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"math"
@@ -125,11 +126,9 @@ func (s *jobServer) RunJob(ctx context.Context, in *carillonv1.RunJobRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	trigger := in.GetRequestId()
-	if trigger == "" {
-		trigger = rand.Text()
-	}
-	e, err := s.jobs.Run(ctx, jobs.Run{JobID: id, Overlap: overlapOf(in.GetOverlapPolicy()), TriggerID: trigger, Request: request})
+	e, err := s.jobs.Run(ctx, jobs.Run{
+		JobID: id, Overlap: overlapOf(in.GetOverlapPolicy()), TriggerID: cmp.Or(in.GetRequestId(), rand.Text()), Request: request,
+	})
 	if err != nil {
 		return nil, err
 	}

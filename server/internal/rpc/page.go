@@ -110,6 +110,31 @@ func list[T any, M proto.Message](q query, size int32, token string, r rows[T, M
 	return page, "", nil
 }
 
+// listNamed is list for what is in memory, in the order of its names.
+func listNamed[T any, M interface{ GetName() string }](q query, size int32, token string, all []T, message func(T) (M, error)) (page []M, next string, err error) {
+	after := ""
+	if token != "" {
+		if err := q.parse(token, &after); err != nil {
+			return nil, "", err
+		}
+	}
+	limit := pageSize(size)
+	for _, one := range all {
+		m, err := message(one)
+		switch {
+		case err != nil:
+			return nil, "", err
+		case m.GetName() <= after:
+			continue
+		case len(page) == limit:
+			next, err = q.token(page[limit-1].GetName())
+			return page, next, err
+		}
+		page = append(page, m)
+	}
+	return page, "", nil
+}
+
 // always makes a mapping that can't fail one that could.
 func always[T, M any](one func(T) M) func(T) (M, error) {
 	return func(row T) (M, error) { return one(row), nil }

@@ -8,26 +8,12 @@ import (
 )
 
 func (s *configServer) ListRemoteTypes(_ context.Context, in *carillonv1.ListRemoteTypesRequest) (*carillonv1.ListRemoteTypesResponse, error) {
-	q, after := query{carillonv1.ConfigService_ListRemoteTypes_FullMethodName}, ""
-	if in.GetPageToken() != "" {
-		if err := q.parse(in.GetPageToken(), &after); err != nil {
-			return nil, err
-		}
+	q := query{carillonv1.ConfigService_ListRemoteTypes_FullMethodName}
+	page, next, err := listNamed(q, in.GetPageSize(), in.GetPageToken(), remote.Describe(), always(remoteTypeMessage))
+	if err != nil {
+		return nil, err
 	}
-	out := &carillonv1.ListRemoteTypesResponse{}
-	limit := pageSize(in.GetPageSize())
-	for _, d := range remote.Describe() {
-		if d.Name <= after {
-			continue
-		}
-		if len(out.RemoteTypes) == limit {
-			var err error
-			out.NextPageToken, err = q.token(out.GetRemoteTypes()[limit-1].GetName())
-			return out, err
-		}
-		out.RemoteTypes = append(out.RemoteTypes, remoteTypeMessage(d))
-	}
-	return out, nil
+	return &carillonv1.ListRemoteTypesResponse{RemoteTypes: page, NextPageToken: next}, nil
 }
 
 func remoteTypeMessage(d remote.Description) *carillonv1.RemoteType {

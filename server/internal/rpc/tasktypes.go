@@ -18,30 +18,12 @@ type taskServer struct {
 }
 
 func (s *taskServer) ListTaskTypes(_ context.Context, in *carillonv1.ListTaskTypesRequest) (*carillonv1.ListTaskTypesResponse, error) {
-	q, after := query{carillonv1.TaskService_ListTaskTypes_FullMethodName}, ""
-	if in.GetPageToken() != "" {
-		if err := q.parse(in.GetPageToken(), &after); err != nil {
-			return nil, err
-		}
+	q := query{carillonv1.TaskService_ListTaskTypes_FullMethodName}
+	page, next, err := listNamed(q, in.GetPageSize(), in.GetPageToken(), s.types.Describe(), taskTypeMessage)
+	if err != nil {
+		return nil, err
 	}
-	out := &carillonv1.ListTaskTypesResponse{}
-	limit := pageSize(in.GetPageSize())
-	for _, d := range s.types.Describe() {
-		if d.Name <= after {
-			continue
-		}
-		if len(out.TaskTypes) == limit {
-			var err error
-			out.NextPageToken, err = q.token(out.GetTaskTypes()[limit-1].GetName())
-			return out, err
-		}
-		one, err := taskTypeMessage(d)
-		if err != nil {
-			return nil, err
-		}
-		out.TaskTypes = append(out.TaskTypes, one)
-	}
-	return out, nil
+	return &carillonv1.ListTaskTypesResponse{TaskTypes: page, NextPageToken: next}, nil
 }
 
 func taskTypeMessage(d task.Description) (*carillonv1.TaskType, error) {
