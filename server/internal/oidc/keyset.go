@@ -37,12 +37,7 @@ const (
 	minRSA = 2048
 )
 
-// algorithms are those that tokens may be signed with: asymmetric ones.
-var algorithms = []jose.SignatureAlgorithm{
-	jose.EdDSA, jose.ES256, jose.ES384, jose.ES512, jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
-}
-
-// algorithmsOf are those that a key may verify.
+// algorithmsOf are those that a key may verify: asymmetric ones of its own kind.
 func algorithmsOf(key jose.JSONWebKey) (list []jose.SignatureAlgorithm) {
 	switch public := key.Key.(type) {
 	case ed25519.PublicKey:
