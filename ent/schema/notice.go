@@ -87,7 +87,8 @@ func (JobFreshness) Fields() []ent.Field {
 		field.Int64("job_id").Immutable(),
 		// since is the last success, or what counts as one.
 		field.Int64("since"),
-		// stood is for how long somebody had paused the job since then.
+		// stood is for how long somebody had paused the job or its instance since
+		// then, the last pause of the instance left out.
 		field.Int64("stood").Default(0),
 		// due is when it is not fresh any more; 0 for never, or when it was told.
 		field.Int64("due"),

@@ -152,11 +152,11 @@ type Freshness struct {
 	ID, WebhookID, JobID int64
 	// Since is the last success, or what counts as one.
 	Since time.Time
-	// Stood is for how long somebody had paused the job since then, pauses of
-	// its instance left out.
+	// Stood is for how long somebody had paused the job or its instance since
+	// then, the last pause of the instance left out.
 	Stood time.Duration
-	// Due is when the job is not fresh any more, or to be looked at again; zero for never, or when it was
-	// told.
+	// Due is when the job is not fresh any more, or to be looked at again; zero for
+	// never, or when it was told.
 	Due time.Time
 	// Stale says that it was told.
 	Stale bool

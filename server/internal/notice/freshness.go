@@ -146,7 +146,7 @@ func (f *freshness) decide(w job.Webhook, j job.Job, row *job.Freshness) {
 }
 
 // held is for how long an instance was paused between two times, by its last
-// pause.
+// pause; those before it are in Stood.
 func held(p *job.Pause, from, to time.Time) time.Duration {
 	if p == nil {
 		return 0

@@ -36,7 +36,11 @@ UPDATE schedules SET failures = CASE WHEN $2 THEN 0 ELSE failures + 1 END WHERE 
 	if err != nil || !found || !active || failures < end.PauseAfter {
 		return err
 	}
-	reason := fmt.Sprintf("%d executions in a row did not succeed; the last was %s", failures, job.KindExecution.Format(end.ExecutionID))
+	last := job.KindExecution.Format(end.ExecutionID)
+	reason := fmt.Sprintf("%d executions in a row did not succeed; the last was %s", failures, last)
+	if failures == 1 {
+		reason = "the execution " + last + " did not succeed"
+	}
 	if end.Error != nil {
 		reason += ": " + end.Error.Reason
 	}

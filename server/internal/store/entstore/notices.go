@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pointscene/carillon/ent"
-	"github.com/pointscene/carillon/ent/jobfreshness"
 	"github.com/pointscene/carillon/ent/notice"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
@@ -248,10 +247,14 @@ ON CONFLICT (id) DO UPDATE SET failures = excluded.failures`, jobID, look.Instan
 func storeFreshness(ctx context.Context, tx *ent.Tx, instanceID int64, f job.Freshness) error {
 	if f.ID == 0 {
 		return tx.JobFreshness.Create().SetInstanceID(instanceID).SetWebhookID(f.WebhookID).SetJobID(f.JobID).
-			SetSince(micros(f.Since)).SetStood(f.Stood.Microseconds()).SetDue(micros(f.Due)).SetStale(f.Stale).Exec(ctx)
+			SetSince(micros(f.Since)).SetDue(micros(f.Due)).SetStale(f.Stale).Exec(ctx)
 	}
-	return tx.JobFreshness.Update().Where(jobfreshness.ID(f.ID)).
-		SetSince(micros(f.Since)).SetStood(f.Stood.Microseconds()).SetDue(micros(f.Due)).SetStale(f.Stale).Exec(ctx)
+	// A pause may have ended since the row was read: what stood is left alone,
+	// until a success begins the time anew.
+	_, err := tx.ExecContext(ctx, `
+UPDATE job_freshnesses SET stood = CASE WHEN since < $2 THEN 0 ELSE stood END, since = $2, due = $3, stale = $4 WHERE id = $1`,
+		f.ID, micros(f.Since), micros(f.Due), f.Stale)
+	return err
 }
 
 // The time of a job's freshness stands still while somebody has paused it: when
@@ -260,6 +263,12 @@ func storeFreshness(ctx context.Context, tx *ent.Tx, instanceID int64, f job.Fre
 const stoodStill = `
 UPDATE job_freshnesses SET stood = stood + $3 - (CASE WHEN since > $2 THEN since ELSE $2 END), due = $3
 WHERE job_id = $1 AND since < $3 AND NOT stale AND (SELECT pause_actor FROM jobs WHERE id = $1) <> '` + job.ActorSystem + `'`
+
+// Of its instance $1 the last pause is looked up where it counts: its length is
+// noted, from $2 to $3, when another takes its place.
+const stoodStillBefore = `
+UPDATE job_freshnesses SET stood = stood + $3 - (CASE WHEN since > $2 THEN since ELSE $2 END)
+WHERE instance_id = $1 AND since < $3 AND NOT stale`
 
 // lookAtFreshness has the jobs of an instance looked at whose freshness can end.
 const lookAtFreshness = `UPDATE job_freshnesses SET due = $2 WHERE instance_id = $1 AND due > 0`

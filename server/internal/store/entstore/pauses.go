@@ -26,6 +26,11 @@ func (s *Store) PauseInstance(ctx context.Context, id int64, clock store.Clock, 
 		since := now
 		if !old.Pause.Over(now) {
 			since = old.Pause.Since
+		} else if old.Pause != nil {
+			_, err := tx.ExecContext(ctx, stoodStillBefore, id, micros(old.Pause.Since), micros(old.Pause.Until))
+			if err != nil {
+				return err
+			}
 		}
 		row, err := tx.Instance.UpdateOneID(id).SetPausedAt(micros(since)).SetPausedUntil(micros(p.Until)).
 			SetPauseReason(p.Reason).SetPauseActor(p.Actor).Save(ctx)

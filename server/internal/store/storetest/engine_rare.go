@@ -88,14 +88,16 @@ func testFailuresPause(t *testing.T, b *engineBench) {
 	j := b.job(t, job.Policies{PauseAfterFailures: 2})
 	b.fail(t, only(t, b.claim(t, 0, 0)), job.StateFailed)
 	b.fail(t, only(t, b.claim(t, time.Minute, 0)), job.StateCancelled) // counts for nothing
-	b.fail(t, only(t, b.claim(t, 2*time.Minute, 0)), job.StateWorkerLost)
+	last := only(t, b.claim(t, 2*time.Minute, 0))
+	b.fail(t, last, job.StateWorkerLost)
 	after, err := b.Job(t.Context(), j.ID)
 	ok(t, err)
 	if after.Active || !after.NextRun.IsZero() || after.Version != j.Version+1 || after.Pause == nil {
 		t.Fatalf("after two failures: %+v", after)
 	}
-	if after.Pause.Actor != job.ActorSystem || after.Pause.Reason == "" {
-		t.Errorf("pause: %+v", after.Pause)
+	why := "2 executions in a row did not succeed; the last was " + job.KindExecution.Format(last.ExecutionID) + ": AWAY"
+	if after.Pause.Actor != job.ActorSystem || after.Pause.Reason != why {
+		t.Errorf("pause: %+v, want the reason %q", after.Pause, why)
 	}
 	none(t, b.claim(t, time.Hour, 0))
 }

@@ -66,6 +66,7 @@ func Run(t *testing.T, open Open) {
 		"deletes":      deleteTests,
 		"retention":    retentionTests,
 		"notices":      noticeTests,
+		"freshness":    freshnessTests,
 		"concurrency":  concurrencyTests,
 	} {
 		t.Run(topic, func(t *testing.T) {
