@@ -137,11 +137,8 @@ func (s *Service) swap(change func() error, resourceID int64) error {
 	for range maxTries {
 		err := change()
 		var overtaken *job.AbortedError
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			return notFound(resourceID)
-		case !errors.As(err, &overtaken):
-			return err
+		if !errors.As(err, &overtaken) {
+			return store.OrMissing(err, job.KindResource, resourceID)
 		}
 	}
 	return &job.UnavailableError{Message: "the config is being changed by others all the time; try again later"}
@@ -202,11 +199,7 @@ func (s *Service) Delete(ctx context.Context, resourceID int64) error {
 	if err := s.check(ctx, resourceID, auth.Write); err != nil {
 		return err
 	}
-	err := s.store.DeleteRemotes(ctx, resourceID)
-	if errors.Is(err, store.ErrNotFound) { // the resource went meanwhile
-		return notFound(resourceID)
-	}
-	return err
+	return store.OrMissing(s.store.DeleteRemotes(ctx, resourceID), job.KindResource, resourceID)
 }
 
 // check reads the resource and checks the caller's access to it.
@@ -215,15 +208,6 @@ func (s *Service) check(ctx context.Context, resourceID int64, access auth.Acces
 	return err
 }
 
-func (s *Service) resource(ctx context.Context, resourceID int64, access auth.Access) (job.Resource, error) {
-	r, err := s.store.Resource(ctx, resourceID)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
-		return r, fmt.Errorf("read resource %d: %w", resourceID, err)
-	}
-	return r, s.auth.Resource(ctx, resourceID, r.InstanceID, !missing, access, notFound(resourceID))
-}
-
-func notFound(resourceID int64) *job.NotFoundError {
-	return job.KindResource.NotFound(job.KindResource.Format(resourceID))
+func (s *Service) resource(ctx context.Context, id int64, access auth.Access) (job.Resource, error) {
+	return auth.Load(ctx, s.auth, job.KindResource, id, access, s.store.Resource, func(r job.Resource) int64 { return r.InstanceID })
 }

@@ -24,8 +24,9 @@ const (
 	ReasonConfigUnreadable    = "CONFIG_UNREADABLE"
 )
 
-// For returns the remotes that an execution of an instance may open; 0 is a
-// caller who asks what one would do. Each opening is audited as theirs; one that can't be is refused.
+// For returns the remotes that an execution of an instance may open. Execution 0
+// is a caller who asks what one would do. Each opening leaves an audit event in
+// the name of the execution or the caller, and fails if that can't be written.
 func (s *Service) For(instanceID, executionID int64) task.Configs {
 	return opener{service: s, instanceID: instanceID, executionID: executionID}
 }

@@ -38,10 +38,7 @@ func (s *Service) decide(ctx context.Context, id int64, decide func(actor string
 		return job.Execution{}, err
 	}
 	e, err := decide(caller.Subject)
-	if errors.Is(err, store.ErrNotFound) {
-		return job.Execution{}, notFound(id)
-	}
-	return e, err
+	return e, store.OrMissing(err, job.KindExecution, id)
 }
 
 // ApprovalOf answers what an execution waits or waited for, nil for nothing.

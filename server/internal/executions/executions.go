@@ -107,12 +107,8 @@ func (s *Service) Get(ctx context.Context, id int64) (job.Execution, error) {
 
 // OfJob answers the executions of a job, newest first.
 func (s *Service) OfJob(ctx context.Context, jobID int64, page store.Page) ([]job.Execution, error) {
-	instance, err := s.store.InstanceOf(ctx, job.KindJob, jobID)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
-		return nil, fmt.Errorf("find the instance of job %d: %w", jobID, err)
-	}
-	if err := s.auth.Instance(ctx, instance, !missing, auth.Read, job.KindJob.NotFound(job.KindJob.Format(jobID))); err != nil {
+	instanceOf := func(ctx context.Context, id int64) (int64, error) { return s.store.InstanceOf(ctx, job.KindJob, id) }
+	if _, err := auth.Load(ctx, s.auth, job.KindJob, jobID, auth.Read, instanceOf, func(instance int64) int64 { return instance }); err != nil {
 		return nil, err
 	}
 	return s.store.ExecutionsOfJob(ctx, jobID, page)
@@ -120,8 +116,7 @@ func (s *Service) OfJob(ctx context.Context, jobID int64, page store.Page) ([]jo
 
 // OfInstance answers the executions of an instance, newest first.
 func (s *Service) OfInstance(ctx context.Context, instanceID int64, page store.Page) ([]job.Execution, error) {
-	notFound := job.KindInstance.NotFound(job.KindInstance.Format(instanceID))
-	if err := s.auth.Instance(ctx, instanceID, true, auth.Read, notFound); err != nil {
+	if err := s.mayRead(ctx, instanceID); err != nil {
 		return nil, err
 	}
 	return s.store.ExecutionsOfInstance(ctx, instanceID, page)
@@ -130,8 +125,7 @@ func (s *Service) OfInstance(ctx context.Context, instanceID int64, page store.P
 // LatestOfJobs answers up to count of the newest executions of each job. Jobs
 // of other instances have none.
 func (s *Service) LatestOfJobs(ctx context.Context, instanceID int64, jobIDs []int64, count int) (map[int64][]job.Execution, error) {
-	notFound := job.KindInstance.NotFound(job.KindInstance.Format(instanceID))
-	if err := s.auth.Instance(ctx, instanceID, true, auth.Read, notFound); err != nil {
+	if err := s.mayRead(ctx, instanceID); err != nil {
 		return nil, err
 	}
 	latest, err := s.store.LatestOfJobs(ctx, jobIDs, count)
@@ -157,10 +151,7 @@ func (s *Service) Cancel(ctx context.Context, id int64) (job.Execution, error) {
 	}
 	why := job.Failure{Code: "CANCELLED", Reason: job.ReasonCancelled, Message: "cancelled by " + caller.Subject}
 	e, err := s.store.CancelExecution(ctx, id, s.now(), why)
-	if errors.Is(err, store.ErrNotFound) {
-		return job.Execution{}, notFound(id)
-	}
-	return e, err
+	return e, store.OrMissing(err, job.KindExecution, id)
 }
 
 // LogPath is where an execution's log lies in the log store.
@@ -210,7 +201,7 @@ func (s *Service) Download(ctx context.Context, link auth.Link, out io.Writer) e
 	}
 	e, err := s.store.Execution(ctx, link.ExecutionID)
 	if errors.Is(err, store.ErrNotFound) {
-		return notFound(link.ExecutionID)
+		return job.KindExecution.Missing(link.ExecutionID)
 	}
 	if err != nil {
 		return fmt.Errorf("read execution %d: %w", link.ExecutionID, err)
@@ -218,23 +209,16 @@ func (s *Service) Download(ctx context.Context, link auth.Link, out io.Writer) e
 	return s.logs.Copy(ctx, out, refOf(e))
 }
 
+// mayRead checks the caller's access to an instance.
+func (s *Service) mayRead(ctx context.Context, instanceID int64) error {
+	return s.auth.Instance(ctx, instanceID, true, auth.Read, job.KindInstance.Missing(instanceID))
+}
+
 // load reads an execution and checks the caller's access to it.
 func (s *Service) load(ctx context.Context, id int64, access auth.Access) (job.Execution, error) {
-	e, err := s.store.Execution(ctx, id)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
-		return job.Execution{}, fmt.Errorf("read execution %d: %w", id, err)
-	}
-	if err := s.auth.Instance(ctx, e.InstanceID, !missing, access, notFound(id)); err != nil {
-		return job.Execution{}, err
-	}
-	return e, nil
+	return auth.Load(ctx, s.auth, job.KindExecution, id, access, s.store.Execution, func(e job.Execution) int64 { return e.InstanceID })
 }
 
 func refOf(e job.Execution) executionlog.Ref {
 	return executionlog.Ref{InstanceID: e.InstanceID, ExecutionID: e.ID}
-}
-
-func notFound(id int64) *job.NotFoundError {
-	return job.KindExecution.NotFound(job.KindExecution.Format(id))
 }

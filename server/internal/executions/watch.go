@@ -7,7 +7,6 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -81,19 +80,15 @@ func yieldAll(yield func(Change, error) bool, changes []Change) error {
 }
 
 func (s *Service) mayWatch(ctx context.Context, w Watch) error {
-	notFound := job.KindInstance.NotFound(job.KindInstance.Format(w.InstanceID))
-	if err := s.auth.Instance(ctx, w.InstanceID, true, auth.Read, notFound); err != nil {
+	if err := s.mayRead(ctx, w.InstanceID); err != nil || w.JobID == 0 {
 		return err
-	}
-	if w.JobID == 0 {
-		return nil
 	}
 	instance, err := s.store.InstanceOf(ctx, job.KindJob, w.JobID)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("find the instance of job %d: %w", w.JobID, err)
 	}
 	if err != nil || instance != w.InstanceID {
-		return job.KindJob.NotFound(job.KindJob.Format(w.JobID))
+		return job.KindJob.Missing(w.JobID)
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func (s *Service) DeleteClient(ctx context.Context, id int64) error {
 	if err := s.auth.Operator(ctx); err != nil {
 		return err
 	}
-	return orNotFound(s.store.DeleteClient(ctx, id), job.KindClient, id)
+	return store.OrMissing(s.store.DeleteClient(ctx, id), job.KindClient, id)
 }
 
 // ResetClientSecret gives a client a new secret, answered this once. The old
@@ -91,7 +91,7 @@ func (s *Service) ResetClientSecret(ctx context.Context, id int64) (job.Client, 
 	secret, hash := auth.NewSecret()
 	c, err := s.store.ResetClientSecret(ctx, id, hash)
 	if err != nil {
-		return job.Client{}, seal.Secret{}, orNotFound(err, job.KindClient, id)
+		return job.Client{}, seal.Secret{}, store.OrMissing(err, job.KindClient, id)
 	}
 	return c, secret, nil
 }

@@ -15,8 +15,6 @@ package instances
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/auth"
@@ -98,7 +96,7 @@ func (s *Service) Delete(ctx context.Context, id int64) error {
 	if _, err := s.load(ctx, id, auth.Write); err != nil {
 		return err
 	}
-	return orNotFound(s.store.DeleteInstance(ctx, id), job.KindInstance, id)
+	return store.OrMissing(s.store.DeleteInstance(ctx, id), job.KindInstance, id)
 }
 
 // CreateResource makes a resource in the instance that r names.
@@ -110,7 +108,7 @@ func (s *Service) CreateResource(ctx context.Context, r job.Resource, o Options)
 		return r, nil
 	}
 	made, err := s.store.CreateResource(ctx, r, o.Request)
-	return made, orNotFound(err, job.KindInstance, r.InstanceID)
+	return made, store.OrMissing(err, job.KindInstance, r.InstanceID)
 }
 
 // GetResource answers one resource.
@@ -131,41 +129,15 @@ func (s *Service) DeleteResource(ctx context.Context, id int64) error {
 	if _, err := s.loadResource(ctx, id, auth.Write); err != nil {
 		return err
 	}
-	return orNotFound(s.store.DeleteResource(ctx, id), job.KindResource, id)
+	return store.OrMissing(s.store.DeleteResource(ctx, id), job.KindResource, id)
 }
 
 // load reads an instance and checks the caller's access to it.
 func (s *Service) load(ctx context.Context, id int64, access auth.Access) (job.Instance, error) {
-	in, err := s.store.Instance(ctx, id)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
-		return job.Instance{}, fmt.Errorf("read instance %d: %w", id, err)
-	}
-	if err := s.auth.Instance(ctx, id, !missing, access, notFound(job.KindInstance, id)); err != nil {
-		return job.Instance{}, err
-	}
-	return in, nil
+	return auth.Load(ctx, s.auth, job.KindInstance, id, access, s.store.Instance, func(job.Instance) int64 { return id })
 }
 
 // loadResource reads a resource and checks the caller's access to it.
 func (s *Service) loadResource(ctx context.Context, id int64, access auth.Access) (job.Resource, error) {
-	r, err := s.store.Resource(ctx, id)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
-		return job.Resource{}, fmt.Errorf("read resource %d: %w", id, err)
-	}
-	if err := s.auth.Resource(ctx, id, r.InstanceID, !missing, access, notFound(job.KindResource, id)); err != nil {
-		return job.Resource{}, err
-	}
-	return r, nil
-}
-
-func notFound(kind job.Kind, id int64) *job.NotFoundError { return kind.NotFound(kind.Format(id)) }
-
-// orNotFound is err, told as a missing object where that is what it means.
-func orNotFound(err error, kind job.Kind, id int64) error {
-	if errors.Is(err, store.ErrNotFound) {
-		return notFound(kind, id)
-	}
-	return err
+	return auth.Load(ctx, s.auth, job.KindResource, id, access, s.store.Resource, func(r job.Resource) int64 { return r.InstanceID })
 }

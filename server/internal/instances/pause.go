@@ -6,6 +6,7 @@ import (
 
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/task"
 )
 
@@ -39,7 +40,7 @@ func (s *Service) Pause(ctx context.Context, p Pause) (job.Instance, error) {
 		return in, nil
 	}
 	in, err = s.store.PauseInstance(ctx, p.ID, s.now, asked)
-	return s.show(in, orNotFound(err, job.KindInstance, p.ID))
+	return s.show(in, store.OrMissing(err, job.KindInstance, p.ID))
 }
 
 // Resume lets the jobs of a paused instance run again; one that is not paused
@@ -49,7 +50,7 @@ func (s *Service) Resume(ctx context.Context, id int64) (job.Instance, error) {
 		return job.Instance{}, err
 	}
 	in, err := s.store.ResumeInstance(ctx, id, s.now)
-	return s.show(in, orNotFound(err, job.KindInstance, id))
+	return s.show(in, store.OrMissing(err, job.KindInstance, id))
 }
 
 // show is an instance as people see it.

@@ -2,7 +2,6 @@ package instances
 
 import (
 	"context"
-	"errors"
 
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
@@ -26,7 +25,7 @@ func (s *Service) Quota(ctx context.Context, id int64) (Quota, error) {
 	}
 	limits, err := s.store.Limits(ctx, id)
 	if err != nil {
-		return Quota{}, orNotFound(err, job.KindInstance, id)
+		return Quota{}, store.OrMissing(err, job.KindInstance, id)
 	}
 	usage, err := s.store.Usage(ctx, id)
 	return Quota{InstanceID: id, Own: in.Quota, Limits: limits, Usage: usage}, err
@@ -37,10 +36,8 @@ func (s *Service) SetQuota(ctx context.Context, id int64, own job.Quota) (Quota,
 	if err := s.auth.Operator(ctx); err != nil {
 		return Quota{}, err
 	}
-	if err := s.store.SetQuota(ctx, id, own); errors.Is(err, store.ErrNotFound) {
-		return Quota{}, notFound(job.KindInstance, id)
-	} else if err != nil {
-		return Quota{}, err
+	if err := s.store.SetQuota(ctx, id, own); err != nil {
+		return Quota{}, store.OrMissing(err, job.KindInstance, id)
 	}
 	return s.Quota(ctx, id)
 }

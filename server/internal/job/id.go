@@ -57,5 +57,8 @@ func (k Kind) Name() string {
 	}
 }
 
-// NotFound is the error for an identifier of this kind.
+// Missing is the error for an object of this kind that is not there.
+func (k Kind) Missing(id int64) *NotFoundError { return k.NotFound(k.Format(id)) }
+
+// NotFound is the same for an identifier as the caller wrote it.
 func (k Kind) NotFound(text string) *NotFoundError { return &NotFoundError{Kind: k.Name(), ID: text} }

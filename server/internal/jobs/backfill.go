@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -47,7 +46,7 @@ func (s *Service) Backfill(ctx context.Context, b Backfill) (job.Backfill, error
 		b.Request.Digest = digest([]any{out.From, out.To, out.Concurrency, out.Overlap})
 	}
 	made, err := s.store.CreateBackfill(ctx, out, b.Request)
-	return made, orNotFound(err, j.ID)
+	return made, store.OrMissing(err, job.KindJob, j.ID)
 }
 
 // countSlots tells how many slots a range in the past has, and refuses one that
@@ -102,21 +101,10 @@ func (s *Service) CancelBackfill(ctx context.Context, id int64) (job.Backfill, e
 	}
 	why := job.Failure{Code: "CANCELLED", Reason: "BACKFILL_CANCELLED", Message: "its backfill was cancelled by " + caller.Subject}
 	b, err := s.store.CancelBackfill(ctx, id, s.now(), why)
-	if errors.Is(err, store.ErrNotFound) {
-		return job.Backfill{}, job.KindBackfill.NotFound(job.KindBackfill.Format(id))
-	}
-	return b, err
+	return b, store.OrMissing(err, job.KindBackfill, id)
 }
 
 // loadBackfill reads a backfill and checks the caller's access to it.
 func (s *Service) loadBackfill(ctx context.Context, id int64, access auth.Access) (job.Backfill, error) {
-	b, err := s.store.Backfill(ctx, id)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
-		return job.Backfill{}, fmt.Errorf("read backfill %d: %w", id, err)
-	}
-	if err := s.auth.Instance(ctx, b.InstanceID, !missing, access, job.KindBackfill.NotFound(job.KindBackfill.Format(id))); err != nil {
-		return job.Backfill{}, err
-	}
-	return b, nil
+	return auth.Load(ctx, s.auth, job.KindBackfill, id, access, s.store.Backfill, func(b job.Backfill) int64 { return b.InstanceID })
 }

@@ -52,10 +52,7 @@ func (s *Service) Create(ctx context.Context, c Create) (job.Job, error) {
 		return shown(j, now), err
 	}
 	made, err := s.store.CreateJob(ctx, j, c.Request)
-	if errors.Is(err, store.ErrNotFound) {
-		return job.Job{}, job.KindInstance.NotFound(job.KindInstance.Format(c.InstanceID))
-	}
-	return s.show(ctx, made, err)
+	return s.show(ctx, made, store.OrMissing(err, job.KindInstance, c.InstanceID))
 }
 
 // fingerprint is the same for equal definitions, whatever a door or a caller
@@ -101,7 +98,7 @@ func (s *Service) Update(ctx context.Context, u Update) (job.Job, error) {
 	for range maxTries {
 		j, err := s.try(ctx, u)
 		if !errors.Is(err, errMoved) {
-			return s.show(ctx, j, orNotFound(err, u.ID))
+			return s.show(ctx, j, store.OrMissing(err, job.KindJob, u.ID))
 		}
 	}
 	return job.Job{}, &job.UnavailableError{Message: "the job is being changed by others all the time; try again later", Cause: errMoved}

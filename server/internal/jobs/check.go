@@ -143,6 +143,17 @@ func (s *Service) applyWorkflow(ctx context.Context, j *job.Job, doc map[string]
 	return err
 }
 
+// CheckResources refuses a workflow that names resources outside its instance,
+// with a *job.InvalidError. It is for an execution that starts: what was true
+// when the workflow was stored may not be any more.
+func (s *Service) CheckResources(ctx context.Context, instanceID int64, refs []task.ResourceRef) error {
+	var bad job.InvalidError
+	if _, err := s.checkResources(ctx, instanceID, refs, &bad); err != nil {
+		return err
+	}
+	return bad.Err()
+}
+
 // checkResources refuses resources that are not the instance's. Whether they
 // exist elsewhere is not told.
 func (s *Service) checkResources(ctx context.Context, instanceID int64, refs []task.ResourceRef, bad *job.InvalidError) ([]int64, error) {

@@ -32,8 +32,6 @@ package jobs
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/auth"
@@ -105,7 +103,7 @@ func (s *Service) Delete(ctx context.Context, id int64, etag string) error {
 		return err
 	}
 	err := s.store.DeleteJob(ctx, id, s.now, func(j job.Job) error { return checkETag(j, etag) })
-	return orNotFound(err, id)
+	return store.OrMissing(err, job.KindJob, id)
 }
 
 // Run asks for an execution now.
@@ -129,7 +127,7 @@ func (s *Service) Run(ctx context.Context, r Run) (job.Execution, error) {
 	e, err := s.store.EnqueueManual(ctx, store.Manual{
 		JobID: r.JobID, TriggerID: r.TriggerID, Now: s.now, Overlap: r.Overlap, Request: r.Request,
 	})
-	return e, orNotFound(err, r.JobID)
+	return e, store.OrMissing(err, job.KindJob, r.JobID)
 }
 
 // Warnings tells what may surprise about a job's schedule from now on.
@@ -143,29 +141,11 @@ func (s *Service) Warnings(j job.Job) []schedule.Warning {
 
 // load reads a job and checks the caller's access to it.
 func (s *Service) load(ctx context.Context, id int64, access auth.Access) (job.Job, error) {
-	j, err := s.store.Job(ctx, id)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
-		return job.Job{}, fmt.Errorf("read job %d: %w", id, err)
-	}
-	if err := s.auth.Instance(ctx, j.InstanceID, !missing, access, notFound(id)); err != nil {
-		return job.Job{}, err
-	}
-	return j, nil
+	return auth.Load(ctx, s.auth, job.KindJob, id, access, s.store.Job, func(j job.Job) int64 { return j.InstanceID })
 }
 
 func (s *Service) checkInstance(ctx context.Context, id int64, access auth.Access) error {
-	return s.auth.Instance(ctx, id, true, access, job.KindInstance.NotFound(job.KindInstance.Format(id)))
-}
-
-func notFound(id int64) *job.NotFoundError { return job.KindJob.NotFound(job.KindJob.Format(id)) }
-
-// orNotFound is err, told as a missing job where that is what it means.
-func orNotFound(err error, id int64) error {
-	if errors.Is(err, store.ErrNotFound) {
-		return notFound(id)
-	}
-	return err
+	return s.auth.Instance(ctx, id, true, access, job.KindInstance.Missing(id))
 }
 
 func checkETag(j job.Job, etag string) error {

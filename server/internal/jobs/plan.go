@@ -70,7 +70,7 @@ func (s *Service) Plan(ctx context.Context, id int64) (Planned, error) {
 	ctx, cancel := context.WithTimeout(ctx, planTime)
 	defer cancel()
 	planner := &planner{s: s, j: j, outputs: map[string]task.Output{}}
-	for _, i := range w.Order() {
+	for _, i := range w.Graph().Order() {
 		if err := planner.plan(ctx, &w.Tasks[i]); err != nil {
 			return Planned{}, err
 		}

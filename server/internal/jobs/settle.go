@@ -32,8 +32,7 @@ func start(j *job.Job, now time.Time) error {
 // tells which slots of the old one are left behind.
 func settle(old job.Job, j *job.Job, now time.Time) ([]job.Skip, error) {
 	moved, revived := !sameTimes(old.Schedule, j.Schedule), recount(old, j)
-	switch {
-	case !moved && !revived && old.Active == j.Active:
+	if !moved && !revived && old.Active == j.Active {
 		return nil, nil
 	}
 	activated := j.Active && !old.Active

@@ -9,6 +9,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/auth"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/occurrence"
+	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/task"
 )
 
@@ -51,7 +52,7 @@ func (s *Service) changeOccurrence(ctx context.Context, id int64, slot time.Time
 		return e.skips, nil
 	})
 	if err != nil {
-		return Occurrence{}, orNotFound(err, id)
+		return Occurrence{}, store.OrMissing(err, job.KindJob, id)
 	}
 	return o, nil
 }

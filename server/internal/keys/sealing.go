@@ -144,7 +144,7 @@ func (s *Service) change(ctx context.Context, id uint32, decide func(store.Seali
 	err := s.o.Store.ChangeSealingKeys(ctx, func(view store.SealingView) ([]store.SealingKey, error) {
 		key, ok := find(view, id)
 		if !ok {
-			return nil, job.KindKey.NotFound(job.KindKey.Format(int64(id)))
+			return nil, job.KindKey.Missing(int64(id))
 		}
 		return decide(view, keyOf(view, key))
 	})

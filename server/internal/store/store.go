@@ -32,6 +32,14 @@ import (
 // ErrNotFound says that an object is missing.
 var ErrNotFound = errors.New("not found")
 
+// OrMissing is err, told to callers as a missing object where it is ErrNotFound.
+func OrMissing(err error, kind job.Kind, id int64) error {
+	if errors.Is(err, ErrNotFound) {
+		return kind.Missing(id)
+	}
+	return err
+}
+
 // Clock tells the database's time, wrong by no more than a few milliseconds. A
 // call may ask more than once.
 type Clock func() time.Time

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/egress"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/task"
 )
 
 // The bounds of a given freshness.
@@ -80,7 +80,7 @@ func (s *Service) jobsIn(ctx context.Context, instanceID int64, texts []string, 
 			}
 		}
 		if owner != instanceID {
-			bad.Add("jobIds["+strconv.Itoa(i)+"]", "JOB_NOT_FOUND", "%.40q is no job of the instance", text)
+			bad.Add(task.Index("jobIds", i), "JOB_NOT_FOUND", "%.40q is no job of the instance", text)
 			continue
 		}
 		if !slices.Contains(ids, id) {
@@ -92,48 +92,48 @@ func (s *Service) jobsIn(ctx context.Context, instanceID int64, texts []string, 
 
 func checkURL(text string, bad *job.InvalidError) {
 	if text == "" {
-		bad.Add("url", "REQUIRED", "is required")
+		bad.Add("url", task.ReasonRequired, "is required")
 		return
 	}
 	u, problem := egress.ParseURL(text)
 	switch {
 	case problem != "":
-		bad.Add("url", "INVALID_VALUE", "%s", problem)
+		bad.Add("url", task.ReasonInvalidValue, "%s", problem)
 	case u.User != nil:
-		bad.Add("url", "INVALID_VALUE", "must not hold a user or a password: receivers check the signature")
+		bad.Add("url", task.ReasonInvalidValue, "must not hold a user or a password: receivers check the signature")
 	case u.Fragment != "":
-		bad.Add("url", "INVALID_VALUE", "must not have a fragment")
+		bad.Add("url", task.ReasonInvalidValue, "must not have a fragment")
 	}
 }
 
 func checkHearing(h job.Hearing, bad *job.InvalidError) {
 	if len(h.JobIDs) > 0 && len(h.Labels) > 0 {
-		bad.Add("labels", "INVALID_VALUE", "must not be given together with jobIds")
+		bad.Add("labels", task.ReasonInvalidValue, "must not be given together with jobIds")
 	}
 	if len(h.Events) == 0 {
-		bad.Add("events", "REQUIRED", "name at least one")
+		bad.Add("events", task.ReasonRequired, "name at least one")
 	}
 	for i, e := range h.Events {
-		path := "events[" + strconv.Itoa(i) + "]"
+		path := task.Index("events", i)
 		switch {
 		case e == "" || e == job.EventPing:
-			bad.Add(path, "INVALID_VALUE", "is no event that can be heard of")
+			bad.Add(path, task.ReasonInvalidValue, "is no event that can be heard of")
 		case slices.Contains(h.Events[:i], e):
 			bad.Add(path, "DUPLICATE", "is given twice")
 		}
 	}
 	switch nth := h.Of(job.EventNthFailure); {
 	case nth && h.FailuresInARow < 2:
-		bad.Add("failuresInARow", "INVALID_VALUE", "must be from 2 to 1000 with the event NTH_FAILURE; the first failure is FIRST_FAILURE")
+		bad.Add("failuresInARow", task.ReasonInvalidValue, "must be from 2 to 1000 with the event NTH_FAILURE; the first failure is FIRST_FAILURE")
 	case !nth && h.FailuresInARow != 0:
-		bad.Add("failuresInARow", "INVALID_VALUE", "is for the event NTH_FAILURE only")
+		bad.Add("failuresInARow", task.ReasonInvalidValue, "is for the event NTH_FAILURE only")
 	}
 	switch {
 	case h.Freshness == 0:
 	case !h.Of(job.EventNotFresh):
-		bad.Add("freshness", "INVALID_VALUE", "is for the event NOT_FRESH only")
+		bad.Add("freshness", task.ReasonInvalidValue, "is for the event NOT_FRESH only")
 	case h.Freshness < minFreshness || h.Freshness > maxFreshness:
-		bad.Add("freshness", "INVALID_VALUE", "must be from 60s to 366 days")
+		bad.Add("freshness", task.ReasonInvalidValue, "must be from 60s to 366 days")
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/auth"
@@ -21,6 +20,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/notice"
 	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/task"
 )
 
 // keepPrevious is how long a secret signs after it was replaced.
@@ -72,13 +72,10 @@ func (s *Service) Create(ctx context.Context, c Create) (w job.Webhook, secret s
 	made, fresh, err := s.store.CreateWebhook(ctx, w, func(id int64) (job.SealedSecrets, error) {
 		return s.sealSecrets(id, job.SealedSecrets{Version: 1}, secrets{Current: text})
 	}, c.Request)
-	if errors.Is(err, store.ErrNotFound) {
-		return w, secret, job.KindInstance.NotFound(job.KindInstance.Format(c.InstanceID))
-	}
 	if fresh && err == nil {
 		secret = seal.NewSecret(text)
 	}
-	return made, secret, err
+	return made, secret, store.OrMissing(err, job.KindInstance, c.InstanceID)
 }
 
 // Get answers one webhook.
@@ -114,7 +111,7 @@ func (s *Service) Update(ctx context.Context, u Update) (job.Webhook, error) {
 	for range maxTries {
 		w, err := s.try(ctx, u)
 		if !errors.Is(err, errMoved) {
-			return w, orNotFound(err, u.ID)
+			return w, store.OrMissing(err, job.KindWebhook, u.ID)
 		}
 	}
 	return job.Webhook{}, &job.UnavailableError{Message: "the webhook is being changed by others all the time; try again later", Cause: errMoved}
@@ -148,7 +145,8 @@ func (s *Service) Delete(ctx context.Context, id int64, etag string) error {
 	if _, err := s.load(ctx, id, auth.Write); err != nil {
 		return err
 	}
-	return orNotFound(s.store.DeleteWebhook(ctx, id, func(w job.Webhook) error { return checkETag(w, etag) }), id)
+	err := s.store.DeleteWebhook(ctx, id, func(w job.Webhook) error { return checkETag(w, etag) })
+	return store.OrMissing(err, job.KindWebhook, id)
 }
 
 // RotateSecret gives a webhook a new secret.
@@ -168,7 +166,7 @@ func (s *Service) RotateSecret(ctx context.Context, id int64) (w job.Webhook, se
 		w.Secrets, err = s.sealSecrets(w.ID, sealed, next)
 		return true, err
 	})
-	return w, seal.NewSecret(text), orNotFound(err, id)
+	return w, seal.NewSecret(text), store.OrMissing(err, job.KindWebhook, id)
 }
 
 // Test sends a ping to a webhook that is enabled.
@@ -202,7 +200,7 @@ func (s *Service) Deliveries(ctx context.Context, f Filter, page store.Page) ([]
 		if id, ok := kind.Parse(text); ok {
 			*into = id
 		} else if text != "" {
-			bad.Add(field, "INVALID_VALUE", "%.64q is no identifier of a %s", text, kind.Name())
+			bad.Add(field, task.ReasonInvalidValue, "%.64q is no identifier of a %s", text, kind.Name())
 		}
 	}
 	parse("webhookId", job.KindWebhook, f.WebhookID, &selected.WebhookID)
@@ -224,41 +222,21 @@ func (s *Service) Redeliver(ctx context.Context, id int64) (job.Delivery, error)
 		return job.Delivery{}, err
 	}
 	d, err := s.store.Redeliver(ctx, id, s.now())
-	if errors.Is(err, store.ErrNotFound) {
-		err = job.KindDelivery.NotFound(job.KindDelivery.Format(id))
-	}
-	return d, err
+	return d, store.OrMissing(err, job.KindDelivery, id)
 }
 
 func (s *Service) loadDelivery(ctx context.Context, id int64, access auth.Access) (job.Delivery, error) {
-	d, err := s.store.Delivery(ctx, id)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
-		return job.Delivery{}, fmt.Errorf("read delivery %d: %w", id, err)
-	}
-	return d, s.auth.Instance(ctx, d.Notice.InstanceID, !missing, access, job.KindDelivery.NotFound(job.KindDelivery.Format(id)))
+	return auth.Load(ctx, s.auth, job.KindDelivery, id, access, s.store.Delivery, func(d job.Delivery) int64 { return d.Notice.InstanceID })
 }
 
 // load reads a webhook and checks the caller's access to it.
 func (s *Service) load(ctx context.Context, id int64, access auth.Access) (job.Webhook, error) {
-	w, err := s.store.Webhook(ctx, id)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
-		return job.Webhook{}, fmt.Errorf("read webhook %d: %w", id, err)
-	}
-	if err := s.auth.Instance(ctx, w.InstanceID, !missing, access, notFound(id)); err != nil {
-		return job.Webhook{}, err
-	}
-	return w, nil
+	return auth.Load(ctx, s.auth, job.KindWebhook, id, access, s.store.Webhook, func(w job.Webhook) int64 { return w.InstanceID })
 }
 
 func (s *Service) checkInstance(ctx context.Context, id int64, access auth.Access) error {
-	_, err := s.store.Instance(ctx, id)
-	missing := errors.Is(err, store.ErrNotFound)
-	if err != nil && !missing {
-		return fmt.Errorf("read instance %d: %w", id, err)
-	}
-	return s.auth.Instance(ctx, id, !missing, access, job.KindInstance.NotFound(job.KindInstance.Format(id)))
+	_, err := auth.Load(ctx, s.auth, job.KindInstance, id, access, s.store.Instance, func(job.Instance) int64 { return id })
+	return err
 }
 
 func checkETag(w job.Webhook, etag string) error {
@@ -266,15 +244,4 @@ func checkETag(w job.Webhook, etag string) error {
 		return &job.AbortedError{Message: "the webhook was changed since it was read: read it again and repeat the change"}
 	}
 	return nil
-}
-
-func notFound(id int64) *job.NotFoundError {
-	return job.KindWebhook.NotFound(job.KindWebhook.Format(id))
-}
-
-func orNotFound(err error, id int64) error {
-	if errors.Is(err, store.ErrNotFound) {
-		return notFound(id)
-	}
-	return err
 }

@@ -119,23 +119,3 @@ func (w *Workflow) describe(cycle []int) string {
 	b.WriteString(w.Tasks[cycle[0]].Name)
 	return b.String()
 }
-
-// Order lists the tasks so that each comes after those it waits for, otherwise
-// as they are written.
-func (w *Workflow) Order() []int {
-	g := w.Graph()
-	order := make([]int, 0, len(w.Tasks))
-	for i, waits := range g.Waits {
-		if waits == 0 {
-			order = append(order, i)
-		}
-	}
-	for n := 0; n < len(order); n++ {
-		for _, dependent := range g.Dependents[order[n]] {
-			if g.Waits[dependent]--; g.Waits[dependent] == 0 {
-				order = append(order, dependent)
-			}
-		}
-	}
-	return order
-}
