@@ -31,22 +31,12 @@ type Response struct {
 	Scope string
 }
 
-// The HTTP statuses of an OAuthError, written out since nothing else here knows
-// of HTTP.
-const (
-	statusBadRequest   = 400
-	statusUnauthorized = 401
-	statusTooMany      = 429
-)
-
 // OAuthError refuses a Request.
 type OAuthError struct {
 	// Code is one of RFC 6749's: invalid_client.
 	Code string
 	// Description is for people, in the characters that RFC 6749 allows.
 	Description string
-	// Status is the HTTP status.
-	Status int
 	// RetryAfter is not 0 when waiting helps.
 	RetryAfter time.Duration
 }
@@ -113,9 +103,8 @@ func (e *Exchanger) authenticate(ctx context.Context, r Request) (job.Client, er
 		return client, nil
 	}
 	refusal := refuse("invalid_client", "the client is unknown or the secret is wrong")
-	refusal.Status = statusUnauthorized
 	if wait := e.throttle.fail(id); wait > 0 {
-		refusal.Status, refusal.RetryAfter = statusTooMany, wait
+		refusal.RetryAfter = wait
 		refusal.Description += "; it was wrong too often, so wait before the next try"
 	}
 	return job.Client{}, refusal
@@ -171,8 +160,8 @@ func (e *Exchanger) excess(ctx context.Context, clientID int64, allowed, asked S
 	return "", nil
 }
 
-// refuse makes an OAuthError for a bad request. Characters that RFC 6749
-// forbids in a description are replaced.
+// refuse makes an OAuthError. Characters that RFC 6749 forbids in a description
+// are replaced.
 func refuse(code, format string, args ...any) *OAuthError {
 	description := strings.Map(func(r rune) rune {
 		switch {
@@ -183,5 +172,5 @@ func refuse(code, format string, args ...any) *OAuthError {
 		}
 		return r
 	}, fmt.Sprintf(format, args...))
-	return &OAuthError{Code: code, Description: description, Status: statusBadRequest}
+	return &OAuthError{Code: code, Description: description}
 }

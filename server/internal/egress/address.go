@@ -1,6 +1,9 @@
 package egress
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // These are IANA's special-purpose registries, and the metadata service that a
 // cloud keeps at an address that looks public. All other metadata services are
@@ -52,12 +55,7 @@ func public(addr netip.Addr) bool {
 }
 
 func contains(networks []netip.Prefix, addr netip.Addr) bool {
-	for _, network := range networks {
-		if network.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(networks, func(network netip.Prefix) bool { return network.Contains(addr) })
 }
 
 func prefixes(texts ...string) []netip.Prefix {

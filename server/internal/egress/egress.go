@@ -77,12 +77,7 @@ func New(o Options) *Guard {
 // Allowed reports whether a connection to the address may be made.
 func (g *Guard) Allowed(addr netip.Addr) bool {
 	addr = addr.WithZone("").Unmap()
-	for _, network := range g.allow {
-		if network.Contains(addr) {
-			return true
-		}
-	}
-	return public(addr)
+	return contains(g.allow, addr) || public(addr)
 }
 
 // DialContext connects to a TCP address (host:port). A denied address and a name
