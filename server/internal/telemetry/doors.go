@@ -12,7 +12,7 @@ type Doors struct {
 func NewDoors(registry prometheus.Registerer) Doors {
 	d := Doors{
 		Open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "carillon_connections", Help: "Open connections, without those of trusted proxies.",
+			Name: "carillon_connections", Help: "Open connections.",
 		}, []string{"door"}),
 		Refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carillon_connections_refused_total", Help: "Connections that were closed because there were too many.",

@@ -1,5 +1,5 @@
 // Package telemetry sets up how a process is observed: its logs, metrics and
-// traces. It knows nothing of what is observed.
+// traces. Of what is observed it knows names only.
 //
 // Rules:
 //   - Logs go through slog, to one writer, as text or JSON. A line that is
