@@ -219,11 +219,13 @@ func (s *Server) printDemo(ctx context.Context, client job.Client, token string)
 const demoText = `
 Carillon is running.
 
-  HTTP     {http}        the console for browsers; REST under /v1, GraphQL at /graphql, /openapi.json
-  gRPC     {grpc}        with reflection
+  Console  {http}    sign in with the token below
+  REST     {http}/v1, described by /openapi.json
+  GraphQL  {http}/graphql
+  gRPC     {grpc}, with reflection
 
 A demo job makes {folder}/copy like {folder}/source: it ran at once
-and runs every minute. Its token, good for four hours:
+and runs every minute. A token for it, good for four hours:
 
   export TOKEN={token}
 

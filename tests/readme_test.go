@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	// marked are the parts of the README that run as one script.
+	// marked are the parts of a page that run as one script.
 	marked = regexp.MustCompile(`(?s)<!-- test: begin -->(.*?)<!-- test: end -->`)
 	fenced = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
 	// varying is what differs from run to run.
@@ -29,16 +29,16 @@ var (
 // printed ends the output of a block in that of the script.
 const printed = "=== end of block ===\n"
 
-// readmeScript is every sh block between the README's marks, in order, and what
-// the README shows after each of them.
-func readmeScript(t *testing.T, root string) (text string, shown []string) {
+// pageScript is every sh block between a page's marks, in order, and what the
+// page shows after each of them.
+func pageScript(t *testing.T, page string) (text string, shown []string) {
 	t.Helper()
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	content, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var script strings.Builder
-	for _, part := range marked.FindAllSubmatch(readme, -1) {
+	for _, part := range marked.FindAllSubmatch(content, -1) {
 		for _, block := range fenced.FindAllSubmatch(part[1], -1) {
 			if string(block[1]) != "sh" {
 				shown[len(shown)-1] = string(block[2])
@@ -48,9 +48,6 @@ func readmeScript(t *testing.T, root string) (text string, shown []string) {
 			fmt.Fprintf(&script, "printf %q\n", printed)
 			shown = append(shown, "")
 		}
-	}
-	if strings.Count(script.String(), "curl ") < 5 || !strings.Contains(script.String(), "grpcurl ") || !strings.Contains(script.String(), "/graphql") {
-		t.Fatalf("the README has no call through each door between its marks:\n%s", script.String())
 	}
 	return script.String(), shown
 }
@@ -63,26 +60,55 @@ func comparable(block string) []string {
 	return lines
 }
 
-// The README's way without the demo runs as it is written and prints what the
-// README shows, in a folder that
-// looks like a checkout after `make build tools`.
+// What the README says to do while `make run` goes on works as it is written.
 func TestREADME(t *testing.T) {
 	t.Parallel()
 	oneAfterTheOther(t)
+	checkout := newCheckout(t)
+	server := harness.Start(t, harness.Options{DataDir: filepath.Join(checkout, "data"), Dir: checkout, Flags: []string{"--local-remote-root", "./data/remotes", "--demo"}})
+	operator := server.As(server.Token(t, "operator")).GRPCDoor()
+	harness.Wait(t, 10*time.Second, "the demo job is made", func() bool {
+		return len(harness.List(harness.Must(t, operator, "ListInstances", object{}), "instances")) > 0 &&
+			len(harness.List(harness.Must(t, operator, "ListJobs", object{"instanceId": "inst_1"}), "jobs")) > 0
+	})
+	script, _ := pageScript(t, "../README.md")
+	if !strings.Contains(script, "bin/carillon job run job_2") {
+		t.Fatalf("the README makes no job:\n%s", script)
+	}
+	// make run serves on the ports that the command line asks; this one can't.
+	runScript(t, checkout, script, "CARILLON_API_ADDR="+server.GRPC)
+	if _, err := os.Stat(filepath.Join(checkout, "data/remotes/hello/welcome.txt")); err != nil {
+		t.Error(err)
+	}
+}
+
+// The tour runs as it is written and prints what it shows.
+func TestTour(t *testing.T) {
+	t.Parallel()
+	oneAfterTheOther(t)
+	script, shown := pageScript(t, "../docs/tour.md")
+	if strings.Count(script, "curl ") < 5 || !strings.Contains(script, "grpcurl ") || !strings.Contains(script, "/graphql") {
+		t.Fatalf("the tour has no call through each door between its marks:\n%s", script)
+	}
+	checkout := newCheckout(t)
+	for _, program := range []string{"bash", "curl", "jq", "grpcurl"} {
+		if !inPath(program, filepath.Join(checkout, ".build/bin")+string(os.PathListSeparator)+os.Getenv("PATH")) {
+			leaveOut(t, program)
+		}
+	}
+	harness.Start(t, harness.Options{DataDir: filepath.Join(checkout, "data"), Dir: checkout, Flags: []string{"--local-remote-root", "./data/remotes"}})
+	compareBlocks(t, shown, runScript(t, checkout, script))
+}
+
+// newCheckout is a folder that looks like a checkout after `make build tools`.
+func newCheckout(t *testing.T) string {
+	t.Helper()
 	root, err := harness.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	script, shown := readmeScript(t, root)
 	checkout := t.TempDir()
-	tools := filepath.Join(root, ".build", "bin")
-	path := tools + string(os.PathListSeparator) + os.Getenv("PATH")
-	for _, program := range []string{"bash", "curl", "jq", "grpcurl"} {
-		if !inPath(program, path) {
-			leaveOut(t, program)
-		}
-	}
-	for link, target := range map[string]string{"bin/carillon": harness.Program(), ".build/bin": tools} {
+	for link, target := range map[string]string{"bin/carillon": harness.Program(), ".build/bin": filepath.Join(root, ".build", "bin")} {
 		link = filepath.Join(checkout, link)
 		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
 			t.Fatal(err)
@@ -91,22 +117,32 @@ func TestREADME(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	harness.Start(t, harness.Options{DataDir: filepath.Join(checkout, "data"), Dir: checkout, Flags: []string{"--local-remote-root", "./data/remotes"}})
+	return checkout
+}
 
+// runScript runs a page's script in a checkout and answers what each block
+// printed.
+func runScript(t *testing.T, checkout, script string, env ...string) []string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail")
 	cmd.Dir = checkout
 	cmd.Stdin = strings.NewReader(script)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + checkout}
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + checkout}, env...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("the README's script: %v\n%s", err, output.Bytes())
+		t.Fatalf("the script: %v\n%s", err, output.Bytes())
 	}
-	blocks := strings.Split(output.String(), printed)
+	return strings.Split(output.String(), printed)
+}
+
+// compareBlocks compares what blocks printed with what the page shows after them.
+func compareBlocks(t *testing.T, shown, blocks []string) {
+	t.Helper()
 	if len(blocks) != len(shown)+1 {
-		t.Fatalf("%d blocks printed %d times:\n%s", len(shown), len(blocks)-1, output.Bytes())
+		t.Fatalf("%d blocks printed %d times:\n%s", len(shown), len(blocks)-1, blocks)
 	}
 	compared := 0
 	for i, block := range blocks[:len(shown)] {
@@ -115,11 +151,11 @@ func TestREADME(t *testing.T) {
 		}
 		compared++
 		if diff := cmp.Diff(comparable(shown[i]), comparable(block)); diff != "" {
-			t.Errorf("block %d prints other than the README shows (-shown +printed):\n%s", i+1, diff)
+			t.Errorf("block %d prints other than the page shows (-shown +printed):\n%s", i+1, diff)
 		}
 	}
 	if compared < 5 {
-		t.Errorf("only %d blocks print something:\n%s", compared, output.Bytes())
+		t.Errorf("only %d blocks print something:\n%s", compared, blocks)
 	}
 }
 
@@ -135,7 +171,7 @@ func inPath(program, path string) bool {
 // leaveOut ends a test for which a program is missing; CI has all of them.
 func leaveOut(t *testing.T, program string) {
 	t.Helper()
-	const hint = "LEFT OUT: the README needs %s (`make tools` installs grpcurl)"
+	const hint = "LEFT OUT: the examples need %s (`make tools` installs grpcurl)"
 	if os.Getenv("CI") == "true" {
 		t.Fatalf(hint, program)
 	}
