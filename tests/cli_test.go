@@ -278,3 +278,30 @@ func TestWatchIsInterrupted(t *testing.T) {
 		}
 	}
 }
+
+// A command whose call answers nothing tells what it did, and what is shown of a
+// job, a webhook and an execution is what people ask for.
+func TestCommandsTellWhatTheyDid(t *testing.T) {
+	t.Parallel()
+	oneAfterTheOther(t)
+	server := harness.Start(t, harness.Options{Flags: []string{"--local-remote-root", t.TempDir()}})
+	p, tenant := signedIn(t, server)
+	id := tenant.Create(t, object{"name": "kept", "description": "why", "labels": object{"team": "survey", "env": "prod"}, "managedBy": "somebody", "pauseAfterFailures": 3, "retryPolicy": object{"retryCount": 2}}, harness.Noop("a"))
+	hook := harness.Text(p.object(0, "webhook", "create", "--url", "https://hooks.example/a", "--event", "NTH_FAILURE", "--failures-in-a-row", "3", "-l", "team=survey"), "id")
+	for _, test := range []struct{ args, stdin, stdout, stderr string }{
+		{"job get " + id, "", "description why labels env=prod,team=survey managed by somebody", ""},
+		{"job get " + id, "", "retries 2, the first after 5s pauses after 3 failures in a row", ""},
+		{"webhook get " + hook, "", "events NTH_FAILURE, 3 in a row about team=survey enabled true", ""},
+		{"config add " + tenant.Resource + " -f -", `{"one": {"type": "local"}, "two": {"type": "local"}}`, "", "stored one, two of " + tenant.Resource},
+		{"config remove " + tenant.Resource + " one", "", "", "removed one of " + tenant.Resource},
+		{"config remove " + tenant.Resource, "", "", "removed every remote of " + tenant.Resource},
+		{"webhook delete " + hook, "", "", "deleted " + hook},
+		{"job delete " + id, "", "", "deleted " + id},
+		{"resource delete " + tenant.Resource, "", "", "deleted " + tenant.Resource},
+	} {
+		r := p.do(0, test.stdin, strings.Fields(test.args)...)
+		if out := strings.Join(strings.Fields(r.Stdout), " "); !strings.Contains(out, test.stdout) || r.Stderr != "" && strings.TrimSpace(r.Stderr) != test.stderr || test.stderr != "" && r.Stderr == "" {
+			t.Errorf("carillon %s\n%s%s\nwant %q and %q", test.args, r.Stdout, r.Stderr, test.stdout, test.stderr)
+		}
+	}
+}

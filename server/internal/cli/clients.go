@@ -15,9 +15,9 @@ func clientCommand(s *session) *cobra.Command {
 
 func clientTable(clients ...*carillonv1.Client) func() *table {
 	return func() *table {
-		t := &table{head: []string{"ID", "TITLE", "SCOPES", "INSTANCES", "CREATED", "SECRET"}}
+		t := &table{head: []string{"ID", "TITLE", "SCOPES", "INSTANCES", "CREATED"}}
 		for _, c := range clients {
-			t.add(c.GetId(), c.GetTitle(), strings.Join(c.GetScopes(), " "), strings.Join(c.GetInstanceIds(), " "), at(c.GetCreatedAt()), c.GetClientSecret())
+			t.add(c.GetId(), c.GetTitle(), strings.Join(c.GetScopes(), " "), strings.Join(c.GetInstanceIds(), " "), at(c.GetCreatedAt()))
 		}
 		return t
 	}
@@ -56,7 +56,7 @@ func clientCreate(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.print(cmd.OutOrStdout(), answer, clientTable(answer))
+			return s.withSecret(cmd, answer, answer.GetClientSecret(), clientTable(answer))
 		}),
 	}
 	cmd.Flags().StringSliceVar(&client.Scopes, "scope", nil, "what it may do; may be repeated")
@@ -72,7 +72,7 @@ func clientReset(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.print(cmd.OutOrStdout(), answer, clientTable(answer))
+			return s.withSecret(cmd, answer, answer.GetClientSecret(), clientTable(answer))
 		}),
 	}
 }
@@ -80,8 +80,11 @@ func clientReset(s *session) *cobra.Command {
 func clientDelete(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID", Short: "delete a client; its tokens end at once", Args: cobra.ExactArgs(1),
-		RunE: s.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			_, err := call(ctx, s, carillonv1.NewInstanceServiceClient, carillonv1.InstanceServiceClient.DeleteClient, &carillonv1.DeleteClientRequest{ClientId: args[0]})
+			if err == nil {
+				say(cmd, "deleted %s", args[0])
+			}
 			return err
 		}),
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -97,6 +98,9 @@ A remote that is there is replaced; the others stay.`,
 				return err
 			}
 			_, err = call(ctx, s, carillonv1.NewConfigServiceClient, carillonv1.ConfigServiceClient.AddConfig, &carillonv1.AddConfigRequest{ResourceId: args[0], Config: config})
+			if err == nil {
+				say(cmd, "stored %s of %s", plain(strings.Join(slices.Sorted(maps.Keys(config.GetFields())), ", ")), args[0])
+			}
 			return err
 		}),
 	}
@@ -195,9 +199,12 @@ func fileFlag(cmd *cobra.Command, file *string, help string) {
 func configRemove(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove RESOURCE [NAME...]", Short: "forget the named remotes, or all", Args: cobra.MinimumNArgs(1),
-		RunE: s.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				_, err := call(ctx, s, carillonv1.NewConfigServiceClient, carillonv1.ConfigServiceClient.DeleteConfig, &carillonv1.DeleteConfigRequest{ResourceId: args[0]})
+				if err == nil {
+					say(cmd, "removed every remote of %s", args[0])
+				}
 				return err
 			}
 			config := &structpb.Struct{Fields: map[string]*structpb.Value{}}
@@ -205,6 +212,9 @@ func configRemove(s *session) *cobra.Command {
 				config.Fields[name] = structpb.NewNullValue()
 			}
 			_, err := call(ctx, s, carillonv1.NewConfigServiceClient, carillonv1.ConfigServiceClient.AddConfig, &carillonv1.AddConfigRequest{ResourceId: args[0], Config: config})
+			if err == nil {
+				say(cmd, "removed %s of %s", plain(strings.Join(args[1:], ", ")), args[0])
+			}
 			return err
 		}),
 	}

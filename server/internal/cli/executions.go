@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
@@ -103,8 +104,11 @@ func executionDetails(e *carillonv1.Execution) func() *table {
 		t := &table{}
 		t.add("id", e.GetId())
 		t.add("job", e.GetJobId())
-		t.add("trigger", e.GetTrigger().String())
+		t.add("trigger", strings.TrimSpace(e.GetTrigger().String()+" "+e.GetTriggerId()))
 		t.add("state", e.GetState().String())
+		if w := e.GetWaitingFor(); w != nil {
+			t.add("waits", strings.TrimSpace(w.GetReason()+" "+w.GetExecutionId()))
+		}
 		t.add("scheduled for", at(e.GetScheduledFor()))
 		t.add("started", at(e.GetStartedAt()))
 		t.add("took", took(e.GetStartedAt(), e.GetFinishedAt()))
@@ -116,6 +120,9 @@ func executionDetails(e *carillonv1.Execution) func() *table {
 			text := task.GetState().String()
 			if d := took(task.GetStartedAt(), task.GetFinishedAt()); d != "" {
 				text += " in " + d
+			}
+			if c := task.GetCounters(); c != nil {
+				text += ", " + counted(c) + ", " + size(c.GetBytes())
 			}
 			if reason := task.GetError(); reason != nil {
 				text += ", " + reason.GetReason() + ": " + reason.GetMessage()

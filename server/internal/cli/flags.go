@@ -82,6 +82,15 @@ func selector(flag, text string) (map[string]string, error) {
 	return wanted, nil
 }
 
+// labelText is labels as they are written in a selector, in a stable order.
+func labelText(labels map[string]string) string {
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		parts = append(parts, key+"="+labels[key])
+	}
+	return strings.Join(parts, ",")
+}
+
 func matches(labels, wanted map[string]string) bool {
 	for key, value := range wanted {
 		if have, ok := labels[key]; !ok || have != value {

@@ -167,8 +167,11 @@ func instanceResume(s *session) *cobra.Command {
 func instanceDelete(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID", Short: "delete an empty instance", Args: cobra.ExactArgs(1),
-		RunE: s.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			_, err := call(ctx, s, carillonv1.NewInstanceServiceClient, carillonv1.InstanceServiceClient.DeleteInstance, &carillonv1.DeleteInstanceRequest{InstanceId: args[0]})
+			if err == nil {
+				say(cmd, "deleted %s", args[0])
+			}
 			return err
 		}),
 	}

@@ -121,6 +121,9 @@ func jobDetails(j *carillonv1.Job) func() *table {
 		t := &table{}
 		t.add("id", j.GetId())
 		t.add("name", j.GetName())
+		t.addGiven("description", j.GetDescription())
+		t.addGiven("labels", labelText(j.GetLabels()))
+		t.addGiven("managed by", j.GetManagedBy())
 		t.add("state", j.GetState().String())
 		if p := j.GetPause(); p != nil {
 			t.add("paused", fmt.Sprintf("since %s by %s: %s", at(p.GetSince()), p.GetActor(), p.GetReason()))
@@ -131,6 +134,15 @@ func jobDetails(j *carillonv1.Job) func() *table {
 		t.add("last run", at(j.GetLastRun()))
 		t.add("overlap", j.GetOverlapPolicy().String())
 		t.add("catch-up", fmt.Sprintf("%s within %s", j.GetCatchUpPolicy(), rough(j.GetCatchUpWindow().AsDuration())))
+		if r := j.GetRetryPolicy(); r.GetRetryCount() > 0 {
+			t.add("retries", fmt.Sprintf("%d, the first after %s", r.GetRetryCount(), rough(r.GetMinBackoff().AsDuration())))
+		}
+		if limit := j.GetExecutionTimeLimit(); limit != nil {
+			t.add("time limit", rough(limit.AsDuration()))
+		}
+		if n := j.GetPauseAfterFailures(); n > 0 {
+			t.add("pauses", fmt.Sprintf("after %d failures in a row", n))
+		}
 		for i, task := range j.GetWorkflow().GetFields()["tasks"].GetListValue().GetValues() {
 			head := ""
 			if i == 0 {
@@ -290,9 +302,12 @@ func jobDelete(s *session) *cobra.Command {
 	request := &carillonv1.DeleteJobRequest{}
 	cmd := &cobra.Command{
 		Use: "delete ID", Short: "delete it; its history stays until retention", Args: cobra.ExactArgs(1),
-		RunE: s.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			request.JobId = args[0]
 			_, err := call(ctx, s, carillonv1.NewJobServiceClient, carillonv1.JobServiceClient.DeleteJob, request)
+			if err == nil {
+				say(cmd, "deleted %s", args[0])
+			}
 			return err
 		}),
 	}

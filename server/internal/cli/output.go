@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -23,6 +24,13 @@ type table struct {
 }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// addGiven adds a name with its value, if there is one.
+func (t *table) addGiven(name, value string) {
+	if value != "" {
+		t.add(name, value)
+	}
+}
 
 // print writes a message as the user asked for it; rows makes the table.
 func (s *session) print(out io.Writer, m proto.Message, rows func() *table) error {
@@ -63,6 +71,21 @@ func (t *table) write(out io.Writer) error {
 		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	return w.Flush()
+}
+
+// withSecret prints an object whose secret is answered this once; one that was
+// only checked has none.
+func (s *session) withSecret(cmd *cobra.Command, m proto.Message, secret string, rows func() *table) error {
+	if err := s.print(cmd.OutOrStdout(), m, rows); err != nil || s.output != "table" || secret == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "\nThe secret, which is not answered again: %s\n", secret)
+	return err
+}
+
+// say tells a person what was done, where nothing is printed.
+func say(cmd *cobra.Command, format string, args ...any) {
+	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...)
 }
 
 // messageJSON is a message in the contract's JSON, indented, with fields in a

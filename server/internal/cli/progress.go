@@ -159,19 +159,28 @@ func taskProgress(task *carillonv1.Execution_Task) string {
 	if c == nil {
 		return text
 	}
-	text += fmt.Sprintf(": found %d", c.GetFound())
-	for _, part := range []struct {
-		what string
-		n    int32
-	}{{"copied", c.GetCopied()}, {"updated", c.GetUpdated()}, {"deleted", c.GetDeleted()}, {"failed", c.GetFailed()}, {"to do", c.GetTotalFiles()}} {
-		if part.n > 0 {
-			text += fmt.Sprintf(", %s %d", part.what, part.n)
-		}
+	text += ": " + counted(c)
+	if c.GetTotalFiles() > 0 {
+		text += fmt.Sprintf(", to do %d", c.GetTotalFiles())
 	}
 	if c.GetTotalBytes() > 0 {
 		return text + ", " + size(c.GetBytes()) + " of " + size(c.GetTotalBytes())
 	}
 	return text + ", " + size(c.GetBytes())
+}
+
+// counted is what a task did with files.
+func counted(c *carillonv1.Execution_Counters) string {
+	text := fmt.Sprintf("found %d", c.GetFound())
+	for _, part := range []struct {
+		what string
+		n    int32
+	}{{"copied", c.GetCopied()}, {"updated", c.GetUpdated()}, {"deleted", c.GetDeleted()}, {"failed", c.GetFailed()}} {
+		if part.n > 0 {
+			text += fmt.Sprintf(", %s %d", part.what, part.n)
+		}
+	}
+	return text
 }
 
 func size(bytes int64) string { return humanize.IBytes(uint64(max(0, bytes))) }

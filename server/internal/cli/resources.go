@@ -86,8 +86,11 @@ func resourceCreate(s *session) *cobra.Command {
 func resourceDelete(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID", Short: "delete a resource that no job uses, with its credentials", Args: cobra.ExactArgs(1),
-		RunE: s.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			_, err := call(ctx, s, carillonv1.NewInstanceServiceClient, carillonv1.InstanceServiceClient.DeleteResource, &carillonv1.DeleteResourceRequest{ResourceId: args[0]})
+			if err == nil {
+				say(cmd, "deleted %s", args[0])
+			}
 			return err
 		}),
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,27 +27,59 @@ func webhookTable(list ...*carillonv1.Webhook) func() *table {
 			for _, e := range w.GetEvents() {
 				events = append(events, e.String())
 			}
-			about := slices.Clone(w.GetJobIds())
-			for _, key := range slices.Sorted(maps.Keys(w.GetLabels())) {
-				about = append(about, key+"="+w.GetLabels()[key])
-			}
-			enabled := strconv.FormatBool(w.GetEnabled())
-			if reason := w.GetDisabledReason(); reason != "" {
-				enabled += " (" + reason + ")"
-			}
-			t.add(w.GetId(), w.GetUrl(), strings.Join(events, ","), strings.Join(about, ","), enabled)
+			t.add(w.GetId(), w.GetUrl(), strings.Join(events, ","), aboutText(w), enabledText(w))
 		}
 		return t
 	}
 }
 
-// withSecret prints a webhook whose secret is answered this once.
-func (s *session) withSecret(cmd *cobra.Command, w *carillonv1.Webhook) error {
-	if err := s.print(cmd.OutOrStdout(), w, webhookTable(w)); err != nil || s.output == "json" || s.output == "yaml" {
-		return err
+// aboutText is which jobs a webhook hears of.
+func aboutText(w *carillonv1.Webhook) string {
+	parts := slices.Clone(w.GetJobIds())
+	if labels := labelText(w.GetLabels()); labels != "" {
+		parts = append(parts, labels)
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "\nThe secret, which is not answered again: %s\n", w.GetSecret())
-	return err
+	if len(parts) == 0 {
+		return "every job"
+	}
+	return strings.Join(parts, ",")
+}
+
+func enabledText(w *carillonv1.Webhook) string {
+	text := strconv.FormatBool(w.GetEnabled())
+	if reason := w.GetDisabledReason(); reason != "" {
+		text += " (" + reason + ")"
+	}
+	return text
+}
+
+func webhookDetails(w *carillonv1.Webhook) func() *table {
+	return func() *table {
+		t := &table{}
+		t.add("id", w.GetId())
+		t.add("url", w.GetUrl())
+		t.addGiven("description", w.GetDescription())
+		for i, e := range w.GetEvents() {
+			head := ""
+			if i == 0 {
+				head = "events"
+			}
+			text := e.String()
+			switch {
+			case e == carillonv1.Webhook_NTH_FAILURE:
+				text += fmt.Sprintf(", %d in a row", w.GetFailuresInARow())
+			case e == carillonv1.Webhook_NOT_FRESH && w.GetFreshness() != nil:
+				text += " for " + rough(w.GetFreshness().AsDuration())
+			}
+			t.rows = append(t.rows, []string{head + " ", text})
+		}
+		t.add("about", aboutText(w))
+		t.add("enabled", enabledText(w))
+		if until := w.GetPreviousSecretUntil(); until != nil {
+			t.add("old secret", "signs as well until "+at(until))
+		}
+		return t
+	}
 }
 
 func webhookList(s *session) *cobra.Command {
@@ -91,7 +122,7 @@ func webhookGet(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.print(cmd.OutOrStdout(), answer, webhookTable(answer))
+			return s.print(cmd.OutOrStdout(), answer, webhookDetails(answer))
 		}),
 	}
 }
@@ -166,7 +197,7 @@ func webhookCreate(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.withSecret(cmd, answer)
+			return s.withSecret(cmd, answer, answer.GetSecret(), webhookTable(answer))
 		}),
 	}
 	f.add(s, cmd)
@@ -208,8 +239,11 @@ func webhookUpdate(s *session) *cobra.Command {
 func webhookDelete(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID", Short: "delete a webhook with its deliveries", Args: cobra.ExactArgs(1),
-		RunE: s.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		RunE: s.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			_, err := call(ctx, s, carillonv1.NewNoticeServiceClient, carillonv1.NoticeServiceClient.DeleteWebhook, &carillonv1.DeleteWebhookRequest{WebhookId: args[0]})
+			if err == nil {
+				say(cmd, "deleted %s", args[0])
+			}
 			return err
 		}),
 	}
@@ -223,7 +257,7 @@ func webhookRotate(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.withSecret(cmd, answer)
+			return s.withSecret(cmd, answer, answer.GetSecret(), webhookTable(answer))
 		}),
 	}
 }
