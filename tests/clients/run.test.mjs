@@ -71,7 +71,7 @@ const run = {
 
 const page = readFileSync(join(root, 'docs/clients.md'), 'utf8');
 const examples = [...page.matchAll(/\n## ([^\n]+)\n(?:(?!\n## )[\s\S])*?<!-- test: (\w+) -->\n\n```\w+\n([\s\S]*?)\n```/g)];
-assert.equal(examples.length, 6);
+assert.equal(examples.length, 7);
 
 for (const [, title, kind, text] of examples) {
   test(title, async () => {

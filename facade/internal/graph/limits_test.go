@@ -237,6 +237,22 @@ func TestTransport(t *testing.T) {
 	}
 }
 
+// Apollo's persisted queries and those of others send the hash of a query first,
+// and its text when the answer has exactly this message.
+func TestPersistedQueriesAreNotSupported(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, body := range []string{
+		`{"operationName": "A", "variables": {}, "extensions": {"persistedQuery": {"version": 1, "sha256Hash": "a"}}}`,
+		`{"query": "{ __typename }", "extensions": {"persistedQuery": {"version": 1, "sha256Hash": "a"}}}`,
+	} {
+		_, got := b.send(t, body)
+		if wants := !strings.Contains(body, "query\":"); wants != (len(got.Errors) == 1) || wants && got.Errors[0].Message != "PersistedQueryNotSupported" {
+			t.Errorf("%s: %+v", body, got)
+		}
+	}
+}
+
 func TestErrorsAreLimited(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -131,6 +131,9 @@ func readJSON(body []byte) (*graphql.RawParams, error) {
 		return nil, invalidParam("", door.ReasonWrongType, "the body must be an object")
 	}
 	params := &graphql.RawParams{}
+	if len(request["query"]) == 0 && persisted(request["extensions"]) {
+		return nil, errNotPersisted
+	}
 	if !decode(request["query"], &params.Query) || params.Query == "" {
 		return nil, invalidParam("query", door.ReasonRequired, "must be the text of a GraphQL document")
 	}
@@ -150,6 +153,15 @@ func readJSON(body []byte) (*graphql.RawParams, error) {
 		}
 	}
 	return params, nil
+}
+
+// errNotPersisted is what clients that send the hash of a query first, as Apollo's
+// can, take for a reason to send its text from then on.
+var errNotPersisted = door.Refuse(codes.InvalidArgument, "PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
+
+func persisted(extensions json.RawMessage) bool {
+	var found struct{ PersistedQuery any }
+	return decode(extensions, &found) && found.PersistedQuery != nil
 }
 
 // decode reads one parameter; absent and null leave it empty.
