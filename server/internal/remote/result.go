@@ -183,6 +183,9 @@ func (e *engine) failedFiles() string {
 		nothing = ", so nothing was deleted"
 	}
 	first := e.errors.list()[0]
+	if e.result.Failed == 1 {
+		return fmt.Sprintf("1 file failed%s: %q: %s", nothing, first.Samples[0], first.Message)
+	}
 	return fmt.Sprintf("%d files failed%s; the first: %q: %s", e.result.Failed, nothing, first.Samples[0], first.Message)
 }
 
