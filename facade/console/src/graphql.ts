@@ -33,20 +33,51 @@ function refusal(error: WireError): Refusal {
 
 export type Variables = Record<string, unknown>;
 
-// ask makes a query or a mutation. A token that is no longer valid signs out.
-export async function ask<T>(query: string, variables: Variables = {}, signal?: AbortSignal): Promise<T> {
+interface Answer<T> {
+  data?: T;
+  errors?: WireError[];
+  status: number;
+}
+
+// post sends an operation. A token that is no longer valid signs out.
+async function post<T>(query: string, variables: Variables, signal?: AbortSignal): Promise<Answer<T>> {
   const answer = await fetch('/graphql', {
     method: 'POST',
     headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${currentToken()}` },
     body: JSON.stringify({ query, variables }),
     signal: signal ?? null,
+  }).catch((e: unknown) => {
+    if (signal?.aborted) throw e;
+    throw new Refusal('The service does not answer. Try again in a moment.', 'UNAVAILABLE', '', []);
   });
   if (answer.status === 401) setToken('', 'The service does not accept the token: it is wrong, or it has ended.');
-  const body = (await answer.json()) as { data?: T; errors?: WireError[] };
-  const first = body.errors?.[0];
-  if (first) throw refusal(first);
-  if (!body.data) throw new Refusal(`the service answered ${answer.status}`, 'UNKNOWN', '', []);
-  return body.data;
+  // What stands in front of the service may answer something else.
+  const body = (await answer.json().catch(() => ({}))) as Omit<Answer<T>, 'status'>;
+  return { ...body, status: answer.status };
+}
+
+// ask makes a query or a mutation.
+export async function ask<T>(query: string, variables: Variables = {}, signal?: AbortSignal): Promise<T> {
+  const { data, errors, status } = await post<T>(query, variables, signal);
+  if (errors?.[0]) throw refusal(errors[0]);
+  if (!data) throw new Refusal(`The service answered ${status}. Try again in a moment.`, 'UNKNOWN', '', []);
+  return data;
+}
+
+// The service takes so many fields at the root of a request.
+const atOnce = 20;
+
+// each asks the same of several objects: field is such as getJob(jobId: $), with
+// $ for the id, and fields what is wanted of it. One that is gone is null.
+export async function each<T>(ids: string[], field: string, fields: string, signal?: AbortSignal): Promise<(T | null)[]> {
+  const all: (T | null)[] = [];
+  for (let from = 0; from < ids.length; from += atOnce) {
+    const some = ids.slice(from, from + atOnce);
+    const asked = some.map((_, i) => `o${i}: ${field.replace('$', `$o${i}`)} { ${fields} }`);
+    const { data } = await post<Record<string, T | null>>(`query (${some.map((_, i) => `$o${i}: ID!`).join(' ')}) { ${asked.join(' ')} }`, Object.fromEntries(some.map((id, i) => [`o${i}`, id])), signal);
+    all.push(...some.map((_, i) => data?.[`o${i}`] ?? null));
+  }
+  return all;
 }
 
 let socket: Client | undefined;

@@ -12,6 +12,7 @@ import { NoticesPage } from './pages/notices';
 import { SignIn } from './pages/signin';
 import { to, useRoute } from './router';
 import { currentToken, onSession, setToken } from './session';
+import { ownZone, setUTC, zone } from './time';
 
 function Page({ route }: { route: string[] }) {
   const [kind, id = '', action] = route;
@@ -27,12 +28,13 @@ function Page({ route }: { route: string[] }) {
     case 'execution':
       return <ExecutionPage key={id} id={id} />;
     default:
-      return <InstancesPage />;
+      return <InstancesPage arriving={!kind} />;
   }
 }
 
 function Console() {
   const route = useRoute();
+  const [, draw] = useState(0);
   const [signedIn, setSignedIn] = useState(currentToken() !== '');
   useEffect(() => onSession(() => setSignedIn(currentToken() !== '')), []);
   useEffect(() => {
@@ -48,6 +50,14 @@ function Console() {
         <nav aria-label="Service">
           <a href="/graphql">GraphQL</a> <a href="/openapi.json">REST</a>
         </nav>
+        <label class="zone">
+          <span class="hidden">Times are shown in</span>
+          <select value={zone()} onChange={(e) => (setUTC(e.currentTarget.value === 'UTC'), draw((n) => n + 1))}>
+            {[...new Set([ownZone, 'UTC'])].map((z) => (
+              <option key={z}>{z}</option>
+            ))}
+          </select>
+        </label>
         {signedIn && (
           <button type="button" onClick={() => setToken('')}>
             Sign out

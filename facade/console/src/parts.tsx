@@ -6,6 +6,8 @@ import { Refusal } from './graphql';
 
 export const marks: Record<string, string> = {
   SUCCEEDED: '✓',
+  DELIVERED: '✓',
+  OK: '✓',
   STARTED: '✓',
   FAILED: '✕',
   WORKER_LOST: '✕',
@@ -124,8 +126,8 @@ export function Act({ run, children, class: look }: { run: () => Promise<unknown
 }
 
 // Dialog is a form in a modal window. The browser keeps the focus inside and
-// closes it on Escape.
-export function Dialog({ title, submit, close, run, children }: { title: string; submit: string; close: () => void; run: (form: FormData) => Promise<unknown>; children: ComponentChildren }) {
+// closes it on Escape. One that stays shows what came of it.
+export function Dialog({ title, submit, stays, close, run, children }: { title: string; submit: string; stays?: boolean; close: () => void; run: (form: FormData) => Promise<unknown>; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null);
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
@@ -133,13 +135,14 @@ export function Dialog({ title, submit, close, run, children }: { title: string;
   const send = async (event: SubmitEvent) => {
     event.preventDefault();
     setBusy(true);
+    setError(undefined);
     try {
       await run(new FormData(event.target as HTMLFormElement));
-      close();
+      if (!stays) return close();
     } catch (e) {
       setError(e);
-      setBusy(false);
     }
+    setBusy(false);
   };
   return (
     <dialog ref={ref} onClose={close} aria-labelledby="dialog-title">
@@ -149,7 +152,7 @@ export function Dialog({ title, submit, close, run, children }: { title: string;
         <Problem error={error} />
         <p class="actions">
           <button type="button" onClick={() => ref.current?.close()}>
-            Cancel
+            {stays ? 'Close' : 'Cancel'}
           </button>
           <button type="submit" class="primary" disabled={busy}>
             {submit}
@@ -165,10 +168,13 @@ export function Dialog({ title, submit, close, run, children }: { title: string;
 export function Field({ label, hint, wrong, children }: { label: string; hint?: string; wrong?: string | undefined; children: VNode }) {
   const id = useId();
   const about = [hint && `${id}-hint`, wrong && `${id}-wrong`].filter(Boolean).join(' ');
+  const input = cloneElement(children, { id, ...(about && { 'aria-describedby': about }), ...(wrong && { 'aria-invalid': true }) });
+  const box = (children.props as { type?: string }).type === 'checkbox';
   return (
-    <div class="field">
+    <div class={box ? 'field check' : 'field'}>
+      {box && input}
       <label for={id}>{label}</label>
-      {cloneElement(children, { id, ...(about && { 'aria-describedby': about }), ...(wrong && { 'aria-invalid': true }) })}
+      {!box && input}
       {hint && <small id={`${id}-hint`}>{hint}</small>}
       {wrong && (
         <small id={`${id}-wrong`} class="wrong" role="alert">

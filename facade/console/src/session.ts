@@ -33,6 +33,8 @@ export function onSession(tell: () => void): () => void {
 export async function signIn(clientId: string, clientSecret: string): Promise<void> {
   const answer = await fetch('/oauth2/token', {
     method: 'POST',
+    // Else the browser asks for a name and a password by itself when they are refused.
+    credentials: 'omit',
     body: new URLSearchParams({ grant_type: 'client_credentials', client_id: clientId, client_secret: clientSecret }),
   });
   const body = (await answer.json()) as { access_token?: string; error_description?: string; error?: string };

@@ -117,6 +117,39 @@ for (const [look, options] of Object.entries({
   });
 }
 
+test('who may not sign in is told why, without a question by the browser', async (t) => {
+  const page = await visit(t);
+  await page.getByLabel('Client').fill('client_99');
+  await page.getByLabel('Secret').fill('wrong');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('alert').waitFor();
+  await accessible(page, 'signin-refused');
+});
+
+test('names lead back, also from what is not there; times are in the zone that is chosen', async (t) => {
+  const page = await signedIn(t, { timezoneId: 'America/St_Johns' });
+  // One instance only: who asks for the list gets it all the same.
+  await page.getByRole('link', { name: 'Instances' }).click();
+  await page.getByRole('heading', { name: 'Instances' }).waitFor();
+  await page.getByRole('link', { name: 'Demo' }).click();
+  await page.getByRole('link', { name: 'Mirror a folder' }).click();
+  await page.getByRole('link', { name: /^exec_/ }).last().click();
+  const line = page.locator('.log .line').first();
+  await line.waitFor();
+  const exact = await line.locator('time').getAttribute('datetime');
+  const shown = await line.locator('time').innerText();
+  assert.notEqual(shown.slice(0, 5), exact.slice(11, 16), 'St John\'s is never at UTC');
+  await page.getByLabel('Times are shown in').selectOption('UTC');
+  assert.equal((await line.locator('time').innerText()).slice(0, 8), exact.slice(11, 19));
+  await page.getByRole('navigation', { name: 'Where this is' }).getByRole('link', { name: 'Mirror a folder' }).click();
+  await page.getByRole('heading', { name: 'Mirror a folder' }).waitFor();
+  await page.goto(`${base}#/execution/exec_999999`);
+  await page.getByText(/exec_999999.* not found/).waitFor();
+  await accessible(page, 'not-here');
+  await page.getByRole('link', { name: 'Instances' }).click();
+  await page.getByRole('heading', { name: 'Instances' }).waitFor();
+});
+
 test('a job by the form: refused at the field, made, run, broken, seen', async (t) => {
   const page = await signedIn(t);
   await page.getByRole('link', { name: 'New job' }).click();
@@ -128,6 +161,16 @@ test('a job by the form: refused at the field, made, run, broken, seen', async (
   await page.getByLabel('Cron expression').fill('0 0 1 1 *');
   await page.getByText('The service would take it').waitFor();
   await page.getByLabel('Type', { exact: true }).selectOption('util.noop');
+  await page.getByText('The service would take it').waitFor();
+  // What a sync needs is there to choose.
+  await page.getByRole('button', { name: 'Add a task' }).click();
+  await page.getByLabel('Type', { exact: true }).last().selectOption('sync.files');
+  assert.equal(await page.getByLabel('resourceId').inputValue(), 'res_1');
+  await page.getByText('res_1 has: disk').waitFor();
+  await page.getByLabel('wait').check();
+  await page.getByText(/workflow.tasks\[1\]/).waitFor({ state: 'detached' });
+  await accessible(page, 'form-sync');
+  await page.getByRole('button', { name: 'Remove the task' }).last().click();
   await page.getByText('The service would take it').waitFor();
   await page.getByRole('button', { name: 'Make it' }).click();
   await page.getByRole('heading', { name: 'Mine' }).waitFor();
@@ -149,7 +192,7 @@ test('a job by the form: refused at the field, made, run, broken, seen', async (
   await page.getByRole('img', { name: /call failed, then skipped/ }).waitFor();
   await accessible(page, 'execution-failed');
 
-  await page.getByRole('link', { name: 'inst_1' }).click();
+  await page.getByRole('link', { name: 'Demo', exact: true }).click();
   await page.getByText('1 job needs attention').waitFor();
   await accessible(page, 'instance-attention');
 });
@@ -169,7 +212,7 @@ test('pause with a reason, skip and restore an occurrence, backfill with a count
   await page.getByRole('button', { name: 'Pause' }).waitFor();
 
   carillon(['job', 'create', '--instance', 'inst_1', '--name', 'Every minute', '--cron', '* * * * *', '--active=false', '-f', '-'], '{"workflow": {"tasks": [{"name": "a", "type": "util.noop"}]}}');
-  await page.getByRole('link', { name: 'inst_1' }).click();
+  await page.getByRole('link', { name: 'Demo', exact: true }).click();
   await page.getByRole('link', { name: 'Every minute' }).click();
   await page.getByRole('button', { name: 'Backfill' }).click();
   const dialog = page.getByRole('dialog');
@@ -269,7 +312,7 @@ test('a guard stops a mirror, its plan is shown and approved, each file is told'
   await page.getByRole('status').getByText('succeeded').waitFor();
   await page.getByText('11 files', { exact: true }).waitFor();
   await page.getByLabel('Action', { exact: true }).selectOption('copy');
-  await page.getByText('1 files', { exact: true }).waitFor();
+  await page.getByText('1 file', { exact: true }).waitFor();
   await accessible(page, 'files');
   assert.deepEqual(readdirSync(join(remotes, 'guard/to')), ['kept.txt']);
 });
@@ -285,7 +328,7 @@ test('credentials go in and are not shown', async (t) => {
   await page.getByLabel('access_key_id').fill('key');
   await page.getByLabel('secret_access_key').fill('canary-secret');
   await page.getByRole('dialog').getByRole('button', { name: 'Test' }).click();
-  await page.getByRole('status', { name: 'Test' }).getByText('FAILED').waitFor();
+  await page.getByRole('status', { name: 'Test' }).getByText('failed').first().waitFor();
   await accessible(page, 'config-dialog');
   await page.getByRole('button', { name: 'Store' }).click();
   await page.getByText(/secret_access_key/).waitFor();
@@ -294,9 +337,9 @@ test('credentials go in and are not shown', async (t) => {
   await page.getByRole('listitem').filter({ hasText: 'local' }).first().getByRole('button', { name: 'Test' }).click();
   await page.getByLabel('Write too').check();
   await page.getByRole('dialog').getByRole('button', { name: 'Test' }).click();
-  await page.getByRole('status', { name: 'Test' }).getByText('WRITE').waitFor();
+  await page.getByRole('status', { name: 'Test' }).getByText('write ✓ ok').waitFor();
   await accessible(page, 'config-test');
-  await page.getByRole('button', { name: 'Done' }).click();
+  await page.getByRole('button', { name: 'Close' }).click();
 });
 
 test('ten thousand jobs: quick to open, to search and to scroll', async (t) => {

@@ -84,7 +84,7 @@ test('a newcomer sees, makes, breaks, sees why and is told once', async (t) => {
   await page.getByText('sync ends').first().waitFor();
 
   // A webhook, whose secret is shown once.
-  await page.getByRole('link', { name: 'inst_1' }).click();
+  await page.getByRole('link', { name: 'Demo', exact: true }).click();
   await page.getByRole('link', { name: 'Notices' }).click();
   await page.getByRole('button', { name: 'New webhook' }).click();
   await page.getByLabel('URL').fill(receiver.url);
@@ -94,7 +94,7 @@ test('a newcomer sees, makes, breaks, sees why and is told once', async (t) => {
   await accessible(page, 'notices');
 
   // A job by the form, which runs.
-  await page.getByRole('link', { name: 'inst_1' }).click();
+  await page.getByRole('link', { name: 'Demo', exact: true }).click();
   await page.getByRole('link', { name: 'New job' }).click();
   await page.getByLabel('Name', { exact: true }).fill('Mine');
   await page.getByLabel('Schedule', { exact: true }).selectOption('by cron');
@@ -119,10 +119,10 @@ test('a newcomer sees, makes, breaks, sees why and is told once', async (t) => {
   await page.getByRole('status').getByText('succeeded').waitFor();
 
   // Told once, signed, and the log of deliveries says so.
-  await page.getByRole('link', { name: 'inst_1' }).click();
+  await page.getByRole('link', { name: 'Demo', exact: true }).click();
   await page.getByRole('link', { name: 'Notices' }).click();
   const deliveries = page.getByRole('region', { name: 'Deliveries' }).getByRole('listitem');
-  await deliveries.filter({ hasText: 'a recovery delivered' }).waitFor();
+  await deliveries.filter({ hasText: 'a recovery Mine' }).filter({ hasText: 'delivered' }).waitFor();
   await accessible(page, 'deliveries');
   assert.equal(await deliveries.count(), 2);
   assert.deepEqual(receiver.calls.map((call) => JSON.parse(call.body).type), ['FIRST_FAILURE', 'RECOVERED'], 'told once');
@@ -133,5 +133,10 @@ test('a newcomer sees, makes, breaks, sees why and is told once', async (t) => {
   assert.match(told.data.message, /connection refused/);
   const key = Buffer.from(secret.match(/whsec_(\S+)/)[1], 'base64');
   const signed = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`;
+  // Forgotten only after a question.
+  await page.getByRole('button', { name: 'Delete' }).click();
+  await accessible(page, 'webhook deletion');
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await page.getByText('No webhook yet').waitFor();
   assert.equal(headers['webhook-signature'], `v1,${createHmac('sha256', key).update(signed).digest('base64')}`);
 });

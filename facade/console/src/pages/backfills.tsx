@@ -3,7 +3,8 @@
 import { useEffect, useState } from 'preact/hooks';
 import { ask } from '../graphql';
 import { Act, Badge, Dialog, Field, Problem } from '../parts';
-import { fromInput, moment } from '../time';
+import { fromInput, moment, zone } from '../time';
+import { counted } from '../words';
 
 interface Backfill {
   id: string;
@@ -56,7 +57,8 @@ const backfill = `mutation ($id: ID!, $from: Date!, $to: Date!, $concurrency: In
 
 // BackfillDialog says how many executions it would make before it makes them.
 export function BackfillDialog({ id, close, made }: { id: string; close: () => void; made: (backfill: string) => void }) {
-  const [total, setTotal] = useState<string>('');
+  const [total, setTotal] = useState('');
+  const [wrong, setWrong] = useState('');
   const given = (form: FormData) => ({
     id,
     from: fromInput(String(form.get('from'))),
@@ -68,8 +70,14 @@ export function BackfillDialog({ id, close, made }: { id: string; close: () => v
     const vars = form && given(new FormData(form));
     if (!vars?.from || !vars.to) return;
     ask<{ backfillJob: { total: number } }>(backfill, { ...vars, check: true }).then(
-      ({ backfillJob: b }) => setTotal(`${b.total} occurrences would run.`),
-      (e: Error) => setTotal(e.message),
+      ({ backfillJob: b }) => {
+        setTotal(`${counted(b.total, 'occurrence')} would run.`);
+        setWrong('');
+      },
+      (e: Error) => {
+        setTotal('');
+        setWrong(e.message);
+      },
     );
   };
   return (
@@ -82,17 +90,19 @@ export function BackfillDialog({ id, close, made }: { id: string; close: () => v
       }}
     >
       <div onInput={preview}>
-        <Field label="From">
+        <Field label="From" hint={`In ${zone()}.`}>
           <input name="from" type="datetime-local" required />
         </Field>
-        <Field label="To" hint="Exclusive.">
+        <Field label="To" hint={`In ${zone()}, exclusive.`}>
           <input name="to" type="datetime-local" required />
         </Field>
         <Field label="At a time">
           <input name="concurrency" type="number" min={1} max={100} defaultValue="1" />
         </Field>
       </div>
-      <p role="status">{total}</p>
+      <p role="status" class={wrong && 'wrong'}>
+        {wrong || total}
+      </p>
     </Dialog>
   );
 }

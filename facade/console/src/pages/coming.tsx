@@ -3,8 +3,11 @@
 import { useState } from 'preact/hooks';
 import { ask } from '../graphql';
 import { Act, Badge, Dialog, Field } from '../parts';
-import { fromInput, moment, toInput, until, useNow } from '../time';
+import { fromInput, moment, toInput, until, useNow, zone } from '../time';
 import type { Occurrence, Warning } from '../types';
+
+// How many are shown at first.
+const few = 3;
 
 export function Coming({ job, items, warnings, reload }: { job: string; items: Occurrence[]; warnings: Warning[]; reload: () => void }) {
   const now = useNow();
@@ -25,7 +28,7 @@ export function Coming({ job, items, warnings, reload }: { job: string; items: O
       ))}
       {coming.length === 0 && <p>None.</p>}
       <ul class="rows">
-        {coming.slice(0, all ? coming.length : 5).map((o) => {
+        {coming.slice(0, all ? coming.length : few).map((o) => {
           const changed = o.movedTo !== null || o.reason === 'SKIPPED_BY_CALLER';
           return (
             <li key={o.scheduledFor} class="coming">
@@ -51,9 +54,9 @@ export function Coming({ job, items, warnings, reload }: { job: string; items: O
           );
         })}
       </ul>
-      {!all && coming.length > 5 && (
+      {!all && coming.length > few && (
         <button type="button" onClick={() => setAll(true)}>
-          {coming.length - 5} more
+          {coming.length - few} more
         </button>
       )}
       {moving && (
@@ -71,7 +74,7 @@ export function Coming({ job, items, warnings, reload }: { job: string; items: O
           }}
         >
           <p>Due {moment(moving.scheduledFor)}.</p>
-          <Field label="Start at">
+          <Field label="Start at" hint={`In ${zone()}.`}>
             <input name="to" type="datetime-local" step="1" required defaultValue={toInput(moving.scheduledFor)} />
           </Field>
         </Dialog>

@@ -2,9 +2,10 @@
 
 import { useRef, useState } from 'preact/hooks';
 import { ask } from '../graphql';
-import { Act, Dialog, Field, Problem, useLoad } from '../parts';
-import { to, useTitle } from '../router';
+import { Act, Badge, Dialog, Field, Problem, useLoad } from '../parts';
+import { useTitle } from '../router';
 import { moment } from '../time';
+import { Crumbs } from './crumbs';
 
 interface Remote {
   name: string;
@@ -57,9 +58,7 @@ export function ConfigPage({ instance }: { instance: string }) {
   const [adding, setAdding] = useState(false);
   return (
     <>
-      <p class="crumbs">
-        <a href={to()}>Instances</a> / <a href={to('instance', instance)}>{instance}</a>
-      </p>
+      <Crumbs instance={instance} />
       <h1>Credentials</h1>
       <p>A resource owns credentials, tasks name it. Values go in, are sealed, and never come out.</p>
       <Problem error={error ?? types.error} />
@@ -118,16 +117,16 @@ function ResourceCard({ resource, types }: { resource: Resource; types: RemoteTy
               <strong>{r.name}</strong> <code>{r.type}</code> {r.keys.join(', ')} <small>stored {moment(r.updatedAt)}</small> {r.state === 'REAUTH_REQUIRED' && <strong class="why">sign in anew: {r.reason}</strong>}
               {r.expiresAt && <b class="soon">expires {moment(r.expiresAt)}</b>}
             </span>
-            <span>
-            <button type="button" onClick={() => setTesting(r)}>
-              Test
-            </button>{' '}
-            <button type="button" onClick={() => setEditing(r)}>
-              Replace
-            </button>{' '}
-            <button type="button" onClick={() => setRemoving(r)}>
-              Remove
-            </button>
+            <span class="actions">
+              <button type="button" onClick={() => setTesting(r)}>
+                Test
+              </button>
+              <button type="button" onClick={() => setEditing(r)}>
+                Replace
+              </button>
+              <button type="button" onClick={() => setRemoving(r)}>
+                Remove
+              </button>
             </span>
           </li>
         ))}
@@ -173,7 +172,7 @@ function Outcome({ tests }: { tests: Test[] }) {
         {tests.flatMap((t) => [
           ...t.results.map((r) => (
             <li key={t.remote + r.check}>
-              <code>{r.check}</code> {r.outcome === 'FAILED' ? <strong class="why">FAILED</strong> : <strong>{r.outcome}</strong>} <small>{r.message}</small>
+              {r.check.toLowerCase()} <Badge state={r.outcome} /> <small>{r.message}</small>
             </li>
           )),
           ...t.warnings.map((w) => <li key={t.remote + w}>{w}</li>),
@@ -188,14 +187,13 @@ function TestDialog({ remote, close, run }: { remote: Remote; close: () => void;
   const [write, setWrite] = useState(false);
   const [tests, setTests] = useState<Test[]>();
   return (
-    <Dialog title={`Test ${remote.name}`} submit="Done" close={close} run={async () => undefined}>
+    <Dialog title={`Test ${remote.name}`} submit="Test" stays close={close} run={async () => setTests(await run(folder, write))}>
       <Field label="Folder" hint="For s3 it begins with the bucket.">
         <input value={folder} onInput={(e) => setFolder(e.currentTarget.value)} autocomplete="off" />
       </Field>
       <Field label="Write too" hint="Writes a small file and deletes it.">
         <input type="checkbox" checked={write} onChange={(e) => setWrite(e.currentTarget.checked)} />
       </Field>
-      <Act run={async () => setTests(await run(folder, write))}>Test</Act>
       {tests && <Outcome tests={tests} />}
     </Dialog>
   );

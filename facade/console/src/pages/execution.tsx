@@ -2,15 +2,17 @@
 
 import { useEffect, useState } from 'preact/hooks';
 import { ask, follow } from '../graphql';
-import { Act, Badge, Problem, useLoad } from '../parts';
+import { Act, Badge, useLoad } from '../parts';
 import { go, to, useTitle } from '../router';
 import { moment, span, took, useNow } from '../time';
 import { endStates, executionFields, size, type Counters, type Execution, type Job } from '../types';
 import { counted } from '../words';
+import { Crumbs, Waiting } from './crumbs';
 import { Files } from './files';
 import { Graph } from './graph';
 import { Log } from './log';
 import { ApprovalCard } from './plans';
+import { triggers } from './timeline';
 
 type Loaded = Execution & { instanceId: string; signedLogUrl: string | null };
 
@@ -42,23 +44,24 @@ export function ExecutionPage({ id }: { id: string }) {
       stop();
     };
   }, [loaded?.id]);
-  if (!loaded) return <Problem error={error} />;
+  if (!loaded) return <Waiting error={error} />;
   // What was loaded last knows the end, whatever the subscription missed.
   const e = endStates.includes(loaded.state) ? loaded : (live ?? loaded);
   const ended = endStates.includes(e.state);
+  // What stands above already.
+  const said = (message: string) => e.error?.message.includes(message) || e.approval?.plans.some((p) => p.guard?.message === message);
   return (
     <>
-      <p class="crumbs">
-        <a href={to()}>Instances</a> / <a href={to('instance', loaded.instanceId)}>{loaded.instanceId}</a> / <a href={to('job', e.jobId)}>{job.data?.name || e.jobId}</a>
-      </p>
+      <Crumbs instance={loaded.instanceId} job={{ id: e.jobId, name: job.data?.name ?? null }} />
       <h1>{e.id}</h1>
       <p class="sub" role="status">
-        <Badge state={e.state} /> · {e.trigger.toLowerCase()}
+        <Badge state={e.state} /> · {triggers[e.trigger] ?? e.trigger.toLowerCase()}
         {e.triggerId && ` (${e.triggerId})`}
-        {e.attempt > 1 && ` · attempt ${e.attempt}`} · due {moment(e.scheduledFor)}
+        {e.attempt > 1 && ` · attempt ${e.attempt}`}
+        {e.trigger !== 'MANUAL' && ` · due ${moment(e.scheduledFor)}`}
         {e.startedAt ? ` · started ${moment(e.startedAt)} · ${ended ? took(e.startedAt, e.finishedAt) : span(Math.max(0, now - Date.parse(e.startedAt)))}` : ended ? '' : ' · waits'}
       </p>
-      {e.error && (
+      {e.error && e.approval?.state !== 'PENDING' && (
         <div class="problem">
           <p>
             <strong>{e.error.reason}</strong>: {e.error.message}
@@ -92,7 +95,7 @@ export function ExecutionPage({ id }: { id: string }) {
           {e.tasks.map((t) => (
             <li key={t.name}>
               <Badge state={t.state} /> <strong>{t.name}</strong> <code>{t.type}</code> {t.finishedAt && took(t.startedAt, t.finishedAt)} {t.attempt > 1 && `attempt ${t.attempt}`} {t.nextAttemptAt && !ended && `tries again at ${moment(t.nextAttemptAt)}`}
-              {t.counters && <TaskCounters counters={t.counters} />}
+              {t.counters && t.state !== 'AWAITING_APPROVAL' && <TaskCounters counters={t.counters} />}
               {t.remotes
                 .filter((r) => r.error && r.error.message !== t.error?.message)
                 .map((r) => (
@@ -105,7 +108,7 @@ export function ExecutionPage({ id }: { id: string }) {
                   {counted(f.count, 'file')} {f.reason}: {f.message} ({f.samples.join(', ')})
                 </p>
               ))}
-              {t.error && (
+              {t.error && !said(t.error.message) && (
                 <p>
                   {t.error.reason}: {t.error.message}
                 </p>
@@ -127,14 +130,15 @@ export function ExecutionPage({ id }: { id: string }) {
 function TaskCounters({ counters: c }: { counters: Counters }) {
   const done = c.copied + c.updated + c.deleted;
   const parts = [
-    `${c.found} found`,
-    `${c.copied} copied`,
-    `${c.updated} updated`,
-    `${c.deleted} deleted`,
-    `${c.skipped} left`,
+    c.found && `${c.found} found`,
+    c.copied && `${c.copied} copied`,
+    c.updated && `${c.updated} updated`,
+    c.deleted && `${c.deleted} deleted`,
+    c.skipped && `${c.skipped} left`,
     c.failed && `${c.failed} failed`,
     c.conflicts && `${c.conflicts} in conflict`,
-    size(c.bytes),
+    c.found && !done && !c.failed && 'nothing to do',
+    c.bytes !== '0' && size(c.bytes),
   ];
   return (
     <span class="counters">

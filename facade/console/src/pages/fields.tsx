@@ -3,9 +3,9 @@
 import { wrongAt, type Draft } from '../draft';
 import type { Violation } from '../graphql';
 import { Field } from '../parts';
-import { fromInput, toInput } from '../time';
+import { fromInput, toInput, zone } from '../time';
 import { cronWords } from '../words';
-import { Tasks, type TaskType } from './tasks';
+import { Tasks, type Resource, type TaskType } from './tasks';
 
 const zones = ['UTC', ...Intl.supportedValuesOf('timeZone')];
 
@@ -28,7 +28,7 @@ const catchUps: [string, string][] = [
   ['NONE', 'run none'],
 ];
 
-export function Form({ draft, set, types, violations }: { draft: Draft; set: (change: Partial<Draft>) => void; types: TaskType[]; violations: Violation[] }) {
+export function Form({ draft, set, types, resources, violations }: { draft: Draft; set: (change: Partial<Draft>) => void; types: TaskType[]; resources: Resource[]; violations: Violation[] }) {
   const wrong = (field: string) => wrongAt(violations, field);
   return (
     <>
@@ -77,7 +77,7 @@ export function Form({ draft, set, types, violations }: { draft: Draft; set: (ch
         </label>
       </fieldset>
       <More draft={draft} set={set} wrong={wrong} />
-      <Tasks types={types} workflow={draft.workflow} violations={violations} set={(workflow) => set({ workflow })} />
+      <Tasks types={types} resources={resources} workflow={draft.workflow} violations={violations} set={(workflow) => set({ workflow })} />
     </>
   );
 }
@@ -111,7 +111,7 @@ function More({ draft, set, wrong }: MoreProps) {
     </Field>
   );
   const time = (label: string, field: 'startTime' | 'endTime') => (
-    <Field label={label} wrong={wrong(field)}>
+    <Field label={label} hint={`In ${zone()}.`} wrong={wrong(field)}>
       <input type="datetime-local" step="1" value={draft[field] ? toInput(draft[field]) : ''} onInput={(e) => set({ [field]: fromInput(e.currentTarget.value) })} />
     </Field>
   );

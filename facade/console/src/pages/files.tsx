@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { ask } from '../graphql';
 import { Problem, Windowed } from '../parts';
 import { size } from '../types';
+import { counted } from '../words';
 
 interface FileRecord {
   action: string;
@@ -31,7 +32,7 @@ export function Files({ execution }: { execution: string }) {
   const [action, setAction] = useState('');
   const [state, setState] = useState('');
   const [prefix, setPrefix] = useState('');
-  const [files, setFiles] = useState<FileRecord[]>([]);
+  const [files, setFiles] = useState<FileRecord[]>();
   const [more, setMore] = useState(false);
   const [error, setError] = useState<unknown>();
   const next = useRef<(() => void) | undefined>(undefined);
@@ -42,7 +43,7 @@ export function Files({ execution }: { execution: string }) {
       const page = cursor ? { first: 1000, after: cursor } : { first: 1000 };
       ask<{ getExecutionFiles: Page }>(query, { id: execution, action: action || null, state: state || null, prefix: prefix || null, page }, control.signal).then(
         ({ getExecutionFiles: p }) => {
-          setFiles((have) => (cursor ? [...have, ...p.items] : p.items));
+          setFiles((have) => (cursor ? [...(have ?? []), ...p.items] : p.items));
           setMore(p.hasNextPage);
           if (p.hasNextPage) next.current = () => read(p.cursor);
         },
@@ -52,6 +53,9 @@ export function Files({ execution }: { execution: string }) {
     read(null);
     return () => control.abort();
   }, [execution, action, state, prefix]);
+  const count = files?.length ?? 0;
+  // Nothing is recorded, whatever one chooses.
+  if (files && !count && !action && !state && !prefix) return null;
   return (
     <section class="files">
       <h2>Files</h2>
@@ -60,8 +64,7 @@ export function Files({ execution }: { execution: string }) {
         <Select label="Action" value={action} of={['COPY', 'UPDATE', 'DELETE', 'CONFLICT']} set={setAction} />
         <Select label="State" value={state} of={['DONE', 'FAILED', 'SKIPPED', 'PLANNED', 'UNKNOWN']} set={setState} />
         <span class="muted" role="status">
-          {files.length}
-          {more && '+'} files
+          {more ? `${count}+ files` : counted(count, 'file')}
         </span>
         {more && (
           <button type="button" onClick={() => next.current?.()}>
@@ -70,9 +73,9 @@ export function Files({ execution }: { execution: string }) {
         )}
       </div>
       <Problem error={error} />
-      {files.length > 0 && (
+      {files && count > 0 && (
         <Windowed
-          count={files.length}
+          count={count}
           height={28}
           label="Files"
           row={(i) => {

@@ -65,7 +65,7 @@ export function Graph({ tasks, workflow, now }: { tasks: Task[]; workflow: Workf
             <title>{`${p.task.name} (${p.task.type}): ${p.task.state.toLowerCase()}`}</title>
             <rect width={width} height={height} rx="6" />
             <text x="10" y="18">
-              {p.task.name.length > 22 ? `${p.task.name.slice(0, 21)}…` : p.task.name}
+              {p.task.name.length > 20 ? `${p.task.name.slice(0, 19)}…` : p.task.name}
             </text>
             <text x="10" y="35" class="type">
               {p.task.type}

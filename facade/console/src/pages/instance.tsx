@@ -1,13 +1,14 @@
 // One instance: its jobs, what needs attention first.
 
 import { useMemo, useRef, useState } from 'preact/hooks';
-import { ask } from '../graphql';
+import { ask, each } from '../graphql';
 import { concern, useLatest, type Concern, type Outcome } from '../latest';
 import { Act, Badge, Dialog, Field, Problem, Strip, useLoad, Windowed } from '../parts';
 import { to, useTitle } from '../router';
-import { fromInput, moment, until, useNow } from '../time';
+import { fromInput, moment, until, useNow, zone } from '../time';
 import { instanceFields, jobRow, title, type Instance, type JobRow } from '../types';
 import { counted, words } from '../words';
+import { Crumbs } from './crumbs';
 
 function labelsOf(job: JobRow): string[] {
   return Object.entries(job.labels).map(([k, v]) => `${k}=${v}`);
@@ -82,9 +83,7 @@ export function InstancePage({ id }: { id: string }) {
   };
   return (
     <>
-      <p class="crumbs">
-        <a href={to()}>Instances</a>
-      </p>
+      <Crumbs />
       <h1>{it?.title || id}</h1>
       <p class="sub">
         <code>{id}</code> · {list.jobs ? counted(list.jobs.length, 'job') : 'loading'} · {counted(open, 'open execution')} · {connected ? 'live' : 'connecting'}
@@ -155,9 +154,8 @@ interface Remote {
   expiresAt: string | null;
 }
 
-// How many resources are looked at, and at how many in one request.
+// How many resources are looked at.
 const resources = 200;
-const atOnce = 20;
 
 // loadRemotes reads the remotes whose credentials are refused or end soon.
 async function loadRemotes(instance: string, signal: AbortSignal): Promise<{ owner: string; remote: Remote }[]> {
@@ -166,19 +164,12 @@ async function loadRemotes(instance: string, signal: AbortSignal): Promise<{ own
     { id: instance, first: resources },
     signal,
   );
-  const bad: { owner: string; remote: Remote }[] = [];
-  for (let from = 0; from < list.items.length; from += atOnce) {
-    const some = list.items.slice(from, from + atOnce);
-    const parameters = some.map((_, i) => `$r${i}: ID!`).join(' ');
-    const fields = some.map((_, i) => `r${i}: getJobConfig(resourceId: $r${i}) { remotes { name state reason expiresAt } }`).join(' ');
-    const found = await ask<Record<string, { remotes: Remote[] } | null>>(`query (${parameters}) { ${fields} }`, Object.fromEntries(some.map((r, i) => [`r${i}`, r.id])), signal);
-    some.forEach((r, i) => {
-      for (const remote of found[`r${i}`]?.remotes ?? []) {
-        if (remote.state === 'REAUTH_REQUIRED' || (remote.expiresAt && Date.parse(remote.expiresAt) - Date.now() < soon)) bad.push({ owner: r.title || r.id, remote });
-      }
-    });
-  }
-  return bad;
+  const configs = await each<{ remotes: Remote[] }>(list.items.map((r) => r.id), 'getJobConfig(resourceId: $)', 'remotes { name state reason expiresAt }', signal);
+  return list.items.flatMap((r, i) =>
+    (configs[i]?.remotes ?? [])
+      .filter((remote) => remote.state === 'REAUTH_REQUIRED' || (remote.expiresAt && Date.parse(remote.expiresAt) - Date.now() < soon))
+      .map((remote) => ({ owner: r.title || r.id, remote })),
+  );
 }
 
 // Remotes tells of credentials that somebody must renew.
@@ -217,7 +208,7 @@ function PauseAll({ id, close, reload }: { id: string; close: () => void; reload
       <Field label="Reason">
         <input name="reason" maxLength={500} />
       </Field>
-      <Field label="Until" hint="Empty: until somebody resumes it.">
+      <Field label="Until" hint={`In ${zone()}; empty: until somebody resumes it.`}>
         <input name="until" type="datetime-local" />
       </Field>
     </Dialog>
@@ -243,16 +234,22 @@ function JobLine({ job, concern, ended, open, now, find }: Line) {
     <div class={`job ${concern ? 'concern' : ''}`}>
       <span class="what">
         <span class="name">
-          <a href={to('job', job.id)}>{title(job)}</a> {concern && <strong class="why">{concern.execution ? <a href={to('execution', concern.execution)}>{concern.text}</a> : concern.text}</strong>}
-        </span>
-        <small>
+          <a href={to('job', job.id)}>{title(job)}</a>{' '}
           {labelsOf(job).map((l) => (
             <button type="button" key={l} class="label" title={`Show jobs with ${l}`} onClick={() => find(l)}>
               {l}
             </button>
           ))}
-          {words(job)} {ends && <b class="soon">ends {until(ends, now)}</b>}
-        </small>
+        </span>
+        {concern ? (
+          <strong class="why" title={concern.text}>
+            {concern.execution ? <a href={to('execution', concern.execution)}>{concern.text}</a> : concern.text}
+          </strong>
+        ) : (
+          <small>
+            {words(job)} {ends && <b class="soon">ends {until(ends, now)}</b>}
+          </small>
+        )}
       </span>
       <Strip outcomes={ended} />
       <span class="state">

@@ -3,10 +3,10 @@
 import { useEffect, useState } from 'preact/hooks';
 import { ask } from '../graphql';
 import { Badge, Dialog, Field, Problem, useLoad } from '../parts';
-import { go, to, useTitle } from '../router';
+import { to, useTitle } from '../router';
 import { instanceFields, type Instance } from '../types';
 
-export function InstancesPage() {
+export function InstancesPage({ arriving }: { arriving: boolean }) {
   const { data, error, reload } = useLoad(
     (signal) => ask<{ getInstances: { items: Instance[] } }>(`{ getInstances(page: {first: 1000}) { items { ${instanceFields} } } }`, {}, signal),
     [],
@@ -14,9 +14,9 @@ export function InstancesPage() {
   useTitle('Instances');
   const [adding, setAdding] = useState(false);
   const items = data?.getInstances.items;
-  // A client of one instance has nothing to choose.
+  // Who has just come and sees one instance only has nothing to choose.
   useEffect(() => {
-    if (items?.length === 1 && items[0]) go('instance', items[0].id);
+    if (arriving && items?.length === 1 && items[0]) location.replace(to('instance', items[0].id));
   }, [items]);
   return (
     <>

@@ -4,11 +4,12 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { ask, follow } from '../graphql';
 import { Act, Badge, Dialog, Field, Problem, useLoad } from '../parts';
 import { go, to, useTitle } from '../router';
-import { fromInput, moment } from '../time';
-import { endStates, jobFields, title, type Execution, type Job, type Occurrence } from '../types';
+import { fromInput, moment, zone } from '../time';
+import { badStates, endStates, jobFields, title, type Execution, type Job, type Occurrence } from '../types';
 import { words } from '../words';
 import { BackfillCard, BackfillDialog } from './backfills';
 import { Coming } from './coming';
+import { Crumbs, Waiting } from './crumbs';
 import { HeatMap, type Ended } from './heatmap';
 import { JobPlan } from './plans';
 import { Timeline } from './timeline';
@@ -94,14 +95,12 @@ export function JobPage({ id }: { id: string }) {
       stop();
     };
   }, [job?.instanceId]);
-  if (!data || !job) return <Problem error={error} />;
+  if (!data || !job) return <Waiting error={error} />;
   // Those that one has just asked for, and those that others have.
   const open = data.executions.filter((e) => e.triggerId && !endStates.includes(e.state)).map((e) => e.triggerId ?? '');
   return (
     <>
-      <p class="crumbs">
-        <a href={to()}>Instances</a> / <a href={to('instance', job.instanceId)}>{job.instanceId}</a>
-      </p>
+      <Crumbs instance={job.instanceId} />
       <h1>{title(job)}</h1>
       <p class="sub">
         <code>{id}</code> · <Badge state={job.state} /> · {words(job)} {job.managedBy && <>· managed by {job.managedBy}</>}
@@ -117,9 +116,16 @@ export function JobPage({ id }: { id: string }) {
         <p class="notice">
           {job.pause.instanceId ? 'All jobs of the instance are paused' : 'Paused'} since {moment(job.pause.since)} by {job.pause.actor}: {job.pause.reason || 'no reason given'}
           {job.pause.until && `, until ${moment(job.pause.until)}`}
+          {job.pause.instanceId && (
+            <>
+              {'. '}
+              <a href={to('instance', job.pause.instanceId)}>Resume them there</a>
+            </>
+          )}
         </p>
       )}
       <Problem error={error} />
+      <Latest executions={data.executions} />
       <Actions job={job} setAsking={setAsking} reload={reload} />
       {asking === 'plan' && <JobPlan job={id} close={() => setAsking(undefined)} />}
       {[...new Set([...backfills, ...open])].map((b) => (
@@ -153,6 +159,22 @@ export function JobPage({ id }: { id: string }) {
         }}
       />
     </>
+  );
+}
+
+// Latest tells first what somebody should look at: a plan that waits, what runs,
+// or how the last one failed.
+function Latest({ executions }: { executions: Execution[] }) {
+  const open = executions.filter((e) => !endStates.includes(e.state));
+  const waits = open.find((e) => e.state === 'AWAITING_APPROVAL');
+  const last = executions.find((e) => endStates.includes(e.state) && e.state !== 'CANCELLED');
+  const it = waits ?? open.find((e) => e.state === 'RUNNING') ?? (last && badStates.includes(last.state) ? last : undefined);
+  if (!it) return null;
+  return (
+    <p class={it === last ? 'problem' : 'notice'}>
+      <Badge state={it.state} /> <a href={to('execution', it.id)}>{it.id}</a> {it === last && it.error && `${it.error.reason}: ${it.error.message}`}
+      {it === waits && 'A guard stopped it: look at its plan, then approve or reject it.'}
+    </p>
   );
 }
 
@@ -223,7 +245,7 @@ function Questions({ id, asking, instance, close, reload, made }: { id: string; 
         <Field label="Reason">
           <input name="reason" maxLength={500} />
         </Field>
-        <Field label="Until" hint="Empty: until somebody resumes it.">
+        <Field label="Until" hint={`In ${zone()}; empty: until somebody resumes it.`}>
           <input name="until" type="datetime-local" />
         </Field>
       </Dialog>

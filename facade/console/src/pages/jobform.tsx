@@ -1,32 +1,39 @@
 // Making and changing a job: a form and a JSON text of the same thing, checked
 // by the service while one types.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { blank, create, draftOf, update, type Draft, type Saved } from '../draft';
 import { ask, Refusal, type Violation } from '../graphql';
 import { Field, Problem, useLoad } from '../parts';
 import { go, to, useTitle } from '../router';
-import { moment } from '../time';
+import { moment, zone } from '../time';
 import { jobFields, type Job } from '../types';
 import { words } from '../words';
+import { Crumbs, Waiting } from './crumbs';
 import { Form } from './fields';
-import type { TaskType } from './tasks';
+import type { Resource, TaskType } from './tasks';
 
 type Props = { instance: string; job?: undefined } | { job: string; instance?: undefined };
 
 export function JobForm({ instance, job: id }: Props) {
   const { data, error } = useLoad(
-    async (signal) => ({
-      job: id ? (await ask<{ getScheduledJob: Job }>(`query ($id: ID!) { getScheduledJob(jobId: $id) { ${jobFields} } }`, { id }, signal)).getScheduledJob : undefined,
-      types: (await ask<{ getTaskTypes: { items: TaskType[] } }>('{ getTaskTypes(page: {first: 1000}) { items { name description argumentsSchema example } } }', {}, signal)).getTaskTypes.items,
-    }),
+    async (signal) => {
+      const job = id ? (await ask<{ getScheduledJob: Job }>(`query ($id: ID!) { getScheduledJob(jobId: $id) { ${jobFields} } }`, { id }, signal)).getScheduledJob : undefined;
+      const of = instance ?? job?.instanceId ?? '';
+      const { types, resources } = await ask<{ types: { items: TaskType[] }; resources: { items: Resource[] } }>(
+        'query ($of: ID!) { types: getTaskTypes(page: {first: 1000}) { items { name description argumentsSchema example } } resources: getResources(instanceId: $of, page: {first: 1000}) { items { id title } } }',
+        { of },
+        signal,
+      );
+      return { job, of, types: types.items, resources: resources.items };
+    },
     [id],
   );
-  if (!data) return <Problem error={error} />;
-  return <Editor instance={instance ?? data.job?.instanceId ?? ''} job={data.job} types={data.types} />;
+  if (!data) return <Waiting error={error} />;
+  return <Editor instance={data.of} job={data.job} types={data.types} resources={data.resources} />;
 }
 
-function Editor({ instance, job, types }: { instance: string; job: Job | undefined; types: TaskType[] }) {
+function Editor({ instance, job, types, resources }: { instance: string; job: Job | undefined; types: TaskType[]; resources: Resource[] }) {
   useTitle(job ? `Edit ${job.name || job.id}` : 'New job');
   const [draft, setDraft] = useState<Draft>(() => (job ? draftOf(job) : blank));
   const [asText, setAsText] = useState(false);
@@ -34,13 +41,13 @@ function Editor({ instance, job, types }: { instance: string; job: Job | undefin
   const check = useCheck(instance, job, draft);
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
-  const request = useRef(crypto.randomUUID());
+  const [request] = useState(() => crypto.getRandomValues(new Uint32Array(4)).join('-'));
   const set = (change: Partial<Draft>) => setDraft((d) => ({ ...d, ...change }));
   const save = async (event: SubmitEvent) => {
     event.preventDefault();
     setBusy(true);
     try {
-      const saved = job ? await update(job, draft, false) : await create(instance, draft, false, request.current);
+      const saved = job ? await update(job, draft, false) : await create(instance, draft, false, request);
       go('job', saved.id);
     } catch (e) {
       setError(e);
@@ -49,15 +56,7 @@ function Editor({ instance, job, types }: { instance: string; job: Job | undefin
   };
   return (
     <form onSubmit={save} class="editor">
-      <p class="crumbs">
-        <a href={to()}>Instances</a> / <a href={to('instance', instance)}>{instance}</a>
-        {job && (
-          <>
-            {' '}
-            / <a href={to('job', job.id)}>{job.name || job.id}</a>
-          </>
-        )}
-      </p>
+      <Crumbs instance={instance} job={job} />
       <h1>{job ? 'Edit the job' : 'New job'}</h1>
       {job?.managedBy && <p class="notice">Managed by {job.managedBy}: what is changed here may be changed back there.</p>}
       <p>
@@ -65,17 +64,21 @@ function Editor({ instance, job, types }: { instance: string; job: Job | undefin
           <input type="checkbox" checked={asText} onChange={(e) => setAsText(e.currentTarget.checked)} /> as JSON
         </label>
       </p>
-      {asText ? <JSONText draft={draft} set={setDraft} broken={broken} setBroken={setBroken} /> : <Form draft={draft} set={set} types={types} violations={check.violations} />}
-      <Preview draft={draft} check={check} />
-      <Problem error={error} />
-      <p class="actions">
-        <a class="button" href={job ? to('job', job.id) : to('instance', instance)}>
-          Cancel
-        </a>
-        <button type="submit" class="primary" disabled={busy || broken !== ''}>
-          {job ? 'Save' : 'Make it'}
-        </button>
-      </p>
+      <div class="columns">
+        <div>{asText ? <JSONText draft={draft} set={setDraft} broken={broken} setBroken={setBroken} /> : <Form draft={draft} set={set} types={types} resources={resources} violations={check.violations} />}</div>
+        <div class="side">
+          <Preview draft={draft} check={check} />
+          <Problem error={error} />
+          <p class="actions">
+            <a class="button" href={job ? to('job', job.id) : to('instance', instance)}>
+              Cancel
+            </a>
+            <button type="submit" class="primary" disabled={busy || broken !== ''}>
+              {job ? 'Save' : 'Make it'}
+            </button>
+          </p>
+        </div>
+      </div>
     </form>
   );
 }
@@ -157,7 +160,7 @@ function Preview({ draft, check }: { draft: Draft; check: Check }) {
         check.saved &&
         data && (
           <>
-            <p>{words(draft)}. Next times, in your zone:</p>
+            <p>{words(draft)}. Next times, in {zone()}:</p>
             {data.length > 0 ? (
               <ol>
                 {data.map((t) => (

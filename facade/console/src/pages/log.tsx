@@ -3,6 +3,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { useLogLines } from '../loglines';
 import { Problem, Windowed } from '../parts';
+import { clock } from '../time';
 import type { LogLine } from '../types';
 
 const height = 20;
@@ -111,7 +112,7 @@ function Line({ line, found }: { line: LogLine; found: boolean }) {
     .join(' ');
   return (
     <span class={`line ${line.level.toLowerCase()} ${found ? 'found' : ''}`} title={`${line.time} ${facts}`}>
-      <time dateTime={line.time}>{line.time.slice(11, 23)}</time> <b>{line.level}</b> {line.task && <i>{line.task}</i>} {line.message} <small>{facts}</small>
+      <time dateTime={line.time}>{clock(new Date(line.time))}</time> <b>{line.level}</b> {line.task && <i>{line.task}</i>} {line.message} <small>{facts}</small>
     </span>
   );
 }

@@ -1,10 +1,11 @@
 // Webhooks of an instance, and what was sent to them.
 
 import { useEffect, useState } from 'preact/hooks';
-import { ask } from '../graphql';
-import { Act, Dialog, Field, Problem, useLoad } from '../parts';
+import { ask, each } from '../graphql';
+import { Act, Badge, Dialog, Field, Problem, useLoad } from '../parts';
 import { to, useTitle } from '../router';
 import { moment } from '../time';
+import { Crumbs } from './crumbs';
 
 interface Webhook {
   id: string;
@@ -58,9 +59,7 @@ export function NoticesPage({ instance }: { instance: string }) {
   const [secret, setSecret] = useState('');
   return (
     <>
-      <p class="crumbs">
-        <a href={to()}>Instances</a> / <a href={to('instance', instance)}>{instance}</a>
-      </p>
+      <Crumbs instance={instance} />
       <h1>Notices</h1>
       <p>A webhook hears once of each change that it asks for, by a signed call.</p>
       <Problem error={error} />
@@ -69,6 +68,7 @@ export function NoticesPage({ instance }: { instance: string }) {
           The secret, which is not shown again: <code>{secret}</code>
         </p>
       )}
+      {data?.getWebhooks.items.length === 0 && <p>No webhook yet: nobody is told when a job fails.</p>}
       {data?.getWebhooks.items.map((w) => (
         <WebhookCard key={w.id} webhook={w} edit={() => setEditing(w)} reload={reload} tell={setSecret} />
       ))}
@@ -96,7 +96,7 @@ export function NoticesPage({ instance }: { instance: string }) {
           }}
         />
       )}
-      <Deliveries instance={instance} />
+      <Deliveries instance={instance} webhooks={data?.getWebhooks.items ?? []} />
     </>
   );
 }
@@ -108,6 +108,7 @@ function about(w: Webhook): string {
 }
 
 function WebhookCard({ webhook: w, edit, reload, tell }: { webhook: Webhook; edit: () => void; reload: () => void; tell: (secret: string) => void }) {
+  const [deleting, setDeleting] = useState(false);
   return (
     <section class="card" aria-label={w.description || w.url}>
       <h2>
@@ -139,15 +140,23 @@ function WebhookCard({ webhook: w, edit, reload, tell }: { webhook: Webhook; edi
         >
           Rotate the secret
         </Act>
-        <Act
+        <button type="button" onClick={() => setDeleting(true)}>
+          Delete
+        </button>
+      </p>
+      {deleting && (
+        <Dialog
+          title={`Delete ${w.description || w.url}?`}
+          submit="Delete"
+          close={() => setDeleting(false)}
           run={async () => {
             await ask('mutation ($id: ID!) { deleteWebhook(webhookId: $id) { success } }', { id: w.id });
             reload();
           }}
         >
-          Delete
-        </Act>
-      </p>
+          <p>Nothing is told to it any more, and its deliveries are forgotten.</p>
+        </Dialog>
+      )}
     </section>
   );
 }
@@ -193,7 +202,7 @@ function WebhookDialog({ webhook: w, close, run }: { webhook: Webhook | undefine
           </label>
         ))}
       </fieldset>
-      <Field label="n" hint="Of the n-th failure in a row, from 2.">
+      <Field label="n" hint="The n of the n-th failure in a row, from 2.">
         <input name="failures" type="number" min="0" max="1000" defaultValue={w?.failuresInARow ? String(w.failuresInARow) : ''} />
       </Field>
       <Field label="Fresh for" hint="Such as 3600s; by the job's schedule when empty.">
@@ -206,7 +215,21 @@ function WebhookDialog({ webhook: w, close, run }: { webhook: Webhook | undefine
   );
 }
 
-function Deliveries({ instance }: { instance: string }) {
+// useJobNames are the names of jobs by id; those that have none, or are gone, are
+// missing.
+function useJobNames(ids: string[]): Map<string, string> {
+  const wanted = [...new Set(ids)].sort();
+  const { data } = useLoad(
+    async (signal) => {
+      const jobs = await each<{ name: string | null }>(wanted, 'getScheduledJob(jobId: $)', 'name', signal);
+      return new Map(wanted.flatMap((id, i) => (jobs[i]?.name ? [[id, jobs[i].name]] : [])));
+    },
+    [wanted.join()],
+  );
+  return data ?? new Map();
+}
+
+function Deliveries({ instance, webhooks }: { instance: string; webhooks: Webhook[] }) {
   const [state, setState] = useState('');
   const { data, error, reload } = useLoad(
     (signal) =>
@@ -221,6 +244,12 @@ function Deliveries({ instance }: { instance: string }) {
     const timer = setInterval(reload, 3000);
     return () => clearInterval(timer);
   }, []);
+  const items = data?.getDeliveries.items ?? [];
+  const names = useJobNames(items.flatMap((d) => d.jobId ?? []));
+  const receiver = (id: string) => {
+    const w = webhooks.find((one) => one.id === id);
+    return w?.description || w?.url || id;
+  };
   return (
     <section aria-label="Deliveries">
       <h2>Deliveries</h2>
@@ -228,30 +257,41 @@ function Deliveries({ instance }: { instance: string }) {
         State{' '}
         <select value={state} onChange={(e) => setState(e.currentTarget.value)}>
           <option value="">all</option>
-          <option>PENDING</option>
-          <option>DELIVERED</option>
-          <option>FAILED</option>
+          {['PENDING', 'DELIVERED', 'FAILED'].map((s) => (
+            <option key={s} value={s}>
+              {s.toLowerCase()}
+            </option>
+          ))}
         </select>
       </label>
       <Problem error={error} />
-      <ul class="tasks">
-        {data?.getDeliveries.items.map((d) => {
+      {data && items.length === 0 && <p>{state ? 'None.' : 'Nothing was told yet.'}</p>}
+      <ul class="rows">
+        {items.map((d) => {
           const last = d.attempts.at(-1);
           return (
-            <li key={d.id} class="does">
+            <li key={d.id} class="delivery">
               <span>
-              <strong>{events[d.event] ?? d.event}</strong> {d.state.toLowerCase()} <code>{d.id}</code> to <code>{d.webhookId}</code>{' '}
-              {d.jobId && <a href={to('job', d.jobId)}>{d.jobId}</a>} {d.executionId && <a href={to('execution', d.executionId)}>{d.executionId}</a>} <small>{moment(d.createdAt)}</small>{' '}
-              {last?.message && <span class="why">{last.message}</span>} {d.nextAttemptAt && d.attempts.length > 0 && <small>again at {moment(d.nextAttemptAt)}</small>}
+                <time dateTime={d.createdAt}>{moment(d.createdAt)}</time> <Badge state={d.state} />
               </span>
-              <Act
-                run={async () => {
-                  await ask('mutation ($id: ID!) { redeliverNotice(deliveryId: $id) { id } }', { id: d.id });
-                  reload();
-                }}
-              >
-                Send again
-              </Act>
+              <span>
+                <strong>{events[d.event] ?? d.event.toLowerCase()}</strong> {d.jobId && <a href={to('job', d.jobId)}>{names.get(d.jobId) ?? d.jobId}</a>} {d.executionId && <a href={to('execution', d.executionId)}>{d.executionId}</a>}
+                <small>
+                  {d.id} to {receiver(d.webhookId)}
+                  {d.nextAttemptAt && d.attempts.length > 0 && `, again at ${moment(d.nextAttemptAt)}`}
+                </small>
+                {last?.message && <span class="why">{last.message}</span>}
+              </span>
+              <span class="actions">
+                <Act
+                  run={async () => {
+                    await ask('mutation ($id: ID!) { redeliverNotice(deliveryId: $id) { id } }', { id: d.id });
+                    reload();
+                  }}
+                >
+                  Send again
+                </Act>
+              </span>
             </li>
           );
         })}

@@ -1,9 +1,10 @@
 // The tasks of a workflow as forms, made from the JSON Schema of each type.
 
+import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { wrongAt } from '../draft';
-import type { Violation } from '../graphql';
-import { Field } from '../parts';
+import { ask, type Violation } from '../graphql';
+import { Field, useLoad } from '../parts';
 import type { Workflow, WorkflowTask } from '../types';
 
 interface Schema {
@@ -23,7 +24,13 @@ export interface TaskType {
   example: Record<string, unknown>;
 }
 
-export function Tasks({ workflow, types, violations, set }: { workflow: Workflow; types: TaskType[]; violations: Violation[]; set: (w: Workflow) => void }) {
+// Resource is one that a task may name.
+export interface Resource {
+  id: string;
+  title: string;
+}
+
+export function Tasks({ workflow, types, resources, violations, set }: { workflow: Workflow; types: TaskType[]; resources: Resource[]; violations: Violation[]; set: (w: Workflow) => void }) {
   const tasks = workflow.tasks ?? [];
   const change = (index: number, task: WorkflowTask | undefined) => {
     const next = tasks.map((t, i) => (i === index ? task : t)).filter((t) => t !== undefined);
@@ -39,7 +46,7 @@ export function Tasks({ workflow, types, violations, set }: { workflow: Workflow
     <fieldset>
       <legend>What it does</legend>
       {tasks.map((task, i) => (
-        <TaskForm key={i} index={i} task={task} types={types} others={tasks.filter((_, k) => k !== i).map((t) => t.name)} violations={violations} change={(t) => change(i, t)} />
+        <TaskForm key={i} index={i} task={task} types={types} resources={resources} others={tasks.filter((_, k) => k !== i).map((t) => t.name)} violations={violations} change={(t) => change(i, t)} />
       ))}
       <button type="button" onClick={add}>
         Add a task
@@ -52,25 +59,38 @@ interface TaskFormProps {
   index: number;
   task: WorkflowTask;
   types: TaskType[];
+  resources: Resource[];
   others: string[];
   violations: Violation[];
   change: (task: WorkflowTask | undefined) => void;
 }
 
-function TaskForm({ index, task, types, others, violations, change }: TaskFormProps) {
+function TaskForm({ index, task, types, resources, others, violations, change }: TaskFormProps) {
   const base = `workflow.tasks[${index}]`;
   const type = types.find((t) => t.name === task.type);
   const inputs = typeof task.inputs === 'string' ? [task.inputs] : (task.inputs ?? []);
   const choose = (name: string) => {
     const { args: _, ...rest } = task;
-    const example = types.find((t) => t.name === name)?.example;
-    change({ ...rest, type: name, ...(example && Object.keys(example).length ? { args: example } : {}) });
+    const example = { ...types.find((t) => t.name === name)?.example };
+    if ('resourceId' in example && resources[0]) example.resourceId = resources[0].id;
+    change({ ...rest, type: name, ...(Object.keys(example).length ? { args: example } : {}) });
   };
   const setArg = (key: string, value: unknown) => {
     const args = { ...task.args };
     if (value === undefined) delete args[key];
     else args[key] = value;
     change({ ...task, args });
+  };
+  const properties = type?.argumentsSchema.properties ?? {};
+  const isNeeded = (key: string) => type?.argumentsSchema.required?.includes(key) ?? false;
+  // What is needed comes first, the resource before what is said of its remotes.
+  const needed = Object.keys(properties).filter(isNeeded).sort((a, b) => Number(b === 'resourceId') - Number(a === 'resourceId'));
+  const further = Object.keys(properties).filter((key) => !isNeeded(key));
+  const remotes = useRemotes('resourceId' in properties ? String(task.args?.resourceId ?? '') : '');
+  const argument = (key: string) => {
+    const given = { value: task.args?.[key], wrong: wrongAt(violations, `${base}.args.${key}`), set: (value: unknown) => setArg(key, value) };
+    if (key === 'resourceId') return <ResourceField key={key} resources={resources} {...given} />;
+    return <Argument key={`${task.type}.${key}`} name={key} schema={properties[key] ?? {}} required={isNeeded(key)} more={key === 'remotes' && remotes} {...given} />;
   };
   return (
     <fieldset class="task">
@@ -87,27 +107,22 @@ function TaskForm({ index, task, types, others, violations, change }: TaskFormPr
         </select>
       </Field>
       {others.length > 0 && (
-        <Field label="After" hint="Hold Ctrl to choose several." wrong={wrongAt(violations, `${base}.inputs`)}>
-          <select multiple size={Math.min(4, others.length)} onChange={(e) => change({ ...task, inputs: [...e.currentTarget.selectedOptions].map((o) => o.value) })}>
-            {others.map((name) => (
-              <option key={name} selected={inputs.includes(name)}>
-                {name}
-              </option>
-            ))}
-          </select>
-        </Field>
+        <fieldset class="choices">
+          <legend>After these have succeeded</legend>
+          {others.map((name) => (
+            <label key={name}>
+              <input type="checkbox" checked={inputs.includes(name)} onChange={(e) => change({ ...task, inputs: e.currentTarget.checked ? [...inputs, name] : inputs.filter((i) => i !== name) })} /> {name}
+            </label>
+          ))}
+          {wrongAt(violations, `${base}.inputs`) && <small class="wrong">{wrongAt(violations, `${base}.inputs`)}</small>}
+        </fieldset>
       )}
-      {Object.entries(type?.argumentsSchema.properties ?? {}).map(([key, schema]) => (
-        <Argument
-          key={`${task.type}.${key}`}
-          name={key}
-          schema={schema}
-          required={type?.argumentsSchema.required?.includes(key) ?? false}
-          value={task.args?.[key]}
-          wrong={wrongAt(violations, `${base}.args.${key}`)}
-          set={(value) => setArg(key, value)}
-        />
-      ))}
+      {needed.map(argument)}
+      {further.length > 0 && (
+        <Further key={task.type} open={further.some((key) => task.args?.[key] !== undefined)} wrong={further.some((key) => wrongAt(violations, `${base}.args.${key}`))}>
+          {further.map(argument)}
+        </Further>
+      )}
       <button type="button" onClick={() => change(undefined)}>
         Remove the task
       </button>
@@ -115,19 +130,65 @@ function TaskForm({ index, task, types, others, violations, change }: TaskFormPr
   );
 }
 
-interface ArgumentProps {
-  name: string;
-  schema: Schema;
-  required: boolean;
+// useRemotes says which remotes a resource has.
+function useRemotes(resource: string): string {
+  const { data } = useLoad(
+    async (signal) => {
+      if (!resource) return '';
+      const { getJobConfig: config } = await ask<{ getJobConfig: { remotes: { name: string }[] } | null }>('query ($id: ID!) { getJobConfig(resourceId: $id) { remotes { name } } }', { id: resource }, signal);
+      const names = config?.remotes.map((r) => r.name) ?? [];
+      return names.length ? ` ${resource} has: ${names.join(', ')}.` : ` ${resource} has none yet: see Credentials.`;
+    },
+    [resource],
+  );
+  return data ?? '';
+}
+
+// Further is arguments that most tasks leave out.
+function Further({ open, wrong, children }: { open: boolean; wrong: boolean; children: ComponentChildren }) {
+  const [atFirst] = useState(open);
+  return (
+    <details open={atFirst || wrong || undefined}>
+      <summary>Further arguments</summary>
+      {children}
+    </details>
+  );
+}
+
+interface GivenProps {
   value: unknown;
   wrong: string | undefined;
   set: (value: unknown) => void;
 }
 
-function Argument({ name, schema, required, value, wrong, set }: ArgumentProps) {
+function ResourceField({ resources, value, wrong, set }: GivenProps & { resources: Resource[] }) {
+  const now = String(value ?? '');
+  return (
+    <Field label="resourceId (needed)" hint="The resource whose credentials have the remotes." wrong={wrong}>
+      <select value={now} onChange={(e) => set(e.currentTarget.value)}>
+        {!resources.some((r) => r.id === now) && <option value={now}>{now}</option>}
+        {resources.map((r) => (
+          <option key={r.id} value={r.id}>
+            {r.id} {r.title}
+          </option>
+        ))}
+      </select>
+    </Field>
+  );
+}
+
+interface ArgumentProps extends GivenProps {
+  name: string;
+  schema: Schema;
+  required: boolean;
+  // What else is to be known about it.
+  more: string | false;
+}
+
+function Argument({ name, schema, required, more, value, wrong, set }: ArgumentProps) {
   const label = required ? `${name} (needed)` : name;
   const kind = Array.isArray(schema.type) ? schema.type[0] : schema.type;
-  const hint = schema.description ?? '';
+  const hint = (schema.description ?? '') + (more || '');
   if (schema.enum) {
     return (
       <Field label={label} hint={hint} wrong={wrong}>
@@ -157,7 +218,7 @@ function Argument({ name, schema, required, value, wrong, set }: ArgumentProps) 
   if (kind === 'array' && schema.items?.type === 'string') {
     const lines = Array.isArray(value) ? value.join('\n') : String(value ?? '');
     return (
-      <Field label={label} hint={`${hint} One a line.`} wrong={wrong}>
+      <Field label={label} hint={`One a line. ${hint}`} wrong={wrong}>
         <textarea rows={2} value={lines} onInput={(e) => set(e.currentTarget.value ? e.currentTarget.value.split('\n') : undefined)} />
       </Field>
     );

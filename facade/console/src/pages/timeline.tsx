@@ -19,6 +19,9 @@ const reasons: Record<string, string> = {
   SCHEDULE_INVALID: 'the stored schedule is damaged',
 };
 
+// What made an execution.
+export const triggers: Record<string, string> = { SCHEDULE: 'by schedule', MANUAL: 'by hand', BACKFILL: 'backfill' };
+
 interface Row {
   at: number;
   execution?: Execution;
@@ -60,7 +63,7 @@ function Ran({ execution: e, longest }: { execution: Execution; longest: number 
       <span>
         <a href={to('execution', e.id)}>{e.id}</a>{' '}
         <small>
-          {e.trigger.toLowerCase()}
+          {triggers[e.trigger] ?? e.trigger.toLowerCase()}
           {e.trigger === 'BACKFILL' && ` of ${moment(e.scheduledFor)}`}
           {e.attempt > 1 && `, attempt ${e.attempt}`}
         </small>
