@@ -305,3 +305,35 @@ func TestCommandsTellWhatTheyDid(t *testing.T) {
 		}
 	}
 }
+
+// Whoever calls a command wrongly is told what to write instead.
+func TestMistakesSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	oneAfterTheOther(t)
+	server := harness.Start(t, harness.Options{})
+	p, _ := signedIn(t, server)
+	for _, test := range []struct {
+		code       int
+		says, args string
+		stdin      string
+	}{
+		{code: 2, args: "jbo", says: "did you mean carillon job?"},
+		{code: 2, args: "job lst", says: "did you mean carillon job get or list?"},
+		{code: 2, args: "nonsense", says: "carillon --help lists the commands"},
+		{code: 2, args: "job get", says: "usage: carillon job get ID"},
+		{code: 2, args: "apply", says: "--file is needed"},
+		{code: 2, args: "apply -f nowhere", says: "carillon: nowhere: no such file or directory\n"},
+		{code: 2, args: "apply -f -", says: "standard input: unknown field \"nmae\"", stdin: "nmae: a\n"},
+		{code: 2, args: "job create --manual --interval 5m", says: "--interval and --manual exclude each other"},
+		{code: 2, args: "job create --name x", says: "a schedule (--cron, --interval or --manual) and a workflow (--workflow FILE)"},
+		{code: 2, args: "job create -f -", says: "2 mistakes (CRON_FIELD_COUNT)\n  cronExpression: has 1 fields", stdin: `{"frequencyType": "CRON_BASED", "cronExpression": "1", "workflow": {"tasks": [{"name": "a", "type": "none"}]}}`},
+		{code: 3, args: "login --api-addr 127.0.0.1:1 --with-token", says: "no service answers: 127.0.0.1:1: connect: connection refused\n  is it running? name another by --api-addr", stdin: "token"},
+	} {
+		if r := p.do(test.code, test.stdin, strings.Fields(test.args)...); !strings.Contains(r.Stderr, test.says) {
+			t.Errorf("carillon %s says\n%swant %q", test.args, r.Stderr, test.says)
+		}
+	}
+	if r := newPerson(t).do(4, "", "job", "list"); !strings.Contains(r.Stderr, "nobody is signed in") {
+		t.Errorf("who is not signed in hears %q", r.Stderr)
+	}
+}

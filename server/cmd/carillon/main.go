@@ -3,12 +3,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // for machines without zoneinfo; the system's own comes first
 
@@ -75,13 +76,18 @@ the flags), which beats the default.`,
 }
 
 // refuseArguments makes wrong arguments of any command, and flags that are missing
-// or contradict each other, a mistake in the call, as wrong flags are.
+// or contradict each other, a mistake in the call, as wrong flags are, and says what
+// to write instead.
 func refuseArguments(cmd *cobra.Command) {
+	cmd.SuggestionsMinimumDistance = 2
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{fmt.Errorf("%w\n  %s", err, instead(cmd, args))}
+			}
 			// cobra looks at the flags as well, later, and its errors have no code.
-			if err := cmp.Or(check(cmd, args), cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
-				return usageError{err}
+			if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
+				return usageError{errors.New(flagMistake(err.Error()))}
 			}
 			return nil
 		}
@@ -89,6 +95,34 @@ func refuseArguments(cmd *cobra.Command) {
 	for _, child := range cmd.Commands() {
 		refuseArguments(child)
 	}
+}
+
+// instead is what to write for arguments that a command does not take.
+func instead(cmd *cobra.Command, args []string) string {
+	if !cmd.HasAvailableSubCommands() {
+		return "usage: " + cmd.UseLine() + "; --help has examples"
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return "did you mean " + cmd.CommandPath() + " " + strings.Join(near, " or ") + "?"
+	}
+	return cmd.CommandPath() + " --help lists the commands"
+}
+
+var (
+	together = regexp.MustCompile(`\[([^] ]+) ([^] ]+)[^]]*\] were all set$`)
+	missing  = regexp.MustCompile(`^required flag\(s\) "([^"]+)".* not set$`)
+)
+
+// flagMistake is what cobra says of flags that exclude each other or are missing,
+// in our words.
+func flagMistake(text string) string {
+	if m := together.FindStringSubmatch(text); m != nil {
+		return "--" + m[1] + " and --" + m[2] + " exclude each other"
+	}
+	if m := missing.FindStringSubmatch(text); m != nil {
+		return "--" + m[1] + " is needed"
+	}
+	return text
 }
 
 func versionCommand() *cobra.Command {

@@ -127,7 +127,7 @@ func writePlans(out io.Writer, plans []*carillonv1.Plan, unplanned []string) err
 			of   *carillonv1.Plan_Part
 		}{{"copy", p.GetCopy()}, {"update", p.GetUpdate()}, {"delete", p.GetDelete()}, {"conflict", p.GetConflicts()}} {
 			if part.of.GetFiles() > 0 {
-				fmt.Fprintf(&text, "  %s %d (%d bytes): %s\n", part.what, part.of.GetFiles(), part.of.GetBytes(), plain(strings.Join(part.of.GetSamples(), ", ")))
+				fmt.Fprintf(&text, "  %s %d (%s): %s\n", part.what, part.of.GetFiles(), size(part.of.GetBytes()), plain(strings.Join(part.of.GetSamples(), ", ")))
 			}
 		}
 		for _, e := range []*carillonv1.Execution_Error{p.GetGuard(), p.GetError()} {

@@ -21,7 +21,10 @@ func deliveryTable(list ...*carillonv1.Delivery) func() *table {
 			last := ""
 			if n := len(d.GetAttempts()); n > 0 {
 				a := d.GetAttempts()[n-1]
-				last = strings.TrimSpace(fmt.Sprintf("%d %s", a.GetStatus(), a.GetReason()))
+				last = a.GetReason()
+				if a.GetStatus() > 0 {
+					last = strings.TrimSpace(fmt.Sprintf("%d %s", a.GetStatus(), last))
+				}
 			}
 			t.add(d.GetId(), d.GetWebhookId(), d.GetEvent().String(), d.GetJobId(), d.GetExecutionId(), d.GetState().String(), at(d.GetCreatedAt()), at(d.GetNextAttemptAt()), last)
 		}

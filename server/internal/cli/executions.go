@@ -124,7 +124,8 @@ func executionDetails(e *carillonv1.Execution) func() *table {
 			if c := task.GetCounters(); c != nil {
 				text += ", " + counted(c) + ", " + size(c.GetBytes())
 			}
-			if reason := task.GetError(); reason != nil {
+			// What is the execution's error already is not told again.
+			if reason := task.GetError(); reason != nil && !strings.Contains(e.GetError().GetMessage(), reason.GetMessage()) {
 				text += ", " + reason.GetReason() + ": " + reason.GetMessage()
 			}
 			t.add("task "+task.GetName(), text)

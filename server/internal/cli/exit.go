@@ -64,7 +64,11 @@ func explain(err error) error {
 		return &Exit{ExitUnavailable, err}
 	}
 	var text strings.Builder
-	text.WriteString(plain(s.Message()))
+	if n := mistakes(s); n > 1 {
+		fmt.Fprintf(&text, "%d mistakes", n) // the message is the first of them
+	} else {
+		text.WriteString(plain(s.Message()))
+	}
 	for _, detail := range s.Details() {
 		switch d := detail.(type) {
 		case *errdetails.ErrorInfo:
@@ -82,10 +86,33 @@ func explain(err error) error {
 			fmt.Fprintf(&text, "\n  try again in %s", d.GetRetryDelay().AsDuration())
 		}
 	}
+	if s.Code() == codes.Unavailable && strings.HasPrefix(s.Message(), "connection error") {
+		text.Reset()
+		fmt.Fprintf(&text, "no service answers: %s\n  is it running? name another by --api-addr HOST:PORT, or by --data-dir the folder of one on this machine", plain(dialed(s.Message())))
+	}
 	if s.Code() == codes.Unauthenticated {
 		text.WriteString("\n  sign in with carillon login, or set CARILLON_TOKEN; on the server's machine: CARILLON_TOKEN=$(carillon token --scope operator)")
 	}
 	return &Exit{exitCode(s.Code()), errors.New(text.String())}
+}
+
+// mistakes is how many fields are wrong.
+func mistakes(s *status.Status) int {
+	n := 0
+	for _, detail := range s.Details() {
+		if bad, ok := detail.(*errdetails.BadRequest); ok {
+			n += len(bad.GetFieldViolations())
+		}
+	}
+	return n
+}
+
+// dialed is what a dial failed of, without gRPC's own words.
+func dialed(message string) string {
+	if i := strings.Index(message, "dial tcp "); i >= 0 {
+		return strings.TrimSuffix(message[i+len("dial tcp "):], "\"")
+	}
+	return message
 }
 
 func exitCode(c codes.Code) int {

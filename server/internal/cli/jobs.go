@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -173,6 +174,9 @@ func jobCreate(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := whole(j); err != nil {
+				return err
+			}
 			made, err := call(ctx, s, carillonv1.NewJobServiceClient, carillonv1.JobServiceClient.CreateJob,
 				&carillonv1.CreateJobRequest{InstanceId: instance, Job: j, RequestId: requestID, ValidateOnly: validateOnly})
 			if err != nil {
@@ -185,6 +189,21 @@ func jobCreate(s *session) *cobra.Command {
 	cmd.Flags().StringVar(&requestID, "request-id", "", "makes a repeat answer the first result")
 	validateFlag(cmd, &validateOnly)
 	return cmd
+}
+
+// whole refuses a job that lacks what every job has, in the words of flags.
+func whole(j *carillonv1.Job) error {
+	var lacks []string
+	if j.GetFrequencyType() == 0 {
+		lacks = append(lacks, "a schedule (--cron, --interval or --manual)")
+	}
+	if j.GetWorkflow() == nil {
+		lacks = append(lacks, "a workflow (--workflow FILE)")
+	}
+	if lacks == nil {
+		return nil
+	}
+	return usage("a job needs %s, or a file that says so by --file", strings.Join(lacks, " and "))
 }
 
 func validateFlag(cmd *cobra.Command, on *bool) {

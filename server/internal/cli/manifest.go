@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -61,7 +62,11 @@ func readDocuments(stdin io.Reader, path string) ([]document, error) {
 		return err
 	})
 	var exit *Exit
-	if err != nil && !errors.As(err, &exit) {
+	var lost *fs.PathError
+	switch {
+	case errors.As(err, &lost):
+		err = usage("%s: %w", lost.Path, lost.Err)
+	case err != nil && !errors.As(err, &exit):
 		err = usage("%w", err)
 	}
 	return found, err
@@ -177,8 +182,9 @@ func (d document) manifest() (manifest, error) {
 	}
 	m.object = m.kind.message()
 	if err := protojson.Unmarshal(text, m.object); err != nil {
-		// The library varies its wording's white space on purpose.
-		return m, usage("%s: %s", d.source, strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "))
+		// The library varies its wording's white space on purpose, and its lines are
+		// not those of the file.
+		return m, usage("%s: %s", d.source, prefix.ReplaceAllString(strings.ReplaceAll(err.Error(), "\u00a0", " "), ""))
 	}
 	message := m.object.ProtoReflect()
 	fields := message.Descriptor().Fields()
@@ -227,6 +233,9 @@ func (m manifest) job() (*carillonv1.Job, error) {
 // identity are fields that say which object it is, and are no part of its
 // definition.
 var identity = []protoreflect.Name{"id", "instance_id", "etag"}
+
+// prefix is what begins the errors of protojson.
+var prefix = regexp.MustCompile(`^proto: *(\(line \d+:\d+\): )?`)
 
 // answered says whether only the service sets a field.
 func answered(field protoreflect.FieldDescriptor) bool {

@@ -85,7 +85,7 @@ func jobExplain(s *session) *cobra.Command {
 			return s.print(cmd.OutOrStdout(), answer, func() *table {
 				t := &table{}
 				for _, e := range answer.GetExplanations() {
-					t.add(at(e.GetScheduledFor()), e.GetText())
+					t.add(e.GetText())
 				}
 				return t
 			})

@@ -191,7 +191,11 @@ func rough(d time.Duration) string {
 		}
 		return text
 	case d < 48*time.Hour:
-		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+		text := strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+		if strings.HasSuffix(text, "h0m") {
+			return strings.TrimSuffix(text, "0m")
+		}
+		return text
 	default:
 		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 	}

@@ -92,6 +92,9 @@ func addressIn(dataDir string) (string, error) {
 
 // needInstance is the instance, or a refusal that says how to name one.
 func (s *session) needInstance() (string, error) {
+	if s.instance == "" && os.Getenv("CARILLON_TOKEN") == "" && s.profile.APIAddr == "" {
+		return "", &Exit{ExitDenied, errNotSignedIn}
+	}
 	if s.instance == "" {
 		return "", usage("which instance? give --instance, set CARILLON_INSTANCE, or keep one with carillon instance use ID; carillon instance list shows them")
 	}
