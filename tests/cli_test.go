@@ -323,7 +323,7 @@ func TestMistakesSayWhatToDo(t *testing.T) {
 		{code: 2, args: "job get", says: "usage: carillon job get ID"},
 		{code: 2, args: "apply", says: "--file is needed"},
 		{code: 2, args: "apply -f nowhere", says: "carillon: nowhere: no such file or directory\n"},
-		{code: 2, args: "apply -f -", says: "standard input: unknown field \"nmae\"", stdin: "nmae: a\n"},
+		{code: 2, args: "apply -f -", says: "standard input: unknown field \"title\"", stdin: "title: a\n"},
 		{code: 2, args: "job create --manual --interval 5m", says: "--interval and --manual exclude each other"},
 		{code: 2, args: "job create --name x", says: "a schedule (--cron, --interval or --manual) and a workflow (--workflow FILE)"},
 		{code: 2, args: "job create -f -", says: "2 mistakes (CRON_FIELD_COUNT)\n  cronExpression: has 1 fields", stdin: `{"frequencyType": "CRON_BASED", "cronExpression": "1", "workflow": {"tasks": [{"name": "a", "type": "none"}]}}`},
