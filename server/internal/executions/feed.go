@@ -228,14 +228,23 @@ func (r *reader) idsOf(marks []store.ExecutionMark) []int64 {
 	return ids
 }
 
-// changes are the executions that the reader may see and wants: a cursor may
-// name any.
-func (r *reader) changes(list []job.Execution, before, after string) []Change {
-	var changes []Change
+// wanted are the executions that the reader may see and wants: a cursor may name
+// any.
+func (r *reader) wanted(list []job.Execution) (wanted []job.Execution) {
 	for _, e := range list {
 		if e.InstanceID == r.instance && (r.job == 0 || e.JobID == r.job) {
-			changes = append(changes, Change{e, before})
+			wanted = append(wanted, e)
 		}
+	}
+	return wanted
+}
+
+// changes are the wanted ones. Those before the last have the cursor before, so
+// that whoever leaves between them misses none.
+func (r *reader) changes(list []job.Execution, before, after string) []Change {
+	var changes []Change
+	for _, e := range r.wanted(list) {
+		changes = append(changes, Change{e, before})
 	}
 	if n := len(changes); n > 0 {
 		changes[n-1].Cursor = after

@@ -148,6 +148,7 @@ func (p *poller) tell(ctx context.Context, instance int64, l look, floor int64, 
 }
 
 func (p *poller) tellChanges(ctx context.Context, instance int64, known *seen, l look, floor int64, readers []*reader) error {
+	known.expect(l.active[instance])
 	changed := known.changed(l.active[instance], l.ended[instance])
 	if len(changed) == 0 {
 		return nil
@@ -216,13 +217,23 @@ func newSeen(active, ended []store.ExecutionMark) *seen {
 	return s
 }
 
+// expect notes what was claimed ahead and is told later: whoever leaves meanwhile
+// must be told of it then.
+func (s *seen) expect(active []store.ExecutionMark) {
+	for _, m := range active {
+		if m.Ahead {
+			s.active[m.ID] = m
+		}
+	}
+}
+
 // changed lists what is to be told, in the order of ids.
 func (s *seen) changed(active, ended []store.ExecutionMark) []int64 {
 	var ids []int64
 	still := make(map[int64]bool, len(active))
 	for _, m := range active {
 		still[m.ID] = true
-		if s.active[m.ID] != m {
+		if !m.Ahead && s.active[m.ID] != m {
 			ids = append(ids, m.ID)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
@@ -31,8 +30,8 @@ type Change struct {
 // Watch yields the executions of an instance that have not ended, and then
 // each of them again whenever it changes, until ctx ends. With a cursor it
 // yields in between what ended since, so that nothing is missed; some comes
-// again. A state that lasted for less than a poll may be left out, the last one
-// never is. An execution that was claimed ahead of its time is told when it is
+// again, and whoever always leaves early comes round to all of it. A state that
+// lasted for less than a poll may be left out, the last one never is. An execution that was claimed ahead of its time is told when it is
 // due.
 //
 // After an error nothing follows. A reader that is too slow gets a
@@ -91,63 +90,4 @@ func (s *Service) mayWatch(ctx context.Context, w Watch) error {
 		return job.KindJob.Missing(w.JobID)
 	}
 	return nil
-}
-
-// present yields what has not ended, and with a position what ended since.
-func (s *Service) present(ctx context.Context, reader *reader, from *position, yield func(Change, error) bool) error {
-	start, err := reader.start(ctx)
-	if err != nil {
-		return err
-	}
-	// Whoever leaves here goes on where this watch began.
-	at, ids := start, []int64(nil)
-	if from != nil {
-		at, ids = *from, slices.Clone(from.active)
-	}
-	marks, err := s.store.ActiveMarks(ctx, []int64{reader.instance})
-	if err != nil {
-		return fmt.Errorf("read the executions to watch: %w", err)
-	}
-	active := reader.idsOf(marks)
-	ids = append(ids, active...)
-	slices.Sort(ids)
-	for chunk := range slices.Chunk(slices.Compact(ids), s.feed.page) {
-		if err := s.tell(ctx, reader, chunk, at.cursor(), at.cursor(), yield); err != nil {
-			return err
-		}
-	}
-	if from == nil {
-		return nil
-	}
-	return s.since(ctx, reader, at, start.floor, active, yield)
-}
-
-// since yields what ended after a position. active are the executions that
-// have not ended, and nothing up to settled comes to be seen any more.
-func (s *Service) since(ctx context.Context, reader *reader, at position, settled int64, active []int64, yield func(Change, error) bool) error {
-	for above := at.floor; ; {
-		marks, err := s.store.EndedAbove(ctx, []int64{reader.instance}, above, s.feed.page)
-		if err != nil {
-			return fmt.Errorf("read the executions that ended: %w", err)
-		}
-		if len(marks) == 0 {
-			return nil
-		}
-		above = marks[len(marks)-1].ID
-		next := newPosition(reader.instance, reader.job, max(at.floor, min(above, settled)), active)
-		if err := s.tell(ctx, reader, reader.idsOf(marks), at.cursor(), next.cursor(), yield); err != nil {
-			return err
-		}
-		at = next
-	}
-}
-
-// tell yields executions by their ids. Those before the last have the cursor
-// before, so that whoever leaves between them misses none.
-func (s *Service) tell(ctx context.Context, reader *reader, ids []int64, before, after string, yield func(Change, error) bool) error {
-	list, err := s.store.ExecutionsByID(ctx, ids)
-	if err != nil {
-		return fmt.Errorf("read watched executions: %w", err)
-	}
-	return yieldAll(yield, reader.changes(list, before, after))
 }

@@ -20,10 +20,10 @@ func TestPositions(t *testing.T) {
 		active []int64
 		want   position
 	}{
-		"nothing active":         {7, nil, position{1, 2, 7, nil}},
-		"up to the floor":        {7, []int64{3, 7, 8}, position{1, 2, 7, []int64{3, 7}}},
-		"above the floor":        {2, []int64{3, 7}, position{1, 2, 2, nil}},
-		"more than a cursor has": {5000, many, position{1, 2, 1079, many[:80]}},
+		"nothing active":         {7, nil, position{1, 2, 7, nil, 0}},
+		"up to the floor":        {7, []int64{3, 7, 8}, position{1, 2, 7, []int64{3, 7}, 0}},
+		"above the floor":        {2, []int64{3, 7}, position{1, 2, 2, nil, 0}},
+		"more than a cursor has": {5000, many, position{1, 2, 1079, many[:80], 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -42,13 +42,16 @@ func TestLongestCursorFits(t *testing.T) {
 		active = append(active, (i+1)*(job.MaxID/(maxActive+1)))
 	}
 	p := newPosition(job.MaxID, job.MaxID, job.MaxID, active)
+	p.told = job.MaxID
 	if text := p.cursor(); len(text) > 1000 {
 		t.Errorf("%d characters, more than the API takes", len(text))
 	}
 }
 
 func FuzzParsePosition(f *testing.F) {
-	for _, p := range []position{{1, 0, 0, nil}, {1, 2, 300, []int64{1, 5, 300}}, {9, 0, job.MaxID, []int64{job.MaxID}}} {
+	for _, p := range []position{
+		{1, 0, 0, nil, 0}, {1, 2, 300, []int64{1, 5, 300}, 0}, {1, 2, 300, []int64{1, 5, 300}, 5}, {9, 0, job.MaxID, []int64{job.MaxID}, job.MaxID},
+	} {
 		f.Add(p.cursor(), p.instance, p.job)
 	}
 	f.Add("AQ", int64(1), int64(0))

@@ -59,6 +59,14 @@ func live(ctx context.Context, w *world, random *rand.Rand, started <-chan struc
 		if random.IntN(3) == 0 {
 			wait(5 * time.Second) // the transaction takes its time
 		}
+		if random.IntN(4) == 0 {
+			e = w.claimAhead(1+int64(random.IntN(2)), 10+int64(random.IntN(2)))
+			wait([]time.Duration{time.Second, time.Minute}[random.IntN(2)])
+			if random.IntN(3) == 0 {
+				w.withdraw(e.ID)
+				continue
+			}
+		}
 		select {
 		case <-started:
 			e.LogBytes = watched

@@ -23,13 +23,15 @@ type world struct {
 	last   int64
 	active map[int64]job.Execution
 	ended  map[int64]job.Execution
+	// ahead are active ones that were claimed ahead of their time.
+	ahead map[int64]bool
 	// fail is answered by every call while it is set.
 	fail  error
 	polls int
 }
 
 func newWorld() *world {
-	return &world{active: map[int64]job.Execution{}, ended: map[int64]job.Execution{}}
+	return &world{active: map[int64]job.Execution{}, ended: map[int64]job.Execution{}, ahead: map[int64]bool{}}
 }
 
 // service is a Service on the world, and the context of a caller who may do
@@ -59,6 +61,7 @@ func (w *world) put(e job.Execution, state job.State) job.Execution {
 	defer w.mu.Unlock()
 	e.State = state
 	delete(w.active, e.ID)
+	delete(w.ahead, e.ID)
 	if state.Ended() {
 		w.ended[e.ID] = e
 	} else {
@@ -70,6 +73,15 @@ func (w *world) put(e job.Execution, state job.State) job.Execution {
 // add is begin and put.
 func (w *world) add(instance, jobID int64, state job.State) job.Execution {
 	return w.put(w.begin(instance, jobID), state)
+}
+
+// claimAhead is begin and put, of one that is told later.
+func (w *world) claimAhead(instance, jobID int64) job.Execution {
+	e := w.begin(instance, jobID)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.active[e.ID], w.ahead[e.ID] = e, true
+	return e
 }
 
 func (w *world) withdraw(id int64) {
@@ -121,7 +133,7 @@ func (w *world) ActiveMarks(ctx context.Context, instances []int64) (marks []sto
 		if slices.Contains(instances, e.InstanceID) {
 			hash := fnv.New64a()
 			_, _ = hash.Write([]byte(e.State))
-			marks = append(marks, store.ExecutionMark{ID: e.ID, InstanceID: e.InstanceID, JobID: e.JobID, Mark: hash.Sum64() + uint64(e.Attempt)})
+			marks = append(marks, store.ExecutionMark{ID: e.ID, InstanceID: e.InstanceID, JobID: e.JobID, Mark: hash.Sum64() + uint64(e.Attempt), Ahead: w.ahead[e.ID]})
 		}
 	}
 	slices.SortFunc(marks, func(a, b store.ExecutionMark) int { return cmp.Compare(a.ID, b.ID) })

@@ -12,6 +12,9 @@ type ExecutionMark struct {
 	ID, InstanceID, JobID int64
 	// Mark is another one when anything that people see of the execution is.
 	Mark uint64
+	// Ahead says that its time has only just come or not yet and that it has not
+	// started: it may be withdrawn, and is not told.
+	Ahead bool
 }
 
 // Watching is what those read who watch executions: again and again, without
@@ -27,8 +30,7 @@ type Watching interface {
 	// was recorded more than age ago by the database's clock, 0 for none.
 	SettledExecution(ctx context.Context, age time.Duration) (int64, error)
 	// ActiveMarks lists the executions of instances that have not ended, in
-	// the order of their ids. It leaves out those whose time has only just come
-	// or not yet and that have not started: they may be withdrawn.
+	// the order of their ids.
 	ActiveMarks(ctx context.Context, instanceIDs []int64) ([]ExecutionMark, error)
 	// EndedAbove lists executions of instances in the history with ids above
 	// the given one, in the order of their ids, at most limit. Their Mark is 0:

@@ -64,8 +64,7 @@ const markColumns = `id, instance_id, job_id, state, attempt, started_at, error,
 // activeMarks takes the instances as $1 and as $2 up to which start an execution
 // that has not started is told.
 func (s *Store) activeMarks() string {
-	return `SELECT ` + markColumns + ` FROM active_executions
-WHERE ` + s.inList("instance_id", 1) + ` AND NOT (not_before > $2 AND ` + aheadOf + `) ORDER BY id`
+	return `SELECT ` + markColumns + `, not_before > $2 AND ` + aheadOf + ` FROM active_executions WHERE ` + s.inList("instance_id", 1) + ` ORDER BY id`
 }
 
 // ActiveMarks implements store.Watching.
@@ -84,7 +83,7 @@ func (s *Store) ActiveMarks(ctx context.Context, instanceIDs []int64) (marks []s
 func scanMark(scan func(...any) error) (m store.ExecutionMark, err error) {
 	var state, failure, tasks string
 	var attempt, started, waitingFor int64
-	if err := scan(&m.ID, &m.InstanceID, &m.JobID, &state, &attempt, &started, &failure, &tasks, &waitingFor); err != nil {
+	if err := scan(&m.ID, &m.InstanceID, &m.JobID, &state, &attempt, &started, &failure, &tasks, &waitingFor, &m.Ahead); err != nil {
 		return m, err
 	}
 	hash := fnv.New64a()

@@ -133,7 +133,7 @@ var folderTests = tests{
 		same(t, "claimed", claimedIDs(w.admitted(hour(1))), []int64{waits.ID})
 		w.waitsFor(waits.ID, 0)
 		after := must(s.ActiveMarks(t.Context(), []int64{w.r.InstanceID}))(t)
-		if len(marks) != 1 || len(after) != 1 || marks[0].Mark == after[0].Mark {
+		if len(marks) != 2 || len(after) != 1 || marks[1].ID != after[0].ID || marks[1].Mark == after[0].Mark {
 			t.Errorf("watching shows no change: %v, %v", marks, after)
 		}
 	},
