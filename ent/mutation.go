@@ -17063,20 +17063,22 @@ func (m *OccurrenceChangeMutation) ResetEdge(name string) error {
 // ReplicaMutation represents an operation that mutates the Replica nodes in the graph.
 type ReplicaMutation struct {
 	config
-	op             Op
-	typ            string
-	id             *int64
-	name           *string
-	session        *string
-	role           *string
-	started_at     *int64
-	addstarted_at  *int64
-	lease_until    *int64
-	addlease_until *int64
-	clearedFields  map[string]struct{}
-	done           bool
-	oldValue       func(context.Context) (*Replica, error)
-	predicates     []predicate.Replica
+	op              Op
+	typ             string
+	id              *int64
+	name            *string
+	session         *string
+	role            *string
+	started_at      *int64
+	addstarted_at   *int64
+	lease_until     *int64
+	addlease_until  *int64
+	steady_since    *int64
+	addsteady_since *int64
+	clearedFields   map[string]struct{}
+	done            bool
+	oldValue        func(context.Context) (*Replica, error)
+	predicates      []predicate.Replica
 }
 
 var _ ent.Mutation = (*ReplicaMutation)(nil)
@@ -17403,6 +17405,62 @@ func (m *ReplicaMutation) ResetLeaseUntil() {
 	m.addlease_until = nil
 }
 
+// SetSteadySince sets the "steady_since" field.
+func (m *ReplicaMutation) SetSteadySince(i int64) {
+	m.steady_since = &i
+	m.addsteady_since = nil
+}
+
+// SteadySince returns the value of the "steady_since" field in the mutation.
+func (m *ReplicaMutation) SteadySince() (r int64, exists bool) {
+	v := m.steady_since
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSteadySince returns the old "steady_since" field's value of the Replica entity.
+// If the Replica object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplicaMutation) OldSteadySince(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSteadySince is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSteadySince requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSteadySince: %w", err)
+	}
+	return oldValue.SteadySince, nil
+}
+
+// AddSteadySince adds i to the "steady_since" field.
+func (m *ReplicaMutation) AddSteadySince(i int64) {
+	if m.addsteady_since != nil {
+		*m.addsteady_since += i
+	} else {
+		m.addsteady_since = &i
+	}
+}
+
+// AddedSteadySince returns the value that was added to the "steady_since" field in this mutation.
+func (m *ReplicaMutation) AddedSteadySince() (r int64, exists bool) {
+	v := m.addsteady_since
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSteadySince resets all changes to the "steady_since" field.
+func (m *ReplicaMutation) ResetSteadySince() {
+	m.steady_since = nil
+	m.addsteady_since = nil
+}
+
 // Where appends a list predicates to the ReplicaMutation builder.
 func (m *ReplicaMutation) Where(ps ...predicate.Replica) {
 	m.predicates = append(m.predicates, ps...)
@@ -17437,7 +17495,7 @@ func (m *ReplicaMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ReplicaMutation) Fields() []string {
-	fields := make([]string, 0, 5)
+	fields := make([]string, 0, 6)
 	if m.name != nil {
 		fields = append(fields, replica.FieldName)
 	}
@@ -17452,6 +17510,9 @@ func (m *ReplicaMutation) Fields() []string {
 	}
 	if m.lease_until != nil {
 		fields = append(fields, replica.FieldLeaseUntil)
+	}
+	if m.steady_since != nil {
+		fields = append(fields, replica.FieldSteadySince)
 	}
 	return fields
 }
@@ -17471,6 +17532,8 @@ func (m *ReplicaMutation) Field(name string) (ent.Value, bool) {
 		return m.StartedAt()
 	case replica.FieldLeaseUntil:
 		return m.LeaseUntil()
+	case replica.FieldSteadySince:
+		return m.SteadySince()
 	}
 	return nil, false
 }
@@ -17490,6 +17553,8 @@ func (m *ReplicaMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldStartedAt(ctx)
 	case replica.FieldLeaseUntil:
 		return m.OldLeaseUntil(ctx)
+	case replica.FieldSteadySince:
+		return m.OldSteadySince(ctx)
 	}
 	return nil, fmt.Errorf("unknown Replica field %s", name)
 }
@@ -17534,6 +17599,13 @@ func (m *ReplicaMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetLeaseUntil(v)
 		return nil
+	case replica.FieldSteadySince:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSteadySince(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Replica field %s", name)
 }
@@ -17548,6 +17620,9 @@ func (m *ReplicaMutation) AddedFields() []string {
 	if m.addlease_until != nil {
 		fields = append(fields, replica.FieldLeaseUntil)
 	}
+	if m.addsteady_since != nil {
+		fields = append(fields, replica.FieldSteadySince)
+	}
 	return fields
 }
 
@@ -17560,6 +17635,8 @@ func (m *ReplicaMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedStartedAt()
 	case replica.FieldLeaseUntil:
 		return m.AddedLeaseUntil()
+	case replica.FieldSteadySince:
+		return m.AddedSteadySince()
 	}
 	return nil, false
 }
@@ -17582,6 +17659,13 @@ func (m *ReplicaMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddLeaseUntil(v)
+		return nil
+	case replica.FieldSteadySince:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSteadySince(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Replica numeric field %s", name)
@@ -17624,6 +17708,9 @@ func (m *ReplicaMutation) ResetField(name string) error {
 		return nil
 	case replica.FieldLeaseUntil:
 		m.ResetLeaseUntil()
+		return nil
+	case replica.FieldSteadySince:
+		m.ResetSteadySince()
 		return nil
 	}
 	return fmt.Errorf("unknown Replica field %s", name)

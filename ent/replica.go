@@ -25,7 +25,9 @@ type Replica struct {
 	// StartedAt holds the value of the "started_at" field.
 	StartedAt int64 `json:"started_at,omitempty"`
 	// LeaseUntil holds the value of the "lease_until" field.
-	LeaseUntil   int64 `json:"lease_until,omitempty"`
+	LeaseUntil int64 `json:"lease_until,omitempty"`
+	// SteadySince holds the value of the "steady_since" field.
+	SteadySince  int64 `json:"steady_since,omitempty"`
 	selectValues sql.SelectValues
 }
 
@@ -34,7 +36,7 @@ func (*Replica) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case replica.FieldID, replica.FieldStartedAt, replica.FieldLeaseUntil:
+		case replica.FieldID, replica.FieldStartedAt, replica.FieldLeaseUntil, replica.FieldSteadySince:
 			values[i] = new(sql.NullInt64)
 		case replica.FieldName, replica.FieldSession, replica.FieldRole:
 			values[i] = new(sql.NullString)
@@ -89,6 +91,12 @@ func (_m *Replica) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.LeaseUntil = value.Int64
 			}
+		case replica.FieldSteadySince:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field steady_since", values[i])
+			} else if value.Valid {
+				_m.SteadySince = value.Int64
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -139,6 +147,9 @@ func (_m *Replica) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("lease_until=")
 	builder.WriteString(fmt.Sprintf("%v", _m.LeaseUntil))
+	builder.WriteString(", ")
+	builder.WriteString("steady_since=")
+	builder.WriteString(fmt.Sprintf("%v", _m.SteadySince))
 	builder.WriteByte(')')
 	return builder.String()
 }

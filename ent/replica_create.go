@@ -51,6 +51,20 @@ func (_c *ReplicaCreate) SetLeaseUntil(v int64) *ReplicaCreate {
 	return _c
 }
 
+// SetSteadySince sets the "steady_since" field.
+func (_c *ReplicaCreate) SetSteadySince(v int64) *ReplicaCreate {
+	_c.mutation.SetSteadySince(v)
+	return _c
+}
+
+// SetNillableSteadySince sets the "steady_since" field if the given value is not nil.
+func (_c *ReplicaCreate) SetNillableSteadySince(v *int64) *ReplicaCreate {
+	if v != nil {
+		_c.SetSteadySince(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *ReplicaCreate) SetID(v int64) *ReplicaCreate {
 	_c.mutation.SetID(v)
@@ -64,6 +78,7 @@ func (_c *ReplicaCreate) Mutation() *ReplicaMutation {
 
 // Save creates the Replica in the database.
 func (_c *ReplicaCreate) Save(ctx context.Context) (*Replica, error) {
+	_c.defaults()
 	return withHooks(ctx, _c.sqlSave, _c.mutation, _c.hooks)
 }
 
@@ -89,6 +104,14 @@ func (_c *ReplicaCreate) ExecX(ctx context.Context) {
 	}
 }
 
+// defaults sets the default values of the builder before save.
+func (_c *ReplicaCreate) defaults() {
+	if _, ok := _c.mutation.SteadySince(); !ok {
+		v := replica.DefaultSteadySince
+		_c.mutation.SetSteadySince(v)
+	}
+}
+
 // check runs all checks and user-defined validators on the builder.
 func (_c *ReplicaCreate) check() error {
 	if _, ok := _c.mutation.Name(); !ok {
@@ -105,6 +128,9 @@ func (_c *ReplicaCreate) check() error {
 	}
 	if _, ok := _c.mutation.LeaseUntil(); !ok {
 		return &ValidationError{Name: "lease_until", err: errors.New(`ent: missing required field "Replica.lease_until"`)}
+	}
+	if _, ok := _c.mutation.SteadySince(); !ok {
+		return &ValidationError{Name: "steady_since", err: errors.New(`ent: missing required field "Replica.steady_since"`)}
 	}
 	return nil
 }
@@ -158,6 +184,10 @@ func (_c *ReplicaCreate) createSpec() (*Replica, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.LeaseUntil(); ok {
 		_spec.SetField(replica.FieldLeaseUntil, field.TypeInt64, value)
 		_node.LeaseUntil = value
+	}
+	if value, ok := _c.mutation.SteadySince(); ok {
+		_spec.SetField(replica.FieldSteadySince, field.TypeInt64, value)
+		_node.SteadySince = value
 	}
 	return _node, _spec
 }
@@ -280,6 +310,24 @@ func (u *ReplicaUpsert) UpdateLeaseUntil() *ReplicaUpsert {
 // AddLeaseUntil adds v to the "lease_until" field.
 func (u *ReplicaUpsert) AddLeaseUntil(v int64) *ReplicaUpsert {
 	u.Add(replica.FieldLeaseUntil, v)
+	return u
+}
+
+// SetSteadySince sets the "steady_since" field.
+func (u *ReplicaUpsert) SetSteadySince(v int64) *ReplicaUpsert {
+	u.Set(replica.FieldSteadySince, v)
+	return u
+}
+
+// UpdateSteadySince sets the "steady_since" field to the value that was provided on create.
+func (u *ReplicaUpsert) UpdateSteadySince() *ReplicaUpsert {
+	u.SetExcluded(replica.FieldSteadySince)
+	return u
+}
+
+// AddSteadySince adds v to the "steady_since" field.
+func (u *ReplicaUpsert) AddSteadySince(v int64) *ReplicaUpsert {
+	u.Add(replica.FieldSteadySince, v)
 	return u
 }
 
@@ -415,6 +463,27 @@ func (u *ReplicaUpsertOne) UpdateLeaseUntil() *ReplicaUpsertOne {
 	})
 }
 
+// SetSteadySince sets the "steady_since" field.
+func (u *ReplicaUpsertOne) SetSteadySince(v int64) *ReplicaUpsertOne {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.SetSteadySince(v)
+	})
+}
+
+// AddSteadySince adds v to the "steady_since" field.
+func (u *ReplicaUpsertOne) AddSteadySince(v int64) *ReplicaUpsertOne {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.AddSteadySince(v)
+	})
+}
+
+// UpdateSteadySince sets the "steady_since" field to the value that was provided on create.
+func (u *ReplicaUpsertOne) UpdateSteadySince() *ReplicaUpsertOne {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.UpdateSteadySince()
+	})
+}
+
 // Exec executes the query.
 func (u *ReplicaUpsertOne) Exec(ctx context.Context) error {
 	if len(u.create.conflict) == 0 {
@@ -467,6 +536,7 @@ func (_c *ReplicaCreateBulk) Save(ctx context.Context) ([]*Replica, error) {
 	for i := range _c.builders {
 		func(i int, root context.Context) {
 			builder := _c.builders[i]
+			builder.defaults()
 			var mut Mutator = MutateFunc(func(ctx context.Context, m Mutation) (Value, error) {
 				mutation, ok := m.(*ReplicaMutation)
 				if !ok {
@@ -709,6 +779,27 @@ func (u *ReplicaUpsertBulk) AddLeaseUntil(v int64) *ReplicaUpsertBulk {
 func (u *ReplicaUpsertBulk) UpdateLeaseUntil() *ReplicaUpsertBulk {
 	return u.Update(func(s *ReplicaUpsert) {
 		s.UpdateLeaseUntil()
+	})
+}
+
+// SetSteadySince sets the "steady_since" field.
+func (u *ReplicaUpsertBulk) SetSteadySince(v int64) *ReplicaUpsertBulk {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.SetSteadySince(v)
+	})
+}
+
+// AddSteadySince adds v to the "steady_since" field.
+func (u *ReplicaUpsertBulk) AddSteadySince(v int64) *ReplicaUpsertBulk {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.AddSteadySince(v)
+	})
+}
+
+// UpdateSteadySince sets the "steady_since" field to the value that was provided on create.
+func (u *ReplicaUpsertBulk) UpdateSteadySince() *ReplicaUpsertBulk {
+	return u.Update(func(s *ReplicaUpsert) {
+		s.UpdateSteadySince()
 	})
 }
 

@@ -112,6 +112,27 @@ func (_u *ReplicaUpdate) AddLeaseUntil(v int64) *ReplicaUpdate {
 	return _u
 }
 
+// SetSteadySince sets the "steady_since" field.
+func (_u *ReplicaUpdate) SetSteadySince(v int64) *ReplicaUpdate {
+	_u.mutation.ResetSteadySince()
+	_u.mutation.SetSteadySince(v)
+	return _u
+}
+
+// SetNillableSteadySince sets the "steady_since" field if the given value is not nil.
+func (_u *ReplicaUpdate) SetNillableSteadySince(v *int64) *ReplicaUpdate {
+	if v != nil {
+		_u.SetSteadySince(*v)
+	}
+	return _u
+}
+
+// AddSteadySince adds value to the "steady_since" field.
+func (_u *ReplicaUpdate) AddSteadySince(v int64) *ReplicaUpdate {
+	_u.mutation.AddSteadySince(v)
+	return _u
+}
+
 // Mutation returns the ReplicaMutation object of the builder.
 func (_u *ReplicaUpdate) Mutation() *ReplicaMutation {
 	return _u.mutation
@@ -179,6 +200,12 @@ func (_u *ReplicaUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.AddedLeaseUntil(); ok {
 		_spec.AddField(replica.FieldLeaseUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.SteadySince(); ok {
+		_spec.SetField(replica.FieldSteadySince, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedSteadySince(); ok {
+		_spec.AddField(replica.FieldSteadySince, field.TypeInt64, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
@@ -286,6 +313,27 @@ func (_u *ReplicaUpdateOne) AddLeaseUntil(v int64) *ReplicaUpdateOne {
 	return _u
 }
 
+// SetSteadySince sets the "steady_since" field.
+func (_u *ReplicaUpdateOne) SetSteadySince(v int64) *ReplicaUpdateOne {
+	_u.mutation.ResetSteadySince()
+	_u.mutation.SetSteadySince(v)
+	return _u
+}
+
+// SetNillableSteadySince sets the "steady_since" field if the given value is not nil.
+func (_u *ReplicaUpdateOne) SetNillableSteadySince(v *int64) *ReplicaUpdateOne {
+	if v != nil {
+		_u.SetSteadySince(*v)
+	}
+	return _u
+}
+
+// AddSteadySince adds value to the "steady_since" field.
+func (_u *ReplicaUpdateOne) AddSteadySince(v int64) *ReplicaUpdateOne {
+	_u.mutation.AddSteadySince(v)
+	return _u
+}
+
 // Mutation returns the ReplicaMutation object of the builder.
 func (_u *ReplicaUpdateOne) Mutation() *ReplicaMutation {
 	return _u.mutation
@@ -383,6 +431,12 @@ func (_u *ReplicaUpdateOne) sqlSave(ctx context.Context) (_node *Replica, err er
 	}
 	if value, ok := _u.mutation.AddedLeaseUntil(); ok {
 		_spec.AddField(replica.FieldLeaseUntil, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.SteadySince(); ok {
+		_spec.SetField(replica.FieldSteadySince, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedSteadySince(); ok {
+		_spec.AddField(replica.FieldSteadySince, field.TypeInt64, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &Replica{config: _u.config}

@@ -7,6 +7,7 @@ import (
 	"github.com/pointscene/carillon/ent/instance"
 	"github.com/pointscene/carillon/ent/job"
 	"github.com/pointscene/carillon/ent/jobfreshness"
+	"github.com/pointscene/carillon/ent/replica"
 	"github.com/pointscene/carillon/ent/resourceconfig"
 	"github.com/pointscene/carillon/ent/schedule"
 	"github.com/pointscene/carillon/ent/schema"
@@ -74,6 +75,12 @@ func init() {
 	jobfreshnessDescStood := jobfreshnessFields[5].Descriptor()
 	// jobfreshness.DefaultStood holds the default value on creation for the stood field.
 	jobfreshness.DefaultStood = jobfreshnessDescStood.Default.(int64)
+	replicaFields := schema.Replica{}.Fields()
+	_ = replicaFields
+	// replicaDescSteadySince is the schema descriptor for steady_since field.
+	replicaDescSteadySince := replicaFields[6].Descriptor()
+	// replica.DefaultSteadySince holds the default value on creation for the steady_since field.
+	replica.DefaultSteadySince = replicaDescSteadySince.Default.(int64)
 	resourceconfigFields := schema.ResourceConfig{}.Fields()
 	_ = resourceconfigFields
 	// resourceconfigDescAccount is the schema descriptor for account field.

@@ -627,6 +627,7 @@ var (
 		{Name: "role", Type: field.TypeString},
 		{Name: "started_at", Type: field.TypeInt64},
 		{Name: "lease_until", Type: field.TypeInt64},
+		{Name: "steady_since", Type: field.TypeInt64, Default: 0},
 	}
 	// ReplicasTable holds the schema information for the "replicas" table.
 	ReplicasTable = &schema.Table{

@@ -21,6 +21,8 @@ const (
 	FieldStartedAt = "started_at"
 	// FieldLeaseUntil holds the string denoting the lease_until field in the database.
 	FieldLeaseUntil = "lease_until"
+	// FieldSteadySince holds the string denoting the steady_since field in the database.
+	FieldSteadySince = "steady_since"
 	// Table holds the table name of the replica in the database.
 	Table = "replicas"
 )
@@ -33,6 +35,7 @@ var Columns = []string{
 	FieldRole,
 	FieldStartedAt,
 	FieldLeaseUntil,
+	FieldSteadySince,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -44,6 +47,11 @@ func ValidColumn(column string) bool {
 	}
 	return false
 }
+
+var (
+	// DefaultSteadySince holds the default value on creation for the "steady_since" field.
+	DefaultSteadySince int64
+)
 
 // OrderOption defines the ordering options for the Replica queries.
 type OrderOption func(*sql.Selector)
@@ -76,4 +84,9 @@ func ByStartedAt(opts ...sql.OrderTermOption) OrderOption {
 // ByLeaseUntil orders the results by the lease_until field.
 func ByLeaseUntil(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLeaseUntil, opts...).ToFunc()
+}
+
+// BySteadySince orders the results by the steady_since field.
+func BySteadySince(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSteadySince, opts...).ToFunc()
 }

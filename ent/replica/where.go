@@ -77,6 +77,11 @@ func LeaseUntil(v int64) predicate.Replica {
 	return predicate.Replica(sql.FieldEQ(FieldLeaseUntil, v))
 }
 
+// SteadySince applies equality check predicate on the "steady_since" field. It's identical to SteadySinceEQ.
+func SteadySince(v int64) predicate.Replica {
+	return predicate.Replica(sql.FieldEQ(FieldSteadySince, v))
+}
+
 // NameEQ applies the EQ predicate on the "name" field.
 func NameEQ(v string) predicate.Replica {
 	return predicate.Replica(sql.FieldEQ(FieldName, v))
@@ -350,6 +355,46 @@ func LeaseUntilLT(v int64) predicate.Replica {
 // LeaseUntilLTE applies the LTE predicate on the "lease_until" field.
 func LeaseUntilLTE(v int64) predicate.Replica {
 	return predicate.Replica(sql.FieldLTE(FieldLeaseUntil, v))
+}
+
+// SteadySinceEQ applies the EQ predicate on the "steady_since" field.
+func SteadySinceEQ(v int64) predicate.Replica {
+	return predicate.Replica(sql.FieldEQ(FieldSteadySince, v))
+}
+
+// SteadySinceNEQ applies the NEQ predicate on the "steady_since" field.
+func SteadySinceNEQ(v int64) predicate.Replica {
+	return predicate.Replica(sql.FieldNEQ(FieldSteadySince, v))
+}
+
+// SteadySinceIn applies the In predicate on the "steady_since" field.
+func SteadySinceIn(vs ...int64) predicate.Replica {
+	return predicate.Replica(sql.FieldIn(FieldSteadySince, vs...))
+}
+
+// SteadySinceNotIn applies the NotIn predicate on the "steady_since" field.
+func SteadySinceNotIn(vs ...int64) predicate.Replica {
+	return predicate.Replica(sql.FieldNotIn(FieldSteadySince, vs...))
+}
+
+// SteadySinceGT applies the GT predicate on the "steady_since" field.
+func SteadySinceGT(v int64) predicate.Replica {
+	return predicate.Replica(sql.FieldGT(FieldSteadySince, v))
+}
+
+// SteadySinceGTE applies the GTE predicate on the "steady_since" field.
+func SteadySinceGTE(v int64) predicate.Replica {
+	return predicate.Replica(sql.FieldGTE(FieldSteadySince, v))
+}
+
+// SteadySinceLT applies the LT predicate on the "steady_since" field.
+func SteadySinceLT(v int64) predicate.Replica {
+	return predicate.Replica(sql.FieldLT(FieldSteadySince, v))
+}
+
+// SteadySinceLTE applies the LTE predicate on the "steady_since" field.
+func SteadySinceLTE(v int64) predicate.Replica {
+	return predicate.Replica(sql.FieldLTE(FieldSteadySince, v))
 }
 
 // And groups predicates with the AND operator between them.

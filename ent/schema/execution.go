@@ -114,6 +114,7 @@ type Replica struct{ ent.Schema }
 
 // Fields of Replica. session is the application_name of its connections and
 // role the database user behind them: a process without any session is gone.
+// steady_since is from when on it has renewed its lease without a gap.
 func (Replica) Fields() []ent.Field {
 	return []ent.Field{
 		field.Int64("id"),
@@ -122,6 +123,7 @@ func (Replica) Fields() []ent.Field {
 		field.String("role"),
 		field.Int64("started_at"),
 		field.Int64("lease_until"),
+		field.Int64("steady_since").Default(0),
 	}
 }
 

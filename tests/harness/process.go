@@ -72,7 +72,7 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	s := launch(t, o)
 	t.Cleanup(func() { s.finish(t) })
-	s.wait(t)
+	s.Await(t)
 	return s
 }
 
@@ -106,8 +106,8 @@ func launch(t testing.TB, o Options) *Server {
 	return s
 }
 
-// wait returns when the server is ready.
-func (s *Server) wait(t testing.TB) {
+// Await returns when the server is ready.
+func (s *Server) Await(t testing.TB) {
 	t.Helper()
 	Wait(t, startLimit, "the server serves", func() bool {
 		if s.Ended() {

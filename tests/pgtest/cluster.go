@@ -39,9 +39,11 @@ type Cluster struct {
 	URL string
 
 	folder string
-	server *exec.Cmd
-	ended  chan struct{}
-	output bytes.Buffer
+	// serving starts the server.
+	serving func() error
+	server  *exec.Cmd
+	ended   chan struct{}
+	output  bytes.Buffer
 }
 
 // StartCluster makes a cluster with the given settings and waits until it
@@ -59,7 +61,7 @@ func StartCluster(ctx context.Context, settings map[string]string) (_ *Cluster, 
 	if err != nil {
 		return nil, fmt.Errorf("make the cluster's folder: %w", err)
 	}
-	c := &Cluster{folder: folder, ended: make(chan struct{})}
+	c := &Cluster{folder: folder}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())
@@ -106,20 +108,41 @@ func (c *Cluster) serve(ctx context.Context, programs string, owner *syscall.Cre
 	for name, value := range settings {
 		args = append(args, "-c", name+"="+value)
 	}
-	// Not bound to ctx: a server that is killed leaves shared memory behind, so
-	// only Stop ends it.
-	c.server = c.command(context.WithoutCancel(ctx), owner, filepath.Join(programs, "postgres"), args...)
-	if err := c.server.Start(); err != nil {
-		c.server = nil
-		return fmt.Errorf("start postgres: %w", err)
+	c.serving = func() error {
+		// Not bound to ctx: a server that is killed leaves shared memory behind, so
+		// only Halt and Stop end it.
+		server := c.command(context.WithoutCancel(ctx), owner, filepath.Join(programs, "postgres"), args...)
+		if err := server.Start(); err != nil {
+			return fmt.Errorf("start postgres: %w", err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = server.Wait() // how it ended is in its output
+		}()
+		c.server, c.ended = server, ended
+		return nil
 	}
-	go func() {
-		defer close(c.ended)
-		_ = c.server.Wait() // how it ended is in its output
-	}()
 	address := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", password), Host: net.JoinHostPort("127.0.0.1", port), Path: "/postgres"}
 	c.URL = address.String() + "?sslmode=disable"
-	return nil
+	return c.serving()
+}
+
+// Halt ends the server and every connection; its data stays.
+func (c *Cluster) Halt() {
+	if c.server != nil {
+		_ = c.server.Process.Signal(os.Interrupt) // a fast shutdown; it may have ended already
+		<-c.ended
+		c.server = nil
+	}
+}
+
+// Resume starts the server again after Halt, and waits until it answers.
+func (c *Cluster) Resume(ctx context.Context) error {
+	if err := c.serving(); err != nil {
+		return err
+	}
+	return c.wait(ctx)
 }
 
 // wait returns when the server answers, has ended, or ctx has.
@@ -143,10 +166,7 @@ func (c *Cluster) wait(ctx context.Context) error {
 
 // Stop ends the server and removes its data.
 func (c *Cluster) Stop() error {
-	if c.server != nil {
-		_ = c.server.Process.Signal(os.Interrupt) // a fast shutdown; it may have ended already
-		<-c.ended
-	}
+	c.Halt()
 	return os.RemoveAll(c.folder)
 }
 

@@ -6,6 +6,7 @@
 //     cluster when the variable is empty.
 //   - Without a server a test is skipped, and fails when CI=true: CI never
 //     leaves PostgreSQL out.
+//   - A test that halts the server has a cluster of its own, by [Own].
 //   - Each call of [Open] makes a new database and drops it at the end of the
 //     test, so tests run in parallel and leave nothing behind.
 package pgtest
@@ -13,6 +14,7 @@ package pgtest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/url"
 	"os"
 	"strings"
@@ -44,6 +46,26 @@ func Open(t testing.TB) string {
 	t.Cleanup(func() { execute(t, server, "DROP DATABASE "+name+" WITH (FORCE)") })
 	address.Path = "/" + name
 	return address.String()
+}
+
+// Own starts a cluster for one test, which may halt it, and removes it when the
+// test ends.
+func Own(t testing.TB) *Cluster {
+	t.Helper()
+	cluster, err := StartCluster(context.Background(), Throwaway)
+	if errors.Is(err, ErrNoServer) {
+		leaveOut(t)
+		return nil
+	}
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.Stop(); err != nil {
+			t.Errorf("pgtest: stop the cluster: %v", err)
+		}
+	})
+	return cluster
 }
 
 // leaveOut ends the test because there is no server.

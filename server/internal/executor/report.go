@@ -26,12 +26,15 @@ func (e *Executor) reportLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			e.report(ctx)
+			if !e.report(ctx) {
+				pause(ctx, time.Second)
+			}
 		}
 	}
 }
 
-func (e *Executor) report(ctx context.Context) {
+// report tells whether the database took what there was to tell.
+func (e *Executor) report(ctx context.Context) bool {
 	before := e.o.Now().Add(-e.o.ReportAfter)
 	var reports []store.Progress
 	e.mu.Lock()
@@ -42,7 +45,7 @@ func (e *Executor) report(ctx context.Context) {
 	}
 	e.mu.Unlock()
 	if len(reports) == 0 {
-		return
+		return true
 	}
 	stale, cancelled, err := e.o.Store.Progress(ctx, reports)
 	if err != nil {
@@ -52,7 +55,7 @@ func (e *Executor) report(ctx context.Context) {
 				a.reportAgain()
 			}
 		}
-		return
+		return false
 	}
 	fences := make(map[int64]int64, len(reports))
 	for _, p := range reports {
@@ -60,6 +63,7 @@ func (e *Executor) report(ctx context.Context) {
 	}
 	e.endAll(stale, fences, errFenced)
 	e.endAll(cancelled, fences, errCancelled)
+	return true
 }
 
 // endAll ends attempts, but not a later one of the same execution.

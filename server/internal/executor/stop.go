@@ -40,6 +40,11 @@ func (e *Executor) Drain(ctx context.Context, storing time.Duration) {
 	e.await(ctx, func() bool { return e.taken == 0 })
 	e.stop()
 	e.loops.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.unstored > 0 {
+		e.o.Log.Error("the database did not take the ends of executions in time; they will be told as lost", "executions", e.unstored)
+	}
 }
 
 // Settle waits until every end that is known is stored, or ctx ends.

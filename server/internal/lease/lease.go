@@ -14,6 +14,9 @@
 //     it calls Lost, which ends what it runs, and only then registers anew. What
 //     had ended before and could not be stored is stored first (Settle): buried,
 //     it would be lost.
+//   - While the database is away nobody can renew. When it is back, everybody
+//     gets a lease's time to store what has ended and to register anew, before
+//     anybody is buried because a lease has ended.
 //   - A process that runs nothing has no lease, and follows the same clock.
 //   - What a replica adopts from a dead one is handed to Adopt at once; it is
 //     the executor's to end.
@@ -78,6 +81,8 @@ type Keeper struct {
 	until time.Time
 	// clock is never nil. Every execution asks for the time several times.
 	clock atomic.Pointer[clock]
+	// blind is while the looks for dead replicas fail.
+	blind atomic.Bool
 	// wake makes the look for dead replicas come now.
 	wake chan struct{}
 }
@@ -240,11 +245,15 @@ func (k *Keeper) beat(ctx context.Context) {
 	k.registerAnew(ctx)
 }
 
-// registerAnew tries until there is a lease, or ctx ends.
+// registerAnew tries until there is a lease, or ctx ends. It waits for the database
+// first: the ends can settle only when it answers.
 func (k *Keeper) registerAnew(ctx context.Context) {
 	for ctx.Err() == nil {
-		k.settle(ctx)
-		err := k.Register(ctx)
+		err := k.ReadClock(ctx)
+		if err == nil {
+			k.settle(ctx)
+			err = k.Register(ctx)
+		}
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -337,9 +346,9 @@ func (k *Keeper) bury(ctx context.Context) {
 	if id == 0 {
 		return
 	}
-	lost, err := k.store.Bury(ctx, id)
-	if err != nil {
-		if ctx.Err() == nil {
+	lost, err := k.store.Bury(ctx, id, k.o.Lease)
+	if failed := k.blind.Swap(err != nil); err != nil {
+		if !failed && ctx.Err() == nil {
 			k.o.Log.WarnContext(ctx, "can't look for dead replicas; trying again", "error", err)
 		}
 		return

@@ -81,7 +81,7 @@ func (d *database) Renew(ctx context.Context, id int64, duration time.Duration) 
 	return granted.Add(d.ahead), nil
 }
 
-func (d *database) Bury(ctx context.Context, _ int64) ([]store.Lost, error) {
+func (d *database) Bury(ctx context.Context, _ int64, _ time.Duration) ([]store.Lost, error) {
 	if err := d.call(ctx, "bury"); err != nil {
 		return nil, err
 	}

@@ -44,6 +44,39 @@ func TestEndsSettleBeforeTheBurial(t *testing.T) {
 	})
 }
 
+// However long the database is away, the ends have their time once it is back.
+func TestEndsSettleAfterALongOutage(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(b *bench) {
+		var away, stored bool
+		b.settle = func(ctx context.Context) {
+			for ctx.Err() == nil && !stored {
+				time.Sleep(time.Second) // as who stores the ends tries again
+				b.db.set(func() { stored = !away })
+			}
+		}
+		b.db.set(func() {
+			away = true
+			b.db.before = func(_ context.Context, call string) error {
+				b.db.mu.Lock()
+				defer b.db.mu.Unlock()
+				if call == "register" && !away && !stored {
+					t.Error("registered before the ends were stored")
+				}
+				if away {
+					return errAway
+				}
+				return nil
+			}
+		})
+		b.after(time.Minute)
+		b.wantID(0)
+		b.db.set(func() { away = false })
+		b.after(10 * time.Second)
+		b.wantID(2)
+	})
+}
+
 // A process without a lease goes by the database's clock all the same.
 func TestFollow(t *testing.T) {
 	t.Parallel()

@@ -277,14 +277,16 @@ type Replicas interface {
 	// Register makes a replica with a lease, and answers the database's time.
 	Register(ctx context.Context, name string, lease time.Duration) (Replica, time.Time, error)
 	// Renew extends the lease and answers the database's time; ErrNotFound
-	// means that others have declared the replica dead.
+	// means that others have declared the replica dead. A replica is steady while
+	// less than half of its lease is over at each renewal.
 	Renew(ctx context.Context, id int64, lease time.Duration) (time.Time, error)
-	// Bury removes replicas whose lease has ended, or whose process is known to
-	// be gone. Executions of theirs whose time had not come wait again; the
+	// Bury removes replicas whose lease has ended, if self has been steady for
+	// longer than lease, and those whose process is known to be gone: while the
+	// database was away, nobody could renew. Executions of theirs whose time had not come wait again; the
 	// others, which may have started, become self's under a new fence and are
 	// answered: self must Finish them. The buried can neither renew nor claim.
 	// ErrNotFound means that self was buried.
-	Bury(ctx context.Context, self int64) ([]Lost, error)
+	Bury(ctx context.Context, self int64, lease time.Duration) ([]Lost, error)
 	// Leave gives the lease up. It comes last: what the replica still owns is
 	// lost with it.
 	Leave(ctx context.Context, self int64) error

@@ -18,9 +18,12 @@ import (
 
 // On PostgreSQL a replica is dead when its lease has ended, or when none of
 // its connections is left: the server drops those of a killed process at once.
-// The second sign counts only once the server itself has been up for longer
-// than a lease, since a restart takes everybody's connections. On SQLite there
-// is one process, which holds the data directory: every other row is dead.
+// The first sign counts only for one that has renewed its own lease for longer
+// than a lease without a gap: while the database was away, or when its clock made
+// a step, nobody could renew, and everybody gets a lease's time to come back. The
+// second counts only while a lease lasts, and once the server itself has been up
+// for longer than one, since a restart takes everybody's connections. On SQLite
+// there is one process, which holds the data directory: every other row is dead.
 
 // aliveAfterRestart is for how long after the database's start only leases
 // count.
@@ -33,67 +36,72 @@ const ownerless = `owner <> 0 AND owner NOT IN (SELECT id FROM replicas)`
 // orphaned is a row with id 0 when there are ownerless ones.
 const orphaned = `SELECT 0, true WHERE EXISTS (SELECT 1 FROM active_executions WHERE ` + ownerless + `)`
 
-// pgEnded says that the lease of a replica r has ended, and pgSilent that none of
-// its connections is left.
+// These ask about a replica r, with self as $1, its lease in microseconds as $2 and
+// its session as $3: whether r's lease has ended, whether none of r's connections is
+// left, and whether self may judge by leases.
 const (
-	pgEnded  = `r.lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+	pgNow    = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+	pgEnded  = `r.lease_until < ` + pgNow
 	pgSilent = `(pg_postmaster_start_time() < clock_timestamp() - interval '` + aliveAfterRestart + `'
   AND r.role = current_user
   AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session))`
+	pgSteady = `EXISTS (SELECT 1 FROM replicas s WHERE s.id = $1 AND s.lease_until >= ` + pgNow + ` AND s.steady_since <= ` + pgNow + ` - $2)`
+	// What this process was before has stored what it knows.
+	pgSurely = `(` + pgEnded + ` AND (r.session = $3 OR ` + pgSteady + `))`
+	pgDead   = `r.id <> $1 AND (` + pgSurely + ` OR NOT ` + pgEnded + ` AND ` + pgSilent + `)`
 )
 
 // pgSuspects lists replicas that look dead, and tells of which the lease has
 // ended; the others have no connection left.
 const pgSuspects = `
-SELECT r.id, ` + pgEnded + ` FROM replicas r WHERE r.id <> $1 AND (` + pgEnded + ` OR ` + pgSilent + `)
+SELECT r.id, ` + pgSurely + ` FROM replicas r WHERE ` + pgDead + `
 UNION ALL ` + orphaned
 
 const liteSuspects = `SELECT id, true FROM replicas WHERE id <> ?1 UNION ALL ` + orphaned
 
 // A living replica that lost its connections alone connects again within
-// connectsWithin. Where the one that looks has lost its own, all may have, by a
-// failover or a crash that a standby or the postmaster survived: then it gives them
-// reconnectsWithin.
+// connectsWithin. Where all may have lost theirs, by a failover or a crash that a
+// standby or the postmaster survived, each gets reconnectsWithin.
 const (
 	connectsWithin   = 250 * time.Millisecond
 	reconnectsWithin = 2 * time.Second
-	// brokenFor is how young all connections are that were lost just now, and
-	// connectedWithin how young a process that had no others yet.
-	brokenFor       = 5 * time.Second
-	connectedWithin = time.Second
 )
 
-// pgConnected is for how many seconds a session has been connected.
-const pgConnected = `
-SELECT coalesce(extract(epoch FROM clock_timestamp() - min(backend_start)), 0)::float8
-FROM pg_stat_activity WHERE application_name = $1`
+// pgAlone tells whether each of some replicas lost its connections alone: another
+// replica has one that is older than any failover that counts, or than the first
+// connections of the silent one, which were made within a second.
+const pgAlone = `
+SELECT coalesce(bool_and(EXISTS (
+  SELECT 1 FROM pg_stat_activity a JOIN replicas o ON o.session = a.application_name
+  WHERE a.usename = current_user
+    AND a.backend_start < greatest(clock_timestamp() - interval '5 seconds', to_timestamp(r.started_at / 1000000.0) + interval '1 second'))), true)
+FROM replicas r WHERE r.id = ANY($1)`
 
-// patience is how long a replica may have no connection.
-func (s *Store) patience(ctx context.Context) (time.Duration, error) {
-	var seconds float64
-	err := s.run(ctx, "look how old the connections are", func(ctx context.Context) error {
-		return s.engine.QueryRow(ctx, pgConnected, s.session).Scan(&seconds)
+// patience is how long replicas may have no connection.
+func (s *Store) patience(ctx context.Context, silent []int64) (wait time.Duration, err error) {
+	var alone bool
+	err = s.run(ctx, "look how old the connections are", func(ctx context.Context) error {
+		return s.engine.QueryRow(ctx, pgAlone, silent).Scan(&alone)
 	})
-	connected := time.Duration(seconds * float64(time.Second))
-	if connected < brokenFor && connected < time.Since(s.opened)-connectedWithin {
-		return reconnectsWithin, err
+	if alone {
+		return connectsWithin, err
 	}
-	return connectsWithin, err
+	return reconnectsWithin, err
 }
 
 // Bury implements store.Replicas. Most calls find nothing, and cost one
 // statement.
-func (s *Store) Bury(ctx context.Context, self int64) (lost []store.Lost, err error) {
-	dead, silent, err := s.suspects(ctx, self)
+func (s *Store) Bury(ctx context.Context, self int64, lease time.Duration) (lost []store.Lost, err error) {
+	dead, silent, err := s.suspects(ctx, self, lease)
 	if err == nil && len(silent) > 0 {
-		dead, err = s.confirm(ctx, self, silent)
+		dead, err = s.confirm(ctx, self, lease, silent)
 	}
 	if err != nil || len(dead) == 0 {
 		return nil, err
 	}
 	s.cutOff(ctx, dead)
 	err = s.tx(ctx, "bury replicas", func(ctx context.Context, tx *ent.Tx) error {
-		if err := s.removeDead(ctx, tx, self, dead); err != nil {
+		if err := s.removeDead(ctx, tx, self, lease, dead); err != nil {
 			return err
 		}
 		if lost, err = s.adopt(ctx, tx, self, ownerless); err != nil {
@@ -132,10 +140,10 @@ func (s *Store) cutOff(ctx context.Context, dead []int64) {
 // stood still since. Who holds its own row at this moment lives.
 const pgRemoveDead = `
 DELETE FROM replicas WHERE id IN (
-  SELECT r.id FROM replicas r WHERE r.id = ANY($1) AND (` + pgEnded + ` OR ` + pgSilent + `) FOR UPDATE SKIP LOCKED)`
+  SELECT r.id FROM replicas r WHERE r.id = ANY($4) AND ` + pgDead + ` FOR UPDATE OF r SKIP LOCKED)`
 
 // removeDead removes replicas that self found dead, if self lives.
-func (s *Store) removeDead(ctx context.Context, tx *ent.Tx, self int64, dead []int64) error {
+func (s *Store) removeDead(ctx context.Context, tx *ent.Tx, self int64, lease time.Duration, dead []int64) error {
 	if !s.postgres() {
 		_, err := tx.Replica.Delete().Where(replica.IDIn(dead...), replica.IDNEQ(self)).Exec(ctx)
 		return err
@@ -143,31 +151,31 @@ func (s *Store) removeDead(ctx context.Context, tx *ent.Tx, self int64, dead []i
 	if _, err := single(ctx, tx, scanID, pgAlive, self); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, pgRemoveDead, dead)
+	_, err := tx.ExecContext(ctx, pgRemoveDead, self, lease.Microseconds(), s.session, dead)
 	return err
 }
 
 // confirm looks again after a while: what is surely dead by then, and which of the
 // silent ones still are.
-func (s *Store) confirm(ctx context.Context, self int64, silent []int64) ([]int64, error) {
-	wait, err := s.patience(ctx)
+func (s *Store) confirm(ctx context.Context, self int64, lease time.Duration, silent []int64) ([]int64, error) {
+	wait, err := s.patience(ctx, silent)
 	if err != nil || !pauseFor(ctx, wait) {
 		return nil, err
 	}
-	dead, still, err := s.suspects(ctx, self)
+	dead, still, err := s.suspects(ctx, self, lease)
 	return append(dead, slices.DeleteFunc(still, func(id int64) bool { return !slices.Contains(silent, id) })...), err
 }
 
 // suspects answers what is surely dead, 0 for executions whose owner is gone,
 // and the replicas that have no connection at this moment.
-func (s *Store) suspects(ctx context.Context, self int64) (dead, silent []int64, err error) {
+func (s *Store) suspects(ctx context.Context, self int64, lease time.Duration) (dead, silent []int64, err error) {
 	var found []suspect
 	err = s.run(ctx, "look for dead replicas", func(ctx context.Context) (err error) {
 		if !s.postgres() {
 			found, err = collect(ctx, s.read, scanSuspect, liteSuspects, self)
 			return err
 		}
-		rows, err := s.engine.Query(ctx, pgSuspects, self)
+		rows, err := s.engine.Query(ctx, pgSuspects, self, lease.Microseconds(), s.session)
 		if err == nil {
 			found, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (suspect, error) { return scanSuspect(r.Scan) })
 		}
@@ -204,7 +212,7 @@ func scanSuspect(scan func(...any) error) (p suspect, err error) {
 func (s *Store) adopt(ctx context.Context, tx *ent.Tx, self int64, which string) ([]store.Lost, error) {
 	clock := strconv.FormatInt(micros(time.Now()), 10)
 	if s.postgres() {
-		clock = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+		clock = pgNow
 	}
 	inOrder := `SELECT id FROM schedules WHERE id IN (SELECT job_id FROM active_executions WHERE ` + which + `) ORDER BY id`
 	if s.postgres() {

@@ -96,8 +96,6 @@ type Store struct {
 	quotas quotas
 	// feedSettled is where the feeds of notices may begin.
 	feedSettled atomic.Pointer[settledID]
-	// opened is when this process began to connect.
-	opened time.Time
 	// session is the application_name of this process's connections, by which
 	// other replicas see that it lives; PostgreSQL only.
 	session string
@@ -168,7 +166,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	db := stdlib.OpenDBFromPool(pool)
 	db.SetMaxIdleConns(0) // the pool keeps them
 	client := ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, db)))
-	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, limits: o.Limits, pool: pool, engine: engine, pulse: pulse, read: db, readClient: client, session: session, opened: time.Now()}, nil
+	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, limits: o.Limits, pool: pool, engine: engine, pulse: pulse, read: db, readClient: client, session: session}, nil
 }
 
 // prepare sets what a connection needs. What was acknowledged must survive a crash

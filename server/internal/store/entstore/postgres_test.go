@@ -159,7 +159,7 @@ func TestBurialCountsWhatStartsMeanwhile(t *testing.T) {
 	self := register(t, s, time.Hour)
 	buried := make(chan []store.Lost, 1)
 	go func() {
-		lost, err := s.Bury(t.Context(), self)
+		lost, err := s.Bury(t.Context(), self, 0)
 		if err != nil {
 			t.Error(err)
 		}
@@ -192,7 +192,7 @@ func TestBurialFreesWhatTheDeadHaveLocked(t *testing.T) {
 	if err := conn.Frontend().Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if lost := must(other.Bury(t.Context(), register(t, other, time.Hour)))(t); len(lost) != 1 {
+	if lost := must(other.Bury(t.Context(), register(t, other, time.Hour), 0))(t); len(lost) != 1 {
 		t.Errorf("lost are %+v, want execution %d", lost, c.ExecutionID)
 	}
 }
@@ -204,7 +204,7 @@ func TestBurialAsksOnceMore(t *testing.T) {
 	s := openMigrated(t, pgtest.Open(t))
 	self, other := register(t, s, time.Hour), register(t, s, -time.Second)
 	bury := func() error {
-		return s.tx(t.Context(), "bury", func(ctx context.Context, tx *ent.Tx) error { return s.removeDead(ctx, tx, self, []int64{other}) })
+		return s.tx(t.Context(), "bury", func(ctx context.Context, tx *ent.Tx) error { return s.removeDead(ctx, tx, self, 0, []int64{other}) })
 	}
 	must(s.Renew(t.Context(), other, time.Hour))(t)
 	if err := bury(); err != nil || len(must(s.Replicas(t.Context()))(t)) != 2 {
@@ -306,71 +306,6 @@ func waitForLock(t *testing.T, s *Store) {
 	t.Helper()
 	for waiting := 0; waiting == 0; {
 		err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting)
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// When all connections have broken, the first replica to be back must give the
-// others time: their executions go on.
-func TestBrokenConnectionsAreNoDeath(t *testing.T) {
-	t.Parallel()
-	database := pgtest.Open(t)
-	awaitOld(t, openMigrated(t, database))
-	first, other := openStore(t, database), openStore(t, database)
-	self := register(t, first, time.Hour)
-	register(t, other, time.Hour)
-	first.opened = time.Now()
-	if wait := must(first.patience(t.Context()))(t); wait != connectsWithin {
-		t.Errorf("a process that has just started waits for %s", wait)
-	}
-	first.opened = first.opened.Add(-time.Minute) // it had other connections before
-	for range 20 {
-		for _, s := range []*Store{first, other} {
-			s.pool.Reset()
-			s.engine.Reset()
-		}
-		awaitNoConnection(t, first, other.session)
-		patient := must(first.patience(t.Context()))(t) == reconnectsWithin
-		began, back := time.Now(), make(chan time.Duration, 1)
-		time.AfterFunc(3*connectsWithin, func() {
-			if _, err := other.DatabaseTime(t.Context()); err != nil {
-				t.Error(err)
-			}
-			back <- time.Since(began)
-		})
-		if _, err := first.Bury(t.Context(), self); err != nil {
-			t.Fatal(err)
-		}
-		inTime := <-back < reconnectsWithin
-		list, err := first.Replicas(t.Context())
-		if err == nil && len(list) == 2 {
-			return
-		}
-		if err != nil || patient && inTime {
-			t.Fatalf("replicas %+v, error %v; want both", list, err)
-		}
-		register(t, other, time.Hour) // this machine was too busy
-	}
-	t.Error("this machine is too busy to connect again")
-}
-
-// awaitOld waits until the server has been up for so long that silence counts.
-func awaitOld(t *testing.T, s *Store) {
-	t.Helper()
-	_, err := s.engine.Exec(t.Context(), `
-SELECT pg_sleep(greatest(0, extract(epoch FROM pg_postmaster_start_time() + interval '`+aliveAfterRestart+`' + interval '1 second' - clock_timestamp())))`)
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// awaitNoConnection waits until the database has closed those of a session.
-func awaitNoConnection(t *testing.T, s *Store, session string) {
-	t.Helper()
-	for left := 1; left > 0; {
-		err := s.engine.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", session).Scan(&left)
 		if err != nil {
 			t.Fatal(err)
 		}

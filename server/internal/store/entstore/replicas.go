@@ -28,7 +28,7 @@ func (s *Store) Register(ctx context.Context, name string, lease time.Duration) 
 			}
 		}
 		row, err := tx.Replica.Create().SetName(name).SetSession(s.session).SetRole(role).
-			SetStartedAt(micros(now)).SetLeaseUntil(micros(now.Add(lease))).Save(ctx)
+			SetStartedAt(micros(now)).SetSteadySince(micros(now)).SetLeaseUntil(micros(now.Add(lease))).Save(ctx)
 		if err != nil {
 			return err
 		}
@@ -69,15 +69,24 @@ func (s *Store) databaseTime(ctx context.Context, q querier) (time.Time, error) 
 	return timeOf(us), err
 }
 
+// pgRenew renews a lease. The replica is steady no longer when half of its lease was
+// over, or more of it was left than it is long: the database was away, or its clock
+// made a step. After a step back no lease may end later than those that are renewed.
+const pgRenew = `
+WITH clock AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now),
+shortened AS (
+  UPDATE replicas SET lease_until = clock.now + $2::bigint FROM clock WHERE id <> $1 AND lease_until > clock.now + $2 + 1000000)
+UPDATE replicas r SET lease_until = clock.now + $2,
+  steady_since = CASE WHEN r.lease_until BETWEEN clock.now + $2 / 2 AND clock.now + $2 THEN r.steady_since ELSE clock.now END
+FROM clock WHERE r.id = $1 RETURNING r.id`
+
 // Renew implements store.Replicas.
 func (s *Store) Renew(ctx context.Context, id int64, lease time.Duration) (now time.Time, err error) {
 	if !s.postgres() {
 		return job.Time(time.Now()), nil
 	}
 	err = s.run(ctx, "renew lease", func(ctx context.Context) error {
-		err := s.pulse.QueryRow(ctx, `
-UPDATE replicas SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $2 WHERE id = $1
-RETURNING id`, id, lease.Microseconds()).Scan(&id)
+		err := s.pulse.QueryRow(ctx, pgRenew, id, lease.Microseconds()).Scan(&id)
 		if err == nil {
 			now, err = s.answerTime(ctx, s.pulse)
 		}

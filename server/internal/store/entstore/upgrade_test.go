@@ -212,7 +212,7 @@ func (o old) runs(t *testing.T, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := must(s.Bury(t.Context(), self.ID))(t)
+	lost := must(s.Bury(t.Context(), self.ID, 0))(t)
 	if len(lost) != 1 || lost[0].ExecutionID != o.running {
 		t.Fatalf("lost %+v, want execution %d", lost, o.running)
 	}

@@ -314,7 +314,7 @@ func testOwnerless(t *testing.T, b *engineBench) {
 	b.job(t, job.Policies{})
 	c := only(t, b.claimAs(t, gone, 0, 0))
 	ok(t, b.Leave(t.Context(), gone))
-	lost, err := b.Bury(t.Context(), b.self)
+	lost, err := b.Bury(t.Context(), b.self, 0)
 	ok(t, err)
 	if len(lost) != 1 || lost[0].ExecutionID != c.ExecutionID || lost[0].Fence <= c.Fence {
 		t.Fatalf("lost: %+v", lost)

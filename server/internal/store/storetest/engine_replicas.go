@@ -23,7 +23,7 @@ func testBury(t *testing.T, b *engineBench) {
 	b.job(t, job.Policies{})
 	ahead := only(t, b.claimAs(t, dead, 0, 0))
 
-	lost, err := b.Bury(t.Context(), b.self)
+	lost, err := b.Bury(t.Context(), b.self, 0)
 	ok(t, err)
 	if len(lost) != 1 || lost[0].ExecutionID != running.ExecutionID || lost[0].Fence <= running.Fence || !lost[0].StartedAt.Equal(running.NotBefore) {
 		t.Fatalf("lost: %+v", lost)
@@ -39,7 +39,7 @@ func testBury(t *testing.T, b *engineBench) {
 	if again := only(t, b.claimQueued(t, 0)); again.ExecutionID != ahead.ExecutionID || again.Attempt != 1 || again.Fence <= ahead.Fence {
 		t.Errorf("what had not come due waits again: %+v", again)
 	}
-	lost, err = b.Bury(t.Context(), b.self)
+	lost, err = b.Bury(t.Context(), b.self, 0)
 	ok(t, err)
 	if len(lost) != 0 {
 		t.Errorf("buried twice: %+v", lost)
@@ -48,7 +48,7 @@ func testBury(t *testing.T, b *engineBench) {
 
 func testBuriedReplica(t *testing.T, b *engineBench) {
 	zombie := b.replica(t, -time.Second)
-	_, err := b.Bury(t.Context(), b.self)
+	_, err := b.Bury(t.Context(), b.self, 0)
 	ok(t, err)
 	if b.sqlite() {
 		return // one process: nobody else can bury it

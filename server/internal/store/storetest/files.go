@@ -97,7 +97,7 @@ var fileTests = tests{
 		r, _, err := s.Register(t.Context(), "survivor", time.Hour)
 		ok(t, err)
 		ok(t, s.Leave(t.Context(), owner))
-		if lost := must(s.Bury(t.Context(), r.ID))(t); len(lost) != 1 {
+		if lost := must(s.Bury(t.Context(), r.ID, 0))(t); len(lost) != 1 {
 			t.Fatalf("%d lost", len(lost))
 		}
 		q := store.FileQuery{ExecutionID: c.ExecutionID, Limit: 9}
@@ -111,7 +111,7 @@ var fileTests = tests{
 		ok(t, s.Leave(t.Context(), r.ID))
 		other, _, err := s.Register(t.Context(), "third", time.Hour)
 		ok(t, err)
-		_ = must(s.Bury(t.Context(), other.ID))(t)
+		_ = must(s.Bury(t.Context(), other.ID, 0))(t)
 		same(t, "adopted twice", filesOf(t, s, store.FileQuery{ExecutionID: c.ExecutionID, Limit: 9}), []string{"a", "c", "b"})
 	},
 	"records go with their execution": func(t *testing.T, s store.Store) {
