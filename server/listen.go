@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -97,7 +98,12 @@ func (s *Server) writeAddresses() error {
 	if err := os.WriteFile(file+".new", append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write addresses: %w", err)
 	}
-	s.later("addresses", func(context.Context) error { return os.Remove(file) })
+	s.later("addresses", func(context.Context) error {
+		if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil // somebody was faster
+	})
 	return os.Rename(file+".new", file)
 }
 

@@ -151,6 +151,16 @@ func TestHangup(t *testing.T) {
 	server.AwaitStop(t)
 }
 
+// A stop that has nothing left to remove is a clean one.
+func TestStopWithoutItsAddresses(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{})
+	if err := os.Remove(filepath.Join(server.DataDir, "addresses.json")); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop(t)
+}
+
 // While it drains, a server is not ready.
 func TestReadinessWhileDraining(t *testing.T) {
 	t.Parallel()
