@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -210,24 +208,6 @@ func (b *bench) wantLost(want int) {
 	}
 }
 
-// wallJump sets the wall clock of a time that has a monotonic reading, and
-// leaves that reading: what a step of the system clock does to later readings.
-func wallJump(t time.Time, by time.Duration) time.Time {
-	// The first word holds 33 bits of seconds above 30 of nanoseconds.
-	wall := (*uint64)(unsafe.Pointer(&t))
-	*wall += uint64(int64(by/time.Second)) << 30
-	return t
-}
-
-func TestWallJumpIsOne(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	jumped := wallJump(now, time.Hour)
-	if jumped.Unix()-now.Unix() != 3600 || jumped.Sub(now) != 0 {
-		t.Fatalf("time.Time is built in another way than wallJump believes: %v became %v", now, jumped)
-	}
-}
-
 func TestRenewal(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(b *bench) {
@@ -382,63 +362,6 @@ func TestPausedProcess(t *testing.T) {
 	}
 }
 
-func TestTimeFollowsTheDatabase(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		b.db.ahead = -90 * time.Minute
-		if err := b.Register(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.run(func(b *bench) {
-			want := func(when string, ahead time.Duration) {
-				t.Helper()
-				if got, want := b.Now(), time.Now().Add(ahead).UTC(); !got.Equal(want) || got.Location() != time.UTC {
-					t.Errorf("%s: %v, want %v", when, got, want)
-				}
-			}
-			want("at first", -90*time.Minute)
-			b.after(time.Second)
-			want("between renewals", -90*time.Minute)
-			b.jump.Store(int64(24 * time.Hour))
-			want("after a step of the local clock", -90*time.Minute)
-			b.after(10 * time.Second)
-			want("after renewals on the local clock that was set", -90*time.Minute)
-			b.wantLost(0)
-			b.db.set(func() { b.db.ahead = 2 * time.Second })
-			b.after(3 * time.Second)
-			want("after a step of the database's clock", 2*time.Second)
-		})
-	})
-}
-
-// TestTimeDoesNotTremble: that answers take now longer, now shorter, moves the
-// time neither back nor beyond what the database can have meant.
-func TestTimeDoesNotTremble(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(b *bench) {
-		delays := 0
-		b.db.set(func() {
-			b.db.before = func(_ context.Context, call string) error {
-				if call == "renew" {
-					delays++
-					time.Sleep(time.Duration(delays%5) * 100 * time.Millisecond)
-				}
-				return nil
-			}
-		})
-		last := b.Now()
-		for range 600 {
-			b.after(100 * time.Millisecond)
-			now := b.Now()
-			if step := now.Sub(last); step != 100*time.Millisecond {
-				t.Fatalf("the time made a step of %s in 100 ms", step)
-			}
-			last = now
-		}
-	})
-}
-
 func TestRegistersLater(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -458,75 +381,5 @@ func TestRegistersLater(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-	})
-}
-
-func TestAdoptsWhatTheDeadLeave(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(b *bench) {
-		var failed bool
-		b.db.set(func() {
-			b.db.before = func(_ context.Context, call string) error {
-				if call == "bury" && !failed {
-					failed = true
-					return errAway
-				}
-				return nil
-			}
-			b.db.lost = []store.Lost{{Claimed: store.Claimed{ExecutionID: 7}}, {Claimed: store.Claimed{ExecutionID: 8}}}
-		})
-		b.after(time.Second + time.Millisecond)
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		ids := make([]int64, len(b.adopted))
-		for i, l := range b.adopted {
-			ids[i] = l.ExecutionID
-		}
-		if !slices.Equal(ids, []int64{7, 8}) || !failed {
-			b.t.Errorf("adopted %v after a failure: %v", ids, failed)
-		}
-	})
-}
-
-func TestBuriesNobodyWithoutALease(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		b.db.before = func(_ context.Context, call string) error {
-			if call == "bury" {
-				t.Error("buried others without a lease of its own")
-			}
-			return errAway
-		}
-		b.run(func(b *bench) { b.after(time.Minute) })
-	})
-}
-
-// TestLooksRarelyWhileAlone: a replica that has been alone for longer than a lease
-// looks for dead ones once a heartbeat, unless it would not hear of a new one.
-func TestLooksRarelyWhileAlone(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(b *bench) {
-		wantLooks := func(when string, want int) {
-			t.Helper()
-			b.db.set(func() { b.db.burials = 0 })
-			b.after(time.Minute)
-			b.db.set(func() {
-				if b.db.burials != want {
-					t.Errorf("%d looks a minute %s, want %d", b.db.burials, when, want)
-				}
-			})
-		}
-		b.after(30*time.Second + time.Millisecond)
-		wantLooks("alone", 20)
-		b.db.set(func() { b.db.until[99] = time.Now().Add(time.Hour) })
-		b.Wake()
-		wantLooks("beside another one", 301)
-		b.db.set(func() { delete(b.db.until, 99) })
-		b.after(time.Minute)
-		wantLooks("alone again", 20)
-		b.deaf.Store(true)
-		b.after(3 * time.Second)
-		wantLooks("without signals", 300)
 	})
 }
