@@ -111,7 +111,7 @@ func (d *database) lateness(ctx context.Context, h herd, until time.Time) (late 
 func (h herd) due(jobID int64, slot time.Time) (time.Time, error) {
 	daily := job.Schedule{Type: job.IntervalBased, IntervalMinutes: 24 * 60, TimeZone: "UTC", Anchor: slot.Add(-24 * time.Hour)}
 	daily.Jitter = h.jitter
-	compiled, err := schedule.Compile(schedule.ForJob(daily, jobID))
+	compiled, err := schedule.Compile(daily, jobID)
 	if err != nil {
 		return time.Time{}, err
 	}

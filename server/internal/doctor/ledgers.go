@@ -76,7 +76,7 @@ func examineOnce(ctx context.Context, s store.Inspection, j job.Job, since, now 
 	}
 	l := ledger{from: latest(since, j.UpdatedAt, j.CreatedAt), now: now, told: map[int64]int{}, waits: map[int64]bool{}}
 	var err error
-	if l.times, err = schedule.Compile(schedule.ForJob(j.Schedule, j.ID)); err != nil {
+	if l.times, err = schedule.Compile(j.Schedule, j.ID); err != nil {
 		return nil, nil // damaged: the job has stopped, and the ledger says so
 	}
 	changes, err := s.OccurrenceChanges(ctx, j.ID)

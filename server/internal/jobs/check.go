@@ -86,7 +86,7 @@ func (f *Fields) applySchedule(s *job.Schedule, bad *job.InvalidError) error {
 	}
 	// Whether an interval is allowed does not depend on its anchor.
 	rest.Anchor = time.Unix(0, 0)
-	_, err := schedule.Compile(schedule.ForJob(rest, 0))
+	_, err := schedule.Compile(rest, 0)
 	return bad.Under("", err)
 }
 

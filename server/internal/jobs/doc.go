@@ -156,5 +156,5 @@ func checkETag(j job.Job, etag string) error {
 }
 
 func compile(j job.Job) (*schedule.Schedule, error) {
-	return schedule.Compile(schedule.ForJob(j.Schedule, j.ID))
+	return schedule.Compile(j.Schedule, j.ID)
 }

@@ -169,7 +169,7 @@ func Derived(j job.Job, now time.Time) time.Duration {
 	if j.Schedule.Type == job.Manual {
 		return 0
 	}
-	times, err := schedule.Compile(schedule.ForJob(j.Schedule, j.ID))
+	times, err := schedule.Compile(j.Schedule, j.ID)
 	if err != nil {
 		return 0
 	}

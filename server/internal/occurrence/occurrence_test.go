@@ -30,9 +30,10 @@ func at(t *testing.T, clock string) time.Time {
 // the new time "" leaves it out, "done" has started.
 func hourly(t *testing.T, changes ...string) occurrence.Plan {
 	t.Helper()
-	times, err := schedule.Compile(schedule.Spec{
-		Kind: schedule.Cron, Cron: "0 * * * *", TimeZone: "UTC", Start: at(t, "01:00"), End: at(t, "20:01"),
-	})
+	times, err := schedule.Compile(job.Schedule{
+		Type: job.CronBased, Cron: "0 * * * *", TimeZone: "UTC",
+		ScheduleOptions: job.ScheduleOptions{Start: at(t, "01:00"), End: at(t, "20:01")},
+	}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 // BackfillSlots answers up to limit slots of a job's schedule in (after,
 // before). The schedule's own start and end bound them too.
 func BackfillSlots(s job.Schedule, jobID int64, after, before time.Time, limit int) (slots []time.Time) {
-	times, err := schedule.Compile(schedule.ForJob(s, jobID))
+	times, err := schedule.Compile(s, jobID)
 	if err != nil {
 		return nil
 	}

@@ -20,7 +20,7 @@ const SkipInvalid = "SCHEDULE_INVALID"
 // Due decides what becomes of a job that the ticker comes by at now, which may
 // be a moment before it is due.
 func Due(due store.Due, now time.Time) store.Decision {
-	times, err := schedule.Compile(schedule.ForJob(due.Schedule, due.JobID))
+	times, err := schedule.Compile(due.Schedule, due.JobID)
 	if err != nil || due.Damaged {
 		return Invalid(due)
 	}

@@ -28,7 +28,7 @@ func (d *decider) resume() {
 		d.Schedule.Anchor = end.Truncate(time.Second)
 		d.out.Anchor = d.Schedule.Anchor
 		// The anchor is all that changed, so what compiled before does again.
-		if times, err := schedule.Compile(schedule.ForJob(d.Schedule, d.JobID)); err == nil {
+		if times, err := schedule.Compile(d.Schedule, d.JobID); err == nil {
 			d.times = times
 		}
 	}

@@ -16,7 +16,7 @@ var minutes = job.Schedule{Type: job.IntervalBased, IntervalMinutes: 1, TimeZone
 
 func slotsOf(t *testing.T, s job.Schedule, n int) (slots []time.Time) {
 	t.Helper()
-	times, err := schedule.Compile(schedule.ForJob(s, 0))
+	times, err := schedule.Compile(s, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestPreviewWithJitter(t *testing.T) {
 	t.Parallel()
 	late := minutes
 	late.Jitter = time.Minute
-	times, err := schedule.Compile(schedule.ForJob(late, 0))
+	times, err := schedule.Compile(late, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func Backoff(p job.RetryPolicy, attempt int) time.Duration {
 }
 
 func nextSlotBefore(c store.Claimed, now, at time.Time) bool {
-	times, err := schedule.Compile(schedule.ForJob(c.Schedule, c.JobID))
+	times, err := schedule.Compile(c.Schedule, c.JobID)
 	if err != nil {
 		return true
 	}

@@ -3,15 +3,17 @@ package schedule
 import (
 	"testing"
 	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
 )
 
-var benchSpecs = map[string]Spec{
-	"minutes":    {Cron: "*/5 * * * *", TimeZone: "America/New_York"},
-	"daily":      {Cron: "30 2 * * *", TimeZone: "America/New_York"},
-	"day31":      {Cron: "0 0 31 * *", TimeZone: "America/New_York"},
-	"leapday":    {Cron: "0 0 29 2 *", TimeZone: "America/New_York"},
-	"exclusions": {Cron: "30 2 * * *", TimeZone: "America/New_York", Exclusions: []Exclusion{{From: "2026-03-01", To: "2026-03-31"}, {From: "2026-12-24"}}},
-	"interval":   {Kind: Interval, IntervalMinutes: 5, TimeZone: "UTC", Anchor: time.Unix(1_700_000_000, 0)},
+var benchSpecs = map[string]job.Schedule{
+	"minutes":    {Type: job.CronBased, Cron: "*/5 * * * *", TimeZone: "America/New_York"},
+	"daily":      {Type: job.CronBased, Cron: "30 2 * * *", TimeZone: "America/New_York"},
+	"day31":      {Type: job.CronBased, Cron: "0 0 31 * *", TimeZone: "America/New_York"},
+	"leapday":    {Type: job.CronBased, Cron: "0 0 29 2 *", TimeZone: "America/New_York"},
+	"exclusions": {Type: job.CronBased, Cron: "30 2 * * *", TimeZone: "America/New_York", ScheduleOptions: job.ScheduleOptions{ExcludedDates: []string{"2026-03-01/2026-03-31", "2026-12-24"}}},
+	"interval":   {Type: job.IntervalBased, IntervalMinutes: 5, TimeZone: "UTC", Anchor: time.Unix(1_700_000_000, 0)},
 }
 
 func BenchmarkCompile(b *testing.B) {
@@ -19,7 +21,7 @@ func BenchmarkCompile(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Compile(spec); err != nil {
+				if _, err := Compile(spec, 0); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -44,7 +46,7 @@ func BenchmarkNext(b *testing.B) {
 func BenchmarkBetween(b *testing.B) {
 	for name, days := range map[string]int{"14days": 14, "30years": 10957} {
 		b.Run(name, func(b *testing.B) {
-			s := mustCompile(b, Spec{Cron: "* * * * *", TimeZone: "America/New_York"})
+			s := mustCompile(b, cron("* * * * *", "America/New_York"))
 			after := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 			upTo := after.AddDate(0, 0, days)
 			b.ReportAllocs()
@@ -58,7 +60,7 @@ func BenchmarkBetween(b *testing.B) {
 // BenchmarkNever is the longest search: a date that exclusions take away
 // every time.
 func BenchmarkNever(b *testing.B) {
-	s := mustCompile(b, Spec{Cron: "0 0 29 2 *", TimeZone: "Antarctica/Troll", Exclusions: []Exclusion{{From: "2026-01-01", To: "9999-12-31"}}})
+	s := mustCompile(b, job.Schedule{Type: job.CronBased, Cron: "0 0 29 2 *", TimeZone: "Antarctica/Troll", ScheduleOptions: job.ScheduleOptions{ExcludedDates: []string{"2026-01-01/9999-12-31"}}})
 	after := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	for b.Loop() {
 		s.Next(after)

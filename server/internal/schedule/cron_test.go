@@ -11,11 +11,26 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 )
 
-func mustCompile(t testing.TB, spec Spec) *Schedule {
+var (
+	frequencyTypes  = []job.FrequencyType{job.CronBased, job.IntervalBased, job.Manual}
+	gapPolicies     = []job.DSTGapPolicy{job.GapShiftForward, job.GapSkip}
+	overlapPolicies = []job.DSTOverlapPolicy{job.OverlapFirst, job.OverlapBoth}
+)
+
+func cron(expr, zone string) job.Schedule {
+	return job.Schedule{Type: job.CronBased, Cron: expr, TimeZone: zone}
+}
+
+func mustCompile(t testing.TB, of job.Schedule) *Schedule {
 	t.Helper()
-	s, err := Compile(spec)
+	return mustCompileFor(t, of, 0)
+}
+
+func mustCompileFor(t testing.TB, of job.Schedule, jobID int64) *Schedule {
+	t.Helper()
+	s, err := Compile(of, jobID)
 	if err != nil {
-		t.Fatalf("Compile(%+v): %v", spec, err)
+		t.Fatalf("Compile(%+v): %v", of, err)
 	}
 	return s
 }
@@ -108,7 +123,7 @@ func TestCronAccepts(t *testing.T) {
 		{"@midnight", sunday, []string{"2026-03-02T00:00:00Z"}},
 		{" @hourly ", sunday, []string{"2026-03-01T01:00:00Z"}},
 	} {
-		s, err := Compile(Spec{Cron: tt.expr, TimeZone: "UTC"})
+		s, err := Compile(cron(tt.expr, "UTC"), 0)
 		if err != nil {
 			t.Errorf("%q: %v", tt.expr, err)
 			continue
@@ -242,7 +257,7 @@ func TestCronRefuses(t *testing.T) {
 		{"0 0 31 2 */2", "CRON_NEVER_FIRES", "never fires"},
 		{"0 0 31 2 1", "", ""}, // OR: every Monday of February
 	} {
-		_, err := Compile(Spec{Cron: tt.expr, TimeZone: "UTC"})
+		_, err := Compile(cron(tt.expr, "UTC"), 0)
 		if tt.reason == "" {
 			if err != nil {
 				t.Errorf("%q: %v", tt.expr, err)

@@ -5,18 +5,20 @@ import (
 	"math/bits"
 	"strings"
 	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
 )
 
 // Describe says in words when the job is due: "every day at 02:30
 // Europe/Berlin". Expressions without a short wording are quoted instead.
 func (s *Schedule) Describe() string {
 	switch s.kind {
-	case Manual:
-		return "only when asked for"
-	case Interval:
+	case job.CronBased:
+		return s.describeCron()
+	case job.IntervalBased:
 		return everyMinutes(s.interval / 60)
 	default:
-		return s.describeCron()
+		return "only when asked for"
 	}
 }
 

@@ -1,8 +1,8 @@
-// Package schedule computes when a job is due. It is pure: the same [Spec]
-// and instant always give the same answer, on every replica.
+// Package schedule computes when a job is due. It is pure: the same
+// [job.Schedule] and instant always give the same answer, on every replica.
 //
 // A slot is a nominal due instant, in UTC and whole seconds. [Compile] checks
-// a Spec and turns it into a [Schedule], which answers which slots there are.
+// what a job says of them and makes a [Schedule], which answers which there are.
 //
 // Rules:
 //   - Cron is the five-field language of Vixie cron; what is refused is named
@@ -12,8 +12,9 @@
 //     fixed-time. Each matching local time of such a job counts once: one that
 //     the clock skips, by three hours or less, runs at the first instant after
 //     the jump (several skipped ones are one slot), one that comes twice runs
-//     the first time. [Skip] and [Both] choose otherwise. Every other cron job
-//     follows the clock: both passes run and nothing is made up.
+//     the first time. [job.GapSkip] and [job.OverlapBoth] choose otherwise.
+//     Every other cron job follows the clock: both passes run and nothing is
+//     made up.
 //   - An interval is elapsed time: slot(n) = anchor + n*interval, n >= 1. It
 //     knows no DST; the zone only says what its excluded dates mean.
 //   - Start (inclusive), end (exclusive) and exclusions select slots. Jitter
@@ -24,7 +25,7 @@
 //     local time that is made up belongs to its own date, not to the date of
 //     the instant at which it runs.
 //   - There are no slots before 1970 or after 2199. That bounds every search:
-//     no Spec and no instant makes a call run long or overflow.
+//     no definition and no instant makes a call run long or overflow.
 //
 // A Schedule is immutable and safe for concurrent use; Next does not allocate.
 //

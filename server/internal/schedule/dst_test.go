@@ -5,18 +5,20 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pointscene/carillon/server/internal/job"
 )
 
 // Changes of the clock that other schedulers get wrong. Zones whose rules
 // were not final when the test was written are asked about the past only.
 func TestNextAcrossClockChanges(t *testing.T) {
 	t.Parallel()
-	skip := func(s *Spec) { s.DSTGap = Skip }
-	both := func(s *Spec) { s.DSTOverlap = Both }
-	none := func(*Spec) {}
+	skip := func(s *job.Schedule) { s.DSTGap = job.GapSkip }
+	both := func(s *job.Schedule) { s.DSTOverlap = job.OverlapBoth }
+	none := func(*job.Schedule) {}
 	for _, tt := range []struct {
 		zone, expr string
-		policy     func(*Spec)
+		policy     func(*job.Schedule)
 		after      string
 		want       []string
 	}{
@@ -97,11 +99,11 @@ func TestNextAcrossClockChanges(t *testing.T) {
 		{"Asia/Kathmandu", "0 0 * * *", none, "2025-01-01T00:00:00Z", []string{"2025-01-01T18:15:00Z"}},
 		{"Pacific/Chatham", "0 3 * * *", none, "2025-09-27T00:00:00Z", []string{"2025-09-27T14:00:00Z", "2025-09-28T13:15:00Z"}},
 	} {
-		spec := Spec{Cron: tt.expr, TimeZone: tt.zone}
+		spec := cron(tt.expr, tt.zone)
 		tt.policy(&spec)
 		got := chain(mustCompile(t, spec), at(t, tt.after), len(tt.want))
 		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("%s %q gap %d overlap %d after %s (-want +got):\n%s", tt.zone, tt.expr, spec.DSTGap, spec.DSTOverlap, tt.after, diff)
+			t.Errorf("%s %q gap %s overlap %s after %s (-want +got):\n%s", tt.zone, tt.expr, spec.DSTGap, spec.DSTOverlap, tt.after, diff)
 		}
 	}
 }
@@ -110,7 +112,7 @@ func TestNextAcrossClockChanges(t *testing.T) {
 func TestMadeUpRunInWindow(t *testing.T) {
 	t.Parallel()
 	jump := at(t, "2025-03-09T07:00:00Z")
-	spec := Spec{Cron: "30 2 * * *", TimeZone: "America/New_York", End: jump}
+	spec := job.Schedule{Type: job.CronBased, Cron: "30 2 * * *", TimeZone: "America/New_York", ScheduleOptions: job.ScheduleOptions{End: jump}}
 	if slot, ok := mustCompile(t, spec).Next(jump.Add(-time.Hour)); ok {
 		t.Errorf("a run at the end, which is exclusive: %v", slot)
 	}

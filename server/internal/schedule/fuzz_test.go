@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -24,12 +25,9 @@ func FuzzCompile(f *testing.F) {
 	f.Add(uint8(1), "", "UTC", 90, "1970-01-01", "2199-12-31", int64(1), int64(-5), int64(9e9))
 	f.Add(uint8(2), "@every 1m", "Local", -1, "x", "", int64(-1), int64(8e9), int64(7))
 	f.Fuzz(func(t *testing.T, kind uint8, expr, zone string, minutes int, from, to string, jitter, start, end int64) {
-		spec := Spec{
-			Kind: Kind(kind % 3), Cron: expr, TimeZone: zone, IntervalMinutes: minutes, Anchor: time.Unix(1_700_000_000, 0),
-			DSTGap: GapPolicy(kind >> 3 & 1), DSTOverlap: OverlapPolicy(kind >> 4 & 1), Jitter: time.Duration(jitter), Seed: start,
-		}
+		spec := job.Schedule{Type: frequencyTypes[kind%3], Cron: expr, TimeZone: zone, IntervalMinutes: minutes, Anchor: time.Unix(1_700_000_000, 0), ScheduleOptions: job.ScheduleOptions{DSTGap: gapPolicies[kind>>3&1], DSTOverlap: overlapPolicies[kind>>4&1], Jitter: time.Duration(jitter)}}
 		if from != "" {
-			spec.Exclusions = []Exclusion{{from, to}}
+			spec.ExcludedDates = []string{strings.TrimSuffix(from+"/"+to, "/")}
 		}
 		if start != 0 {
 			spec.Start = time.Unix(start, 0)
@@ -37,7 +35,7 @@ func FuzzCompile(f *testing.F) {
 		if end != 0 {
 			spec.End = time.Unix(end, 999_999_999)
 		}
-		s, err := Compile(spec)
+		s, err := Compile(spec, start)
 		if err != nil {
 			checkRefusal(t, err)
 			return
@@ -87,10 +85,7 @@ func FuzzNext(f *testing.F) {
 	f.Add("*/15 1-3 * * SUN", uint8(9), int64(1743206400), uint8(3), uint8(1), uint16(300))
 	f.Add("0,30 0 ? * FRI-SUN", uint8(5), int64(1325116800), uint8(2), uint8(2), uint16(0))
 	f.Fuzz(func(t *testing.T, expr string, zone uint8, at int64, policy, excluded uint8, window uint16) {
-		spec := Spec{
-			Cron: expr, TimeZone: oddZones[int(zone)%len(oddZones)],
-			DSTGap: GapPolicy(policy & 1), DSTOverlap: OverlapPolicy(policy >> 1 & 1),
-		}
+		spec := job.Schedule{Type: job.CronBased, Cron: expr, TimeZone: oddZones[int(zone)%len(oddZones)], ScheduleOptions: job.ScheduleOptions{DSTGap: gapPolicies[policy&1], DSTOverlap: overlapPolicies[policy>>1&1]}}
 		const days = 3
 		at = max(at%(maxTime-days*daySeconds), 10*daySeconds)
 		after := time.Unix(at, 0).UTC()
@@ -102,25 +97,25 @@ func FuzzNext(f *testing.F) {
 		skipDate := ""
 		if excluded > 0 {
 			skipDate = after.In(loc).AddDate(0, 0, int(excluded)%days).Format(time.DateOnly)
-			spec.Exclusions = []Exclusion{{From: skipDate}}
+			spec.ExcludedDates = []string{skipDate}
 		}
 		if window > 0 {
 			spec.Start, spec.End = after.Add(time.Duration(window)*time.Second), until.Add(-time.Duration(window)*time.Second)
 		}
-		s, err := Compile(spec)
+		s, err := Compile(spec, 0)
 		if err != nil {
 			checkRefusal(t, err)
 			return
 		}
-		job := bruteParse(expr)
-		job.skip, job.both = spec.DSTGap == Skip, spec.DSTOverlap == Both
-		job.excluded = func(m *moment) bool {
+		brute := bruteParse(expr)
+		brute.skip, brute.both = spec.DSTGap == job.GapSkip, spec.DSTOverlap == job.OverlapBoth
+		brute.excluded = func(m *moment) bool {
 			return skipDate != "" && fmt.Sprintf("%04d-%02d-%02d", m.year, m.month, m.day) == skipDate
 		}
 		if window > 0 {
-			job.lowest, job.beyond = spec.Start.Unix(), spec.End.Unix()
+			brute.lowest, brute.beyond = spec.Start.Unix(), spec.End.Unix()
 		}
-		want := job.slots(moments(loc, after, until))
+		want := brute.slots(moments(loc, after, until))
 		sameSlots(t, fmt.Sprintf("%+v", spec), want, chainUnix(t, s, after, until))
 		checkBetween(t, s, want, after, until)
 	})

@@ -43,7 +43,7 @@ func TestAgreesWithPeers(t *testing.T) {
 	agreed, differed := map[string][2]int{}, map[string][2]int{}
 	unanimous := 0
 	for i, c := range cases {
-		ours := chain(mustCompile(t, Spec{Cron: c.Expr, TimeZone: c.Zone}), c.After, peerTimes)
+		ours := chain(mustCompile(t, cron(c.Expr, c.Zone)), c.After, peerTimes)
 		kind := 0
 		if !c.plain {
 			kind = 1
@@ -95,7 +95,7 @@ func peerCases(t *testing.T) (cases []peerCase) {
 			time.Date(2025, 3, 8, 0, 0, 0, 0, time.UTC), time.Date(2025, 11, 1, 12, 30, 0, 0, time.UTC), time.Date(2027, 7, 31, 23, 59, 0, 0, time.UTC),
 		} {
 			for _, expr := range exprs {
-				s := mustCompile(t, Spec{Cron: expr, TimeZone: zone})
+				s := mustCompile(t, cron(expr, zone))
 				c := peerCase{Expr: expr, Zone: zone, After: after}
 				times := chain(s, after, peerTimes)
 				last := at(t, times[peerTimes-1])
@@ -202,13 +202,13 @@ func askSystemd(t *testing.T, cases []peerCase, answers map[string][][]string) {
 }
 
 func systemdEvent(c peerCase) (string, bool) {
-	job := bruteParse(c.Expr)
-	if job.either {
+	brute := bruteParse(c.Expr)
+	if brute.either {
 		return "", false
 	}
 	values := func(field int) string {
 		var list []string
-		for v, ok := range job.fields[field] {
+		for v, ok := range brute.fields[field] {
 			if ok {
 				list = append(list, fmt.Sprint(v))
 			}
@@ -217,7 +217,7 @@ func systemdEvent(c peerCase) (string, bool) {
 	}
 	var days []string
 	for i, name := range []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"} {
-		if job.fields[4][i] {
+		if brute.fields[4][i] {
 			days = append(days, name)
 		}
 	}

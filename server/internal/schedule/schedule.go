@@ -4,22 +4,26 @@ import (
 	"math/bits"
 	"sort"
 	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
 )
 
-// Schedule answers which slots a checked Spec has.
+// Schedule answers which slots a job has.
 type Schedule struct {
-	kind     Kind
-	gap      GapPolicy
-	overlap  OverlapPolicy
-	times    cronTimes
-	zone     *zone
-	expr     string
-	interval int64 // seconds
-	anchor   int64 // Unix seconds
-	lo, hi   int64 // slots lie in [lo, hi), Unix seconds
-	jitter   time.Duration
-	seed     int64
-	excluded []dayRange // sorted, apart from each other
+	kind job.FrequencyType
+	// skipsGap: a local time that the clock skips is not made up.
+	skipsGap bool
+	// runsTwice: one that comes twice runs both times.
+	runsTwice bool
+	times     cronTimes
+	zone      *zone
+	expr      string
+	interval  int64 // seconds
+	anchor    int64 // Unix seconds
+	lo, hi    int64 // slots lie in [lo, hi), Unix seconds
+	jitter    time.Duration
+	seed      int64
+	excluded  []dayRange // sorted, apart from each other
 }
 
 // Next returns the first slot strictly after the instant, or false when there
@@ -33,8 +37,8 @@ func (s *Schedule) Next(after time.Time) (slot time.Time, ok bool) {
 }
 
 // FireAt returns when a slot's execution starts: the slot plus its jitter. The
-// jitter depends on the seed and the slot only, is in whole microseconds, less
-// than Spec.Jitter, and never reaches the next slot.
+// jitter depends on the job's id and the slot only, is in whole microseconds,
+// less than the schedule's, and never reaches the next slot.
 func (s *Schedule) FireAt(slot time.Time) time.Time {
 	if s.jitter == 0 {
 		return slot.UTC()
@@ -133,9 +137,9 @@ func (s *Schedule) ExcludedRuns(after, upTo time.Time) (runs []Range) {
 func (s *Schedule) next(u int64) (int64, bool) {
 	u = max(u, s.lo)
 	switch s.kind {
-	case Cron:
+	case job.CronBased:
 		return s.nextCron(u)
-	case Interval:
+	case job.IntervalBased:
 		return s.nextInterval(u)
 	default:
 		return 0, false
@@ -148,9 +152,9 @@ func (s *Schedule) count(u, limit int64) int64 {
 	switch {
 	case u >= limit:
 		return 0
-	case s.kind == Cron:
+	case s.kind == job.CronBased:
 		return s.countCron(u, limit)
-	case s.kind == Interval:
+	case s.kind == job.IntervalBased:
 		return s.countInterval(u, limit)
 	default:
 		return 0

@@ -9,15 +9,17 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pointscene/carillon/server/internal/job"
 )
 
 func TestInterval(t *testing.T) {
 	t.Parallel()
 	anchor := at(t, "2026-03-29T00:10:20.987Z") // counts from :20
-	base := Spec{Kind: Interval, IntervalMinutes: 90, TimeZone: "Europe/Berlin", Anchor: anchor}
-	with := func(change func(*Spec)) Spec { s := base; change(&s); return s }
+	base := job.Schedule{Type: job.IntervalBased, IntervalMinutes: 90, TimeZone: "Europe/Berlin", Anchor: anchor}
+	with := func(change func(*job.Schedule)) job.Schedule { s := base; change(&s); return s }
 	for name, tt := range map[string]struct {
-		spec  Spec
+		spec  job.Schedule
 		after string
 		want  []string
 	}{
@@ -26,16 +28,16 @@ func TestInterval(t *testing.T) {
 		"strictly after":                         {base, "2026-03-29T01:40:20Z", []string{"2026-03-29T03:10:20Z"}},
 		"a nanosecond before":                    {base, "2026-03-29T01:40:19.999999999Z", []string{"2026-03-29T01:40:20Z"}},
 		"never drifts":                           {base, "2126-03-29T00:00:00Z", []string{"2126-03-29T00:10:20Z"}},
-		"start inclusive":                        {with(func(s *Spec) { s.Start = at(t, "2026-03-29T03:10:20Z") }), "2026-01-01T00:00:00Z", []string{"2026-03-29T03:10:20Z"}},
-		"start a nanosecond later":               {with(func(s *Spec) { s.Start = at(t, "2026-03-29T03:10:20.000000001Z") }), "2026-01-01T00:00:00Z", []string{"2026-03-29T04:40:20Z"}},
-		"end exclusive":                          {with(func(s *Spec) { s.End = at(t, "2026-03-29T03:10:20Z") }), "2026-01-01T00:00:00Z", []string{"2026-03-29T01:40:20Z", "none"}},
-		"end a nanosecond later":                 {with(func(s *Spec) { s.End = at(t, "2026-03-29T03:10:20.000000001Z") }), "2026-01-01T00:00:00Z", []string{"2026-03-29T01:40:20Z", "2026-03-29T03:10:20Z", "none"}},
-		"end before the first":                   {with(func(s *Spec) { s.End = anchor }), "2026-01-01T00:00:00Z", []string{"none"}},
+		"start inclusive":                        {with(func(s *job.Schedule) { s.Start = at(t, "2026-03-29T03:10:20Z") }), "2026-01-01T00:00:00Z", []string{"2026-03-29T03:10:20Z"}},
+		"start a nanosecond later":               {with(func(s *job.Schedule) { s.Start = at(t, "2026-03-29T03:10:20.000000001Z") }), "2026-01-01T00:00:00Z", []string{"2026-03-29T04:40:20Z"}},
+		"end exclusive":                          {with(func(s *job.Schedule) { s.End = at(t, "2026-03-29T03:10:20Z") }), "2026-01-01T00:00:00Z", []string{"2026-03-29T01:40:20Z", "none"}},
+		"end a nanosecond later":                 {with(func(s *job.Schedule) { s.End = at(t, "2026-03-29T03:10:20.000000001Z") }), "2026-01-01T00:00:00Z", []string{"2026-03-29T01:40:20Z", "2026-03-29T03:10:20Z", "none"}},
+		"end before the first":                   {with(func(s *job.Schedule) { s.End = anchor }), "2026-01-01T00:00:00Z", []string{"none"}},
 		"an excluded date is local": { // the 29th ends at 22:00Z
-			with(func(s *Spec) { s.Exclusions = []Exclusion{{From: "2026-03-29"}} }), "2026-03-29T00:00:00Z",
+			with(func(s *job.Schedule) { s.ExcludedDates = []string{"2026-03-29"} }), "2026-03-29T00:00:00Z",
 			[]string{"2026-03-29T22:40:20Z", "2026-03-30T00:10:20Z"},
 		},
-		"the longest": {with(func(s *Spec) { s.IntervalMinutes = MaxIntervalMinutes }), "2026-03-29T00:10:20Z", []string{"2027-03-29T00:10:20Z", "2028-03-28T00:10:20Z"}},
+		"the longest": {with(func(s *job.Schedule) { s.IntervalMinutes = maxIntervalMinutes }), "2026-03-29T00:10:20Z", []string{"2027-03-29T00:10:20Z", "2028-03-28T00:10:20Z"}},
 	} {
 		if diff := cmp.Diff(tt.want, chain(mustCompile(t, tt.spec), at(t, tt.after), len(tt.want))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -54,10 +56,7 @@ func TestIntervalEqualsWalk(t *testing.T) {
 		}
 		for _, minutes := range []int{1, 7, 60, 1440, 2017} {
 			anchor := time.Date(2011, 10, 1, 12, 34, 56, 0, time.UTC)
-			spec := Spec{
-				Kind: Interval, IntervalMinutes: minutes, TimeZone: zone, Anchor: anchor,
-				Exclusions: []Exclusion{{From: "2011-12-29", To: "2012-01-01"}, {From: "2011-11-06"}, {From: "2011-11-13", To: "2011-11-14"}},
-			}
+			spec := job.Schedule{Type: job.IntervalBased, IntervalMinutes: minutes, TimeZone: zone, Anchor: anchor, ScheduleOptions: job.ScheduleOptions{ExcludedDates: []string{"2011-12-29/2012-01-01", "2011-11-06", "2011-11-13/2011-11-14"}}}
 			s := mustCompile(t, spec)
 			until := anchor.AddDate(0, 4, 0)
 			var want, all []int64
@@ -81,7 +80,7 @@ func TestIntervalEqualsWalk(t *testing.T) {
 
 func TestManualIsNeverDue(t *testing.T) {
 	t.Parallel()
-	s := mustCompile(t, Spec{Kind: Manual, TimeZone: "UTC", Jitter: time.Hour})
+	s := mustCompile(t, job.Schedule{Type: job.Manual, TimeZone: "UTC", ScheduleOptions: job.ScheduleOptions{Jitter: time.Hour}})
 	if slot, ok := s.Next(time.Time{}); ok {
 		t.Errorf("Next = %v", slot)
 	}
@@ -99,12 +98,12 @@ var farInstants = []time.Time{
 
 func TestFarInstants(t *testing.T) {
 	t.Parallel()
-	for _, spec := range []Spec{
-		{Cron: "* * * * *", TimeZone: "America/New_York"},
-		{Cron: "0 0 29 2 */7", TimeZone: "Antarctica/Troll", DSTOverlap: Both},
-		{Cron: "0 0 1 1 *", TimeZone: "Pacific/Kiritimati", Exclusions: []Exclusion{{From: "0001-01-01", To: "9999-12-31"}}},
-		{Kind: Interval, IntervalMinutes: 1, TimeZone: "Europe/Berlin", Anchor: time.Unix(0, 0), Exclusions: []Exclusion{{From: "1970-01-01", To: "2198-12-31"}}},
-		{Kind: Interval, IntervalMinutes: 525_600, TimeZone: "UTC", Anchor: time.Unix(maxTime-1, 0)},
+	for _, spec := range []job.Schedule{
+		{Type: job.CronBased, Cron: "* * * * *", TimeZone: "America/New_York"},
+		{Type: job.CronBased, Cron: "0 0 29 2 */7", TimeZone: "Antarctica/Troll", ScheduleOptions: job.ScheduleOptions{DSTOverlap: job.OverlapBoth}},
+		{Type: job.CronBased, Cron: "0 0 1 1 *", TimeZone: "Pacific/Kiritimati", ScheduleOptions: job.ScheduleOptions{ExcludedDates: []string{"0001-01-01/9999-12-31"}}},
+		{Type: job.IntervalBased, IntervalMinutes: 1, TimeZone: "Europe/Berlin", Anchor: time.Unix(0, 0), ScheduleOptions: job.ScheduleOptions{ExcludedDates: []string{"1970-01-01/2198-12-31"}}},
+		{Type: job.IntervalBased, IntervalMinutes: 525_600, TimeZone: "UTC", Anchor: time.Unix(maxTime-1, 0)},
 	} {
 		s := mustCompile(t, spec)
 		for _, a := range farInstants {
@@ -128,15 +127,15 @@ func TestBetweenCountsDecades(t *testing.T) {
 	after, upTo := at(t, "2000-01-01T00:00:00Z"), at(t, "2030-01-01T00:00:00Z")
 	minutes := int64(upTo.Sub(after) / time.Minute)
 	for _, tt := range []struct {
-		spec Spec
+		spec job.Schedule
 		want int64
 	}{
-		{Spec{Cron: "* * * * *", TimeZone: "America/New_York"}, minutes},
-		{Spec{Cron: "*/5 * * * *", TimeZone: "UTC", Exclusions: []Exclusion{{From: "2004-02-01", To: "2004-02-29"}, {From: "2005-07-01"}}}, (minutes - 30*1440) / 5},
-		{Spec{Cron: "30 2 * * *", TimeZone: "America/New_York"}, minutes / 1440},
-		{Spec{Cron: "30 2 * * *", TimeZone: "America/New_York", DSTGap: Skip}, minutes/1440 - 30},
-		{Spec{Cron: "30 1 * * *", TimeZone: "America/New_York", DSTOverlap: Both}, minutes/1440 + 30},
-		{Spec{Kind: Interval, IntervalMinutes: 1, TimeZone: "UTC", Anchor: after}, minutes},
+		{cron("* * * * *", "America/New_York"), minutes},
+		{job.Schedule{Type: job.CronBased, Cron: "*/5 * * * *", TimeZone: "UTC", ScheduleOptions: job.ScheduleOptions{ExcludedDates: []string{"2004-02-01/2004-02-29", "2005-07-01"}}}, (minutes - 30*1440) / 5},
+		{cron("30 2 * * *", "America/New_York"), minutes / 1440},
+		{job.Schedule{Type: job.CronBased, Cron: "30 2 * * *", TimeZone: "America/New_York", ScheduleOptions: job.ScheduleOptions{DSTGap: job.GapSkip}}, minutes/1440 - 30},
+		{job.Schedule{Type: job.CronBased, Cron: "30 1 * * *", TimeZone: "America/New_York", ScheduleOptions: job.ScheduleOptions{DSTOverlap: job.OverlapBoth}}, minutes/1440 + 30},
+		{job.Schedule{Type: job.IntervalBased, IntervalMinutes: 1, TimeZone: "UTC", Anchor: after}, minutes},
 	} {
 		if r, ok := mustCompile(t, tt.spec).Between(after, upTo); !ok || r.Count != tt.want {
 			t.Errorf("%+v: got %+v, want a count of %d", tt.spec, r, tt.want)
@@ -147,7 +146,7 @@ func TestBetweenCountsDecades(t *testing.T) {
 // The doc comment of Between: the newest missed slot runs, the rest is recorded.
 func TestBetweenAfterDowntime(t *testing.T) {
 	t.Parallel()
-	s := mustCompile(t, Spec{Cron: "* * * * *", TimeZone: "UTC"})
+	s := mustCompile(t, cron("* * * * *", "UTC"))
 	seen, now := at(t, "2026-03-01T00:00:00Z"), at(t, "2026-03-15T00:00:30Z")
 	missed, ok := s.Between(seen, now)
 	if want := (Range{at(t, "2026-03-01T00:01:00Z"), at(t, "2026-03-15T00:00:00Z"), 14 * 1440}); !ok || missed != want {
@@ -168,9 +167,9 @@ func TestBetweenAfterDowntime(t *testing.T) {
 func TestFireAt(t *testing.T) {
 	t.Parallel()
 	const jitter = 5 * time.Minute
-	s := mustCompile(t, Spec{Cron: "*/10 * * * *", TimeZone: "UTC", Jitter: jitter, Seed: 19})
-	same := mustCompile(t, Spec{Cron: "*/10 * * * *", TimeZone: "UTC", Jitter: jitter, Seed: 19})
-	other := mustCompile(t, Spec{Cron: "*/10 * * * *", TimeZone: "UTC", Jitter: jitter, Seed: 20})
+	s := mustCompileFor(t, job.Schedule{Type: job.CronBased, Cron: "*/10 * * * *", TimeZone: "UTC", ScheduleOptions: job.ScheduleOptions{Jitter: jitter}}, 19)
+	same := mustCompileFor(t, job.Schedule{Type: job.CronBased, Cron: "*/10 * * * *", TimeZone: "UTC", ScheduleOptions: job.ScheduleOptions{Jitter: jitter}}, 19)
+	other := mustCompileFor(t, job.Schedule{Type: job.CronBased, Cron: "*/10 * * * *", TimeZone: "UTC", ScheduleOptions: job.ScheduleOptions{Jitter: jitter}}, 20)
 	slot := at(t, "2026-03-01T00:00:00Z")
 	var fifths [5]int
 	alike := 0
@@ -202,27 +201,26 @@ func TestFireAt(t *testing.T) {
 // Stored starts depend on these values, so they must not change.
 func TestFireAtIsStable(t *testing.T) {
 	t.Parallel()
-	for seed, want := range map[int64]string{
+	for jobID, want := range map[int64]string{
 		1:         "2026-03-01T03:49:49.763104Z",
 		2:         "2026-03-01T03:42:44.240047Z",
 		1<<53 - 1: "2026-03-01T03:13:49.851266Z",
 	} {
-		s := mustCompile(t, Spec{Cron: "0 3 * * *", TimeZone: "UTC", Jitter: time.Hour, Seed: seed})
+		s := mustCompileFor(t, job.Schedule{Type: job.CronBased, Cron: "0 3 * * *", TimeZone: "UTC", ScheduleOptions: job.ScheduleOptions{Jitter: time.Hour}}, jobID)
 		if got := s.FireAt(at(t, "2026-03-01T03:00:00Z")).Format(time.RFC3339Nano); got != want {
-			t.Errorf("seed %d fires at %s, want %s", seed, got, want)
+			t.Errorf("job %d fires at %s, want %s", jobID, got, want)
 		}
 	}
 }
 
 func TestJitterStaysBeforeTheNextSlot(t *testing.T) {
 	t.Parallel()
-	spec := Spec{Cron: "0,1 * * * *", TimeZone: "UTC", Jitter: MaxJitter}
+	spec := job.Schedule{Type: job.CronBased, Cron: "0,1 * * * *", TimeZone: "UTC", ScheduleOptions: job.ScheduleOptions{Jitter: maxJitter}}
 	slot := at(t, "2026-03-01T00:00:00Z")
-	for seed := range int64(2000) {
-		spec.Seed = seed
-		s := mustCompile(t, spec)
+	for jobID := range int64(2000) {
+		s := mustCompileFor(t, spec, jobID)
 		if fire := s.FireAt(slot); fire.Before(slot) || !fire.Before(slot.Add(time.Minute)) {
-			t.Fatalf("seed %d: the slot of :00 fires at %v", seed, fire)
+			t.Fatalf("job %d: its slot of :00 fires at %v", jobID, fire)
 		}
 	}
 	spec.End = slot.Add(time.Second) // no next slot
@@ -244,7 +242,7 @@ func TestNextIsMonotonic(t *testing.T) {
 	for _, zone := range oddZones {
 		for _, expr := range bruteExprs {
 			policy := rng.IntN(4)
-			s := mustCompile(t, Spec{Cron: expr, TimeZone: zone, DSTGap: GapPolicy(policy & 1), DSTOverlap: OverlapPolicy(policy >> 1)})
+			s := mustCompile(t, job.Schedule{Type: job.CronBased, Cron: expr, TimeZone: zone, ScheduleOptions: job.ScheduleOptions{DSTGap: gapPolicies[policy&1], DSTOverlap: overlapPolicies[policy>>1]}})
 			for range 200 {
 				after := time.Unix(rng.Int64N(maxTime), rng.Int64N(1e9))
 				if span := s.zone.spans[rng.IntN(len(s.zone.spans))]; rng.IntN(2) == 0 { // near a change of the clock
@@ -264,7 +262,7 @@ func TestNextIsMonotonic(t *testing.T) {
 }
 
 func TestNextDoesNotAllocate(t *testing.T) {
-	s := mustCompile(t, Spec{Cron: "30 2 * * 1", TimeZone: "America/New_York", Jitter: time.Minute, Exclusions: []Exclusion{{From: "2026-01-01", To: "2026-06-30"}}})
+	s := mustCompile(t, job.Schedule{Type: job.CronBased, Cron: "30 2 * * 1", TimeZone: "America/New_York", ScheduleOptions: job.ScheduleOptions{Jitter: time.Minute, ExcludedDates: []string{"2026-01-01/2026-06-30"}}})
 	after := at(t, "2025-12-31T00:00:00Z")
 	if n := testing.AllocsPerRun(100, func() {
 		s.Next(after)
@@ -278,13 +276,13 @@ func TestNextDoesNotAllocate(t *testing.T) {
 
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
-	s := mustCompile(t, Spec{Cron: "30 2 * * *", TimeZone: "Europe/Paris"})
+	s := mustCompile(t, cron("30 2 * * *", "Europe/Paris"))
 	after := at(t, "2025-01-01T00:00:00Z")
 	want := strings.Join(chain(s, after, 500), " ")
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			own := mustCompile(t, Spec{Cron: "30 2 * * *", TimeZone: "Europe/Paris"})
+			own := mustCompile(t, cron("30 2 * * *", "Europe/Paris"))
 			if strings.Join(chain(s, after, 500), " ") != want || strings.Join(chain(own, after, 500), " ") != want {
 				t.Error("goroutines see different slots")
 			}

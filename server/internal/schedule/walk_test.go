@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
 )
 
 var bruteExprs = []string{
@@ -49,15 +51,15 @@ func TestYearEqualsMinuteWalk(t *testing.T) {
 			until := after.AddDate(1, 0, 5)
 			list := moments(loc, after, until)
 			for _, expr := range bruteExprs {
-				job := bruteParse(expr)
+				brute := bruteParse(expr)
 				for policy := range 4 {
-					if policy > 0 && !job.fixed {
+					if policy > 0 && !brute.fixed {
 						break // the policies are for fixed-time jobs
 					}
-					job.skip, job.both = policy&1 == 1, policy&2 == 2
-					spec := Spec{Cron: expr, TimeZone: name, DSTGap: GapPolicy(policy & 1), DSTOverlap: OverlapPolicy(policy >> 1)}
+					brute.skip, brute.both = policy&1 == 1, policy&2 == 2
+					spec := job.Schedule{Type: job.CronBased, Cron: expr, TimeZone: name, ScheduleOptions: job.ScheduleOptions{DSTGap: gapPolicies[policy&1], DSTOverlap: overlapPolicies[policy>>1]}}
 					s := mustCompile(t, spec)
-					want := job.slots(list)
+					want := brute.slots(list)
 					sameSlots(t, expr+" policy "+strconv.Itoa(policy), want, chainUnix(t, s, after, until))
 					checkBetween(t, s, want, after, until)
 				}
@@ -121,11 +123,11 @@ func TestRandomEqualsMinuteWalk(t *testing.T) {
 			fields[2], fields[3], fields[4] = "*", "*", "*"
 		}
 		expr := strings.Join(fields, " ")
-		job, policy := bruteParse(expr), rng.IntN(4)
-		job.skip, job.both = policy&1 == 1, policy&2 == 2
-		s := mustCompile(t, Spec{Cron: expr, TimeZone: name, DSTGap: GapPolicy(policy & 1), DSTOverlap: OverlapPolicy(policy >> 1)})
+		brute, policy := bruteParse(expr), rng.IntN(4)
+		brute.skip, brute.both = policy&1 == 1, policy&2 == 2
+		s := mustCompile(t, job.Schedule{Type: job.CronBased, Cron: expr, TimeZone: name, ScheduleOptions: job.ScheduleOptions{DSTGap: gapPolicies[policy&1], DSTOverlap: overlapPolicies[policy>>1]}})
 		after, until := change.AddDate(0, 0, -2), change.AddDate(0, 0, 2)
-		want := job.slots(moments(loc, after, until))
+		want := brute.slots(moments(loc, after, until))
 		sameSlots(t, name+" "+expr+" policy "+strconv.Itoa(policy), want, chainUnix(t, s, after, until))
 		checkBetween(t, s, want, after, until)
 	}
@@ -154,25 +156,22 @@ func TestSelectionsEqualMinuteWalk(t *testing.T) {
 		for shift := -1; shift <= 1; shift++ {
 			from := change.In(loc).AddDate(0, 0, shift).Format(time.DateOnly)
 			to := change.In(loc).AddDate(0, 0, shift+1).Format(time.DateOnly)
-			for _, x := range []Exclusion{{From: from}, {From: from, To: to}} {
+			for _, to := range []string{from, to} {
 				for _, expr := range bruteExprs {
-					job := bruteParse(expr)
-					job.excluded = func(m *moment) bool {
+					brute := bruteParse(expr)
+					brute.excluded = func(m *moment) bool {
 						date := time.Date(int(m.year), time.Month(m.month), int(m.day), 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
-						return date == x.From || x.To != "" && x.From <= date && date <= x.To
+						return from <= date && date <= to
 					}
-					spec := Spec{
-						Cron: expr, TimeZone: name, Exclusions: []Exclusion{x},
-						Start: change.Add(-100*time.Hour + time.Nanosecond), End: change.Add(100 * time.Hour),
-					}
-					job.lowest, job.beyond = spec.Start.Unix()+1, spec.End.Unix()
+					spec := job.Schedule{Type: job.CronBased, Cron: expr, TimeZone: name, ScheduleOptions: job.ScheduleOptions{ExcludedDates: []string{from + "/" + to}, Start: change.Add(-100*time.Hour + time.Nanosecond), End: change.Add(100 * time.Hour)}}
+					brute.lowest, brute.beyond = spec.Start.Unix()+1, spec.End.Unix()
 					s := mustCompile(t, spec)
-					want := job.slots(list)
-					sameSlots(t, name+" "+expr+" without "+x.From+" "+x.To, want, chainUnix(t, s, after, until))
+					want := brute.slots(list)
+					sameSlots(t, name+" "+expr+" without "+from+" "+to, want, chainUnix(t, s, after, until))
 					checkBetween(t, s, want, after, until)
 
-					job.excluded = func(*moment) bool { return false }
-					checkExcluded(t, s, want, job.slots(list), after, until)
+					brute.excluded = func(*moment) bool { return false }
+					checkExcluded(t, s, want, brute.slots(list), after, until)
 				}
 			}
 		}

@@ -28,7 +28,7 @@ func (s *Schedule) nextCron(u int64) (int64, bool) {
 // firstLocal is the local time from which on matches in the span count when
 // the search starts at u.
 func (s *Schedule) firstLocal(sp *span, u int64) int64 {
-	if s.times.fixedTime && s.overlap == First {
+	if s.times.fixedTime && !s.runsTwice {
 		return max(u+sp.offset, sp.seen)
 	}
 	return u + sp.offset
@@ -38,7 +38,7 @@ func (s *Schedule) firstLocal(sp *span, u int64) int64 {
 // that the clock skipped there.
 func (s *Schedule) madeUp(sp *span) bool {
 	begin := sp.start + sp.offset
-	if !s.times.fixedTime || s.gap != ShiftForward || begin-sp.seen > maxMadeUp {
+	if !s.times.fixedTime || s.skipsGap || begin-sp.seen > maxMadeUp {
 		return false
 	}
 	_, ok := s.nextLocal(sp.seen, begin)

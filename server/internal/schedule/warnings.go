@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/pointscene/carillon/server/internal/job"
 )
 
 // Warning is what a user may not expect of a schedule that is valid.
@@ -37,10 +39,10 @@ const warnAhead = int64(400 * daySeconds)
 // that affect the schedule, by date.
 func (s *Schedule) Warnings(after time.Time) []Warning {
 	var list []Warning
-	if _, ok := s.Next(after); !ok && s.kind != Manual {
+	if _, ok := s.Next(after); !ok && (s.kind == job.CronBased || s.kind == job.IntervalBased) {
 		list = append(list, Warning{WarnEnded, "there is no time after " + after.UTC().Format(time.RFC3339) + " at which it is due: see startTime, endTime and excludedDates"})
 	}
-	if s.kind != Cron {
+	if s.kind != job.CronBased {
 		return list
 	}
 	fields, bad := splitCron(s.expr)
@@ -72,7 +74,7 @@ func (f *fieldRule) warnSteps(text string) (list []Warning) {
 			continue
 		}
 		message := fmt.Sprintf("%s field: %q is %s only", f.name, entry, f.valueName(it.from))
-		if minutes := it.step * f.unitMinutes(); minutes > 0 && minutes <= MaxIntervalMinutes {
+		if minutes := it.step * f.unitMinutes(); minutes > 0 && minutes <= maxIntervalMinutes {
 			message += fmt.Sprintf("; for every %d %ss use INTERVAL_BASED with intervalMinutes %d", it.step, f.name, minutes)
 		}
 		list = append(list, Warning{WarnStepOnce, message})
@@ -161,7 +163,7 @@ func (s *Schedule) gapOutcome(sp *span, jump int64) string {
 		return fmt.Sprintf("runs once at %s instead (%s)", at, instant(sp.start).Format(time.RFC3339))
 	case !s.times.fixedTime:
 		return "follows the clock and does not run then"
-	case s.gap == ShiftForward && jump > maxMadeUp:
+	case !s.skipsGap && jump > maxMadeUp:
 		return "does not run then, since the jump is longer than three hours"
 	default:
 		return "does not run then"
@@ -173,7 +175,7 @@ func (s *Schedule) overlapOutcome(first, second int64) string {
 	switch {
 	case !s.times.fixedTime:
 		return fmt.Sprintf("follows the clock and runs both times (from %s and from %s)", one, two)
-	case s.overlap == Both:
+	case s.runsTwice:
 		return fmt.Sprintf("runs both times (%s and %s)", one, two)
 	default:
 		return fmt.Sprintf("runs the first time only (%s)", one)
