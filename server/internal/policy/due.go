@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/occurrence"
 	"github.com/pointscene/carillon/server/internal/schedule"
 	"github.com/pointscene/carillon/server/internal/store"
 )
@@ -71,16 +72,19 @@ func (d *decider) decide() {
 	}
 }
 
+// plan is the schedule with the changes that callers made.
+func (d *decider) plan() occurrence.Plan { return occurrence.Plan{Times: d.times, Changes: d.Changes} }
+
+// changed tells whether a caller left a slot out or moved it.
+func (d *decider) changed(slot time.Time) bool {
+	_, changed := d.plan().Change(slot)
+	return changed
+}
+
 // next is when the ticker comes by again: at the first slot that was not moved
 // elsewhere, or at the first move.
 func (d *decider) next(after, upTo time.Time) (next time.Time) {
-	slot, ok := d.times.Next(after)
-	for c := d.change(slot); ok && c != nil && (c.Done || !c.MoveTo.IsZero()); c = d.change(slot) {
-		slot, ok = d.times.Next(slot)
-	}
-	if ok {
-		next = slot
-	}
+	next, _ = d.plan().Slot(after.Add(1))
 	for _, c := range d.Changes {
 		if c.MoveTo.After(upTo) && (next.IsZero() || c.MoveTo.Before(next)) {
 			next = c.MoveTo
@@ -112,7 +116,7 @@ func (d *decider) catchUp(oldest, newest time.Time) {
 
 // newestFree is the newest slot that nobody left out or moved.
 func (d *decider) newestFree(oldest, newest time.Time) (time.Time, bool) {
-	for d.change(newest) != nil {
+	for d.changed(newest) {
 		slots, ok := d.times.Between(oldest.Add(-1), newest.Add(-1))
 		if !ok {
 			return newest, false
@@ -131,7 +135,7 @@ func (d *decider) catchUpAll(oldest, newest time.Time) {
 	after = d.lastBut(job.MaxCatchUp, after, newest)
 	told := oldest
 	for slot, ok := d.times.Next(after); ok && !slot.After(newest); slot, ok = d.times.Next(slot) {
-		if d.change(slot) != nil {
+		if d.changed(slot) {
 			continue // missed tells it
 		}
 		d.missed(told, slot.Add(-1))

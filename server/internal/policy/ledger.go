@@ -54,16 +54,6 @@ func (d *decider) moved() {
 	}
 }
 
-// change is what a caller wants of a slot, nil for nothing.
-func (d *decider) change(slot time.Time) *job.OccurrenceChange {
-	for i := range d.Changes {
-		if d.Changes[i].Slot.Equal(slot) {
-			return &d.Changes[i]
-		}
-	}
-	return nil
-}
-
 // excluded tells the slots that excluded dates took away, between the slot
 // before the one that was due and the newest.
 func (d *decider) excluded(newest time.Time) {
