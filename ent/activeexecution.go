@@ -50,8 +50,8 @@ type ActiveExecution struct {
 	Tasks string `json:"tasks,omitempty"`
 	// LogBytes holds the value of the "log_bytes" field.
 	LogBytes int64 `json:"log_bytes,omitempty"`
-	// Trees holds the value of the "trees" field.
-	Trees string `json:"trees,omitempty"`
+	// Folders holds the value of the "folders" field.
+	Folders string `json:"folders,omitempty"`
 	// WaitingFor holds the value of the "waiting_for" field.
 	WaitingFor   int64 `json:"waiting_for,omitempty"`
 	selectValues sql.SelectValues
@@ -66,7 +66,7 @@ func (*ActiveExecution) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullBool)
 		case activeexecution.FieldID, activeexecution.FieldJobID, activeexecution.FieldInstanceID, activeexecution.FieldScheduledFor, activeexecution.FieldNotBefore, activeexecution.FieldCreatedAt, activeexecution.FieldOwner, activeexecution.FieldAttempt, activeexecution.FieldFence, activeexecution.FieldFirstStartedAt, activeexecution.FieldStartedAt, activeexecution.FieldLogBytes, activeexecution.FieldWaitingFor:
 			values[i] = new(sql.NullInt64)
-		case activeexecution.FieldTrigger, activeexecution.FieldTriggerID, activeexecution.FieldState, activeexecution.FieldError, activeexecution.FieldTasks, activeexecution.FieldTrees:
+		case activeexecution.FieldTrigger, activeexecution.FieldTriggerID, activeexecution.FieldState, activeexecution.FieldError, activeexecution.FieldTasks, activeexecution.FieldFolders:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -191,11 +191,11 @@ func (_m *ActiveExecution) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.LogBytes = value.Int64
 			}
-		case activeexecution.FieldTrees:
+		case activeexecution.FieldFolders:
 			if value, ok := values[i].(*sql.NullString); !ok {
-				return fmt.Errorf("unexpected type %T for field trees", values[i])
+				return fmt.Errorf("unexpected type %T for field folders", values[i])
 			} else if value.Valid {
-				_m.Trees = value.String
+				_m.Folders = value.String
 			}
 		case activeexecution.FieldWaitingFor:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -290,8 +290,8 @@ func (_m *ActiveExecution) String() string {
 	builder.WriteString("log_bytes=")
 	builder.WriteString(fmt.Sprintf("%v", _m.LogBytes))
 	builder.WriteString(", ")
-	builder.WriteString("trees=")
-	builder.WriteString(_m.Trees)
+	builder.WriteString("folders=")
+	builder.WriteString(_m.Folders)
 	builder.WriteString(", ")
 	builder.WriteString("waiting_for=")
 	builder.WriteString(fmt.Sprintf("%v", _m.WaitingFor))

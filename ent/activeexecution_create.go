@@ -123,16 +123,16 @@ func (_c *ActiveExecutionCreate) SetLogBytes(v int64) *ActiveExecutionCreate {
 	return _c
 }
 
-// SetTrees sets the "trees" field.
-func (_c *ActiveExecutionCreate) SetTrees(v string) *ActiveExecutionCreate {
-	_c.mutation.SetTrees(v)
+// SetFolders sets the "folders" field.
+func (_c *ActiveExecutionCreate) SetFolders(v string) *ActiveExecutionCreate {
+	_c.mutation.SetFolders(v)
 	return _c
 }
 
-// SetNillableTrees sets the "trees" field if the given value is not nil.
-func (_c *ActiveExecutionCreate) SetNillableTrees(v *string) *ActiveExecutionCreate {
+// SetNillableFolders sets the "folders" field if the given value is not nil.
+func (_c *ActiveExecutionCreate) SetNillableFolders(v *string) *ActiveExecutionCreate {
 	if v != nil {
-		_c.SetTrees(*v)
+		_c.SetFolders(*v)
 	}
 	return _c
 }
@@ -192,9 +192,9 @@ func (_c *ActiveExecutionCreate) ExecX(ctx context.Context) {
 
 // defaults sets the default values of the builder before save.
 func (_c *ActiveExecutionCreate) defaults() {
-	if _, ok := _c.mutation.Trees(); !ok {
-		v := activeexecution.DefaultTrees
-		_c.mutation.SetTrees(v)
+	if _, ok := _c.mutation.Folders(); !ok {
+		v := activeexecution.DefaultFolders
+		_c.mutation.SetFolders(v)
 	}
 	if _, ok := _c.mutation.WaitingFor(); !ok {
 		v := activeexecution.DefaultWaitingFor
@@ -255,8 +255,8 @@ func (_c *ActiveExecutionCreate) check() error {
 	if _, ok := _c.mutation.LogBytes(); !ok {
 		return &ValidationError{Name: "log_bytes", err: errors.New(`ent: missing required field "ActiveExecution.log_bytes"`)}
 	}
-	if _, ok := _c.mutation.Trees(); !ok {
-		return &ValidationError{Name: "trees", err: errors.New(`ent: missing required field "ActiveExecution.trees"`)}
+	if _, ok := _c.mutation.Folders(); !ok {
+		return &ValidationError{Name: "folders", err: errors.New(`ent: missing required field "ActiveExecution.folders"`)}
 	}
 	if _, ok := _c.mutation.WaitingFor(); !ok {
 		return &ValidationError{Name: "waiting_for", err: errors.New(`ent: missing required field "ActiveExecution.waiting_for"`)}
@@ -362,9 +362,9 @@ func (_c *ActiveExecutionCreate) createSpec() (*ActiveExecution, *sqlgraph.Creat
 		_spec.SetField(activeexecution.FieldLogBytes, field.TypeInt64, value)
 		_node.LogBytes = value
 	}
-	if value, ok := _c.mutation.Trees(); ok {
-		_spec.SetField(activeexecution.FieldTrees, field.TypeString, value)
-		_node.Trees = value
+	if value, ok := _c.mutation.Folders(); ok {
+		_spec.SetField(activeexecution.FieldFolders, field.TypeString, value)
+		_node.Folders = value
 	}
 	if value, ok := _c.mutation.WaitingFor(); ok {
 		_spec.SetField(activeexecution.FieldWaitingFor, field.TypeInt64, value)
@@ -596,15 +596,15 @@ func (u *ActiveExecutionUpsert) AddLogBytes(v int64) *ActiveExecutionUpsert {
 	return u
 }
 
-// SetTrees sets the "trees" field.
-func (u *ActiveExecutionUpsert) SetTrees(v string) *ActiveExecutionUpsert {
-	u.Set(activeexecution.FieldTrees, v)
+// SetFolders sets the "folders" field.
+func (u *ActiveExecutionUpsert) SetFolders(v string) *ActiveExecutionUpsert {
+	u.Set(activeexecution.FieldFolders, v)
 	return u
 }
 
-// UpdateTrees sets the "trees" field to the value that was provided on create.
-func (u *ActiveExecutionUpsert) UpdateTrees() *ActiveExecutionUpsert {
-	u.SetExcluded(activeexecution.FieldTrees)
+// UpdateFolders sets the "folders" field to the value that was provided on create.
+func (u *ActiveExecutionUpsert) UpdateFolders() *ActiveExecutionUpsert {
+	u.SetExcluded(activeexecution.FieldFolders)
 	return u
 }
 
@@ -895,17 +895,17 @@ func (u *ActiveExecutionUpsertOne) UpdateLogBytes() *ActiveExecutionUpsertOne {
 	})
 }
 
-// SetTrees sets the "trees" field.
-func (u *ActiveExecutionUpsertOne) SetTrees(v string) *ActiveExecutionUpsertOne {
+// SetFolders sets the "folders" field.
+func (u *ActiveExecutionUpsertOne) SetFolders(v string) *ActiveExecutionUpsertOne {
 	return u.Update(func(s *ActiveExecutionUpsert) {
-		s.SetTrees(v)
+		s.SetFolders(v)
 	})
 }
 
-// UpdateTrees sets the "trees" field to the value that was provided on create.
-func (u *ActiveExecutionUpsertOne) UpdateTrees() *ActiveExecutionUpsertOne {
+// UpdateFolders sets the "folders" field to the value that was provided on create.
+func (u *ActiveExecutionUpsertOne) UpdateFolders() *ActiveExecutionUpsertOne {
 	return u.Update(func(s *ActiveExecutionUpsert) {
-		s.UpdateTrees()
+		s.UpdateFolders()
 	})
 }
 
@@ -1365,17 +1365,17 @@ func (u *ActiveExecutionUpsertBulk) UpdateLogBytes() *ActiveExecutionUpsertBulk 
 	})
 }
 
-// SetTrees sets the "trees" field.
-func (u *ActiveExecutionUpsertBulk) SetTrees(v string) *ActiveExecutionUpsertBulk {
+// SetFolders sets the "folders" field.
+func (u *ActiveExecutionUpsertBulk) SetFolders(v string) *ActiveExecutionUpsertBulk {
 	return u.Update(func(s *ActiveExecutionUpsert) {
-		s.SetTrees(v)
+		s.SetFolders(v)
 	})
 }
 
-// UpdateTrees sets the "trees" field to the value that was provided on create.
-func (u *ActiveExecutionUpsertBulk) UpdateTrees() *ActiveExecutionUpsertBulk {
+// UpdateFolders sets the "folders" field to the value that was provided on create.
+func (u *ActiveExecutionUpsertBulk) UpdateFolders() *ActiveExecutionUpsertBulk {
 	return u.Update(func(s *ActiveExecutionUpsert) {
-		s.UpdateTrees()
+		s.UpdateFolders()
 	})
 }
 

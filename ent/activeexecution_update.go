@@ -231,16 +231,16 @@ func (_u *ActiveExecutionUpdate) AddLogBytes(v int64) *ActiveExecutionUpdate {
 	return _u
 }
 
-// SetTrees sets the "trees" field.
-func (_u *ActiveExecutionUpdate) SetTrees(v string) *ActiveExecutionUpdate {
-	_u.mutation.SetTrees(v)
+// SetFolders sets the "folders" field.
+func (_u *ActiveExecutionUpdate) SetFolders(v string) *ActiveExecutionUpdate {
+	_u.mutation.SetFolders(v)
 	return _u
 }
 
-// SetNillableTrees sets the "trees" field if the given value is not nil.
-func (_u *ActiveExecutionUpdate) SetNillableTrees(v *string) *ActiveExecutionUpdate {
+// SetNillableFolders sets the "folders" field if the given value is not nil.
+func (_u *ActiveExecutionUpdate) SetNillableFolders(v *string) *ActiveExecutionUpdate {
 	if v != nil {
-		_u.SetTrees(*v)
+		_u.SetFolders(*v)
 	}
 	return _u
 }
@@ -367,8 +367,8 @@ func (_u *ActiveExecutionUpdate) sqlSave(ctx context.Context) (_node int, err er
 	if value, ok := _u.mutation.AddedLogBytes(); ok {
 		_spec.AddField(activeexecution.FieldLogBytes, field.TypeInt64, value)
 	}
-	if value, ok := _u.mutation.Trees(); ok {
-		_spec.SetField(activeexecution.FieldTrees, field.TypeString, value)
+	if value, ok := _u.mutation.Folders(); ok {
+		_spec.SetField(activeexecution.FieldFolders, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.WaitingFor(); ok {
 		_spec.SetField(activeexecution.FieldWaitingFor, field.TypeInt64, value)
@@ -601,16 +601,16 @@ func (_u *ActiveExecutionUpdateOne) AddLogBytes(v int64) *ActiveExecutionUpdateO
 	return _u
 }
 
-// SetTrees sets the "trees" field.
-func (_u *ActiveExecutionUpdateOne) SetTrees(v string) *ActiveExecutionUpdateOne {
-	_u.mutation.SetTrees(v)
+// SetFolders sets the "folders" field.
+func (_u *ActiveExecutionUpdateOne) SetFolders(v string) *ActiveExecutionUpdateOne {
+	_u.mutation.SetFolders(v)
 	return _u
 }
 
-// SetNillableTrees sets the "trees" field if the given value is not nil.
-func (_u *ActiveExecutionUpdateOne) SetNillableTrees(v *string) *ActiveExecutionUpdateOne {
+// SetNillableFolders sets the "folders" field if the given value is not nil.
+func (_u *ActiveExecutionUpdateOne) SetNillableFolders(v *string) *ActiveExecutionUpdateOne {
 	if v != nil {
-		_u.SetTrees(*v)
+		_u.SetFolders(*v)
 	}
 	return _u
 }
@@ -767,8 +767,8 @@ func (_u *ActiveExecutionUpdateOne) sqlSave(ctx context.Context) (_node *ActiveE
 	if value, ok := _u.mutation.AddedLogBytes(); ok {
 		_spec.AddField(activeexecution.FieldLogBytes, field.TypeInt64, value)
 	}
-	if value, ok := _u.mutation.Trees(); ok {
-		_spec.SetField(activeexecution.FieldTrees, field.TypeString, value)
+	if value, ok := _u.mutation.Folders(); ok {
+		_spec.SetField(activeexecution.FieldFolders, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.WaitingFor(); ok {
 		_spec.SetField(activeexecution.FieldWaitingFor, field.TypeInt64, value)

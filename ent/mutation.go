@@ -118,7 +118,7 @@ type ActiveExecutionMutation struct {
 	tasks               *string
 	log_bytes           *int64
 	addlog_bytes        *int64
-	trees               *string
+	folders             *string
 	waiting_for         *int64
 	addwaiting_for      *int64
 	clearedFields       map[string]struct{}
@@ -1063,40 +1063,40 @@ func (m *ActiveExecutionMutation) ResetLogBytes() {
 	m.addlog_bytes = nil
 }
 
-// SetTrees sets the "trees" field.
-func (m *ActiveExecutionMutation) SetTrees(s string) {
-	m.trees = &s
+// SetFolders sets the "folders" field.
+func (m *ActiveExecutionMutation) SetFolders(s string) {
+	m.folders = &s
 }
 
-// Trees returns the value of the "trees" field in the mutation.
-func (m *ActiveExecutionMutation) Trees() (r string, exists bool) {
-	v := m.trees
+// Folders returns the value of the "folders" field in the mutation.
+func (m *ActiveExecutionMutation) Folders() (r string, exists bool) {
+	v := m.folders
 	if v == nil {
 		return
 	}
 	return *v, true
 }
 
-// OldTrees returns the old "trees" field's value of the ActiveExecution entity.
+// OldFolders returns the old "folders" field's value of the ActiveExecution entity.
 // If the ActiveExecution object wasn't provided to the builder, the object is fetched from the database.
 // An error is returned if the mutation operation is not UpdateOne, or the database query fails.
-func (m *ActiveExecutionMutation) OldTrees(ctx context.Context) (v string, err error) {
+func (m *ActiveExecutionMutation) OldFolders(ctx context.Context) (v string, err error) {
 	if !m.op.Is(OpUpdateOne) {
-		return v, errors.New("OldTrees is only allowed on UpdateOne operations")
+		return v, errors.New("OldFolders is only allowed on UpdateOne operations")
 	}
 	if m.id == nil || m.oldValue == nil {
-		return v, errors.New("OldTrees requires an ID field in the mutation")
+		return v, errors.New("OldFolders requires an ID field in the mutation")
 	}
 	oldValue, err := m.oldValue(ctx)
 	if err != nil {
-		return v, fmt.Errorf("querying old value for OldTrees: %w", err)
+		return v, fmt.Errorf("querying old value for OldFolders: %w", err)
 	}
-	return oldValue.Trees, nil
+	return oldValue.Folders, nil
 }
 
-// ResetTrees resets all changes to the "trees" field.
-func (m *ActiveExecutionMutation) ResetTrees() {
-	m.trees = nil
+// ResetFolders resets all changes to the "folders" field.
+func (m *ActiveExecutionMutation) ResetFolders() {
+	m.folders = nil
 }
 
 // SetWaitingFor sets the "waiting_for" field.
@@ -1241,8 +1241,8 @@ func (m *ActiveExecutionMutation) Fields() []string {
 	if m.log_bytes != nil {
 		fields = append(fields, activeexecution.FieldLogBytes)
 	}
-	if m.trees != nil {
-		fields = append(fields, activeexecution.FieldTrees)
+	if m.folders != nil {
+		fields = append(fields, activeexecution.FieldFolders)
 	}
 	if m.waiting_for != nil {
 		fields = append(fields, activeexecution.FieldWaitingFor)
@@ -1289,8 +1289,8 @@ func (m *ActiveExecutionMutation) Field(name string) (ent.Value, bool) {
 		return m.Tasks()
 	case activeexecution.FieldLogBytes:
 		return m.LogBytes()
-	case activeexecution.FieldTrees:
-		return m.Trees()
+	case activeexecution.FieldFolders:
+		return m.Folders()
 	case activeexecution.FieldWaitingFor:
 		return m.WaitingFor()
 	}
@@ -1336,8 +1336,8 @@ func (m *ActiveExecutionMutation) OldField(ctx context.Context, name string) (en
 		return m.OldTasks(ctx)
 	case activeexecution.FieldLogBytes:
 		return m.OldLogBytes(ctx)
-	case activeexecution.FieldTrees:
-		return m.OldTrees(ctx)
+	case activeexecution.FieldFolders:
+		return m.OldFolders(ctx)
 	case activeexecution.FieldWaitingFor:
 		return m.OldWaitingFor(ctx)
 	}
@@ -1468,12 +1468,12 @@ func (m *ActiveExecutionMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetLogBytes(v)
 		return nil
-	case activeexecution.FieldTrees:
+	case activeexecution.FieldFolders:
 		v, ok := value.(string)
 		if !ok {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
-		m.SetTrees(v)
+		m.SetFolders(v)
 		return nil
 	case activeexecution.FieldWaitingFor:
 		v, ok := value.(int64)
@@ -1729,8 +1729,8 @@ func (m *ActiveExecutionMutation) ResetField(name string) error {
 	case activeexecution.FieldLogBytes:
 		m.ResetLogBytes()
 		return nil
-	case activeexecution.FieldTrees:
-		m.ResetTrees()
+	case activeexecution.FieldFolders:
+		m.ResetFolders()
 		return nil
 	case activeexecution.FieldWaitingFor:
 		m.ResetWaitingFor()
@@ -20496,7 +20496,7 @@ type ScheduleMutation struct {
 	addfence        *int64
 	paused_at       *int64
 	addpaused_at    *int64
-	extras          *string
+	options         *string
 	priority        *int
 	addpriority     *int
 	started         *int64
@@ -20507,7 +20507,7 @@ type ScheduleMutation struct {
 	addpaused_until *int64
 	skip_id         *int64
 	addskip_id      *int64
-	trees           *string
+	folders         *string
 	clearedFields   map[string]struct{}
 	done            bool
 	oldValue        func(context.Context) (*Schedule, error)
@@ -21190,40 +21190,40 @@ func (m *ScheduleMutation) ResetPausedAt() {
 	m.addpaused_at = nil
 }
 
-// SetExtras sets the "extras" field.
-func (m *ScheduleMutation) SetExtras(s string) {
-	m.extras = &s
+// SetOptions sets the "options" field.
+func (m *ScheduleMutation) SetOptions(s string) {
+	m.options = &s
 }
 
-// Extras returns the value of the "extras" field in the mutation.
-func (m *ScheduleMutation) Extras() (r string, exists bool) {
-	v := m.extras
+// Options returns the value of the "options" field in the mutation.
+func (m *ScheduleMutation) Options() (r string, exists bool) {
+	v := m.options
 	if v == nil {
 		return
 	}
 	return *v, true
 }
 
-// OldExtras returns the old "extras" field's value of the Schedule entity.
+// OldOptions returns the old "options" field's value of the Schedule entity.
 // If the Schedule object wasn't provided to the builder, the object is fetched from the database.
 // An error is returned if the mutation operation is not UpdateOne, or the database query fails.
-func (m *ScheduleMutation) OldExtras(ctx context.Context) (v string, err error) {
+func (m *ScheduleMutation) OldOptions(ctx context.Context) (v string, err error) {
 	if !m.op.Is(OpUpdateOne) {
-		return v, errors.New("OldExtras is only allowed on UpdateOne operations")
+		return v, errors.New("OldOptions is only allowed on UpdateOne operations")
 	}
 	if m.id == nil || m.oldValue == nil {
-		return v, errors.New("OldExtras requires an ID field in the mutation")
+		return v, errors.New("OldOptions requires an ID field in the mutation")
 	}
 	oldValue, err := m.oldValue(ctx)
 	if err != nil {
-		return v, fmt.Errorf("querying old value for OldExtras: %w", err)
+		return v, fmt.Errorf("querying old value for OldOptions: %w", err)
 	}
-	return oldValue.Extras, nil
+	return oldValue.Options, nil
 }
 
-// ResetExtras resets all changes to the "extras" field.
-func (m *ScheduleMutation) ResetExtras() {
-	m.extras = nil
+// ResetOptions resets all changes to the "options" field.
+func (m *ScheduleMutation) ResetOptions() {
+	m.options = nil
 }
 
 // SetPriority sets the "priority" field.
@@ -21506,40 +21506,40 @@ func (m *ScheduleMutation) ResetSkipID() {
 	m.addskip_id = nil
 }
 
-// SetTrees sets the "trees" field.
-func (m *ScheduleMutation) SetTrees(s string) {
-	m.trees = &s
+// SetFolders sets the "folders" field.
+func (m *ScheduleMutation) SetFolders(s string) {
+	m.folders = &s
 }
 
-// Trees returns the value of the "trees" field in the mutation.
-func (m *ScheduleMutation) Trees() (r string, exists bool) {
-	v := m.trees
+// Folders returns the value of the "folders" field in the mutation.
+func (m *ScheduleMutation) Folders() (r string, exists bool) {
+	v := m.folders
 	if v == nil {
 		return
 	}
 	return *v, true
 }
 
-// OldTrees returns the old "trees" field's value of the Schedule entity.
+// OldFolders returns the old "folders" field's value of the Schedule entity.
 // If the Schedule object wasn't provided to the builder, the object is fetched from the database.
 // An error is returned if the mutation operation is not UpdateOne, or the database query fails.
-func (m *ScheduleMutation) OldTrees(ctx context.Context) (v string, err error) {
+func (m *ScheduleMutation) OldFolders(ctx context.Context) (v string, err error) {
 	if !m.op.Is(OpUpdateOne) {
-		return v, errors.New("OldTrees is only allowed on UpdateOne operations")
+		return v, errors.New("OldFolders is only allowed on UpdateOne operations")
 	}
 	if m.id == nil || m.oldValue == nil {
-		return v, errors.New("OldTrees requires an ID field in the mutation")
+		return v, errors.New("OldFolders requires an ID field in the mutation")
 	}
 	oldValue, err := m.oldValue(ctx)
 	if err != nil {
-		return v, fmt.Errorf("querying old value for OldTrees: %w", err)
+		return v, fmt.Errorf("querying old value for OldFolders: %w", err)
 	}
-	return oldValue.Trees, nil
+	return oldValue.Folders, nil
 }
 
-// ResetTrees resets all changes to the "trees" field.
-func (m *ScheduleMutation) ResetTrees() {
-	m.trees = nil
+// ResetFolders resets all changes to the "folders" field.
+func (m *ScheduleMutation) ResetFolders() {
+	m.folders = nil
 }
 
 // Where appends a list predicates to the ScheduleMutation builder.
@@ -21613,8 +21613,8 @@ func (m *ScheduleMutation) Fields() []string {
 	if m.paused_at != nil {
 		fields = append(fields, schedule.FieldPausedAt)
 	}
-	if m.extras != nil {
-		fields = append(fields, schedule.FieldExtras)
+	if m.options != nil {
+		fields = append(fields, schedule.FieldOptions)
 	}
 	if m.priority != nil {
 		fields = append(fields, schedule.FieldPriority)
@@ -21631,8 +21631,8 @@ func (m *ScheduleMutation) Fields() []string {
 	if m.skip_id != nil {
 		fields = append(fields, schedule.FieldSkipID)
 	}
-	if m.trees != nil {
-		fields = append(fields, schedule.FieldTrees)
+	if m.folders != nil {
+		fields = append(fields, schedule.FieldFolders)
 	}
 	return fields
 }
@@ -21666,8 +21666,8 @@ func (m *ScheduleMutation) Field(name string) (ent.Value, bool) {
 		return m.Fence()
 	case schedule.FieldPausedAt:
 		return m.PausedAt()
-	case schedule.FieldExtras:
-		return m.Extras()
+	case schedule.FieldOptions:
+		return m.Options()
 	case schedule.FieldPriority:
 		return m.Priority()
 	case schedule.FieldStarted:
@@ -21678,8 +21678,8 @@ func (m *ScheduleMutation) Field(name string) (ent.Value, bool) {
 		return m.PausedUntil()
 	case schedule.FieldSkipID:
 		return m.SkipID()
-	case schedule.FieldTrees:
-		return m.Trees()
+	case schedule.FieldFolders:
+		return m.Folders()
 	}
 	return nil, false
 }
@@ -21713,8 +21713,8 @@ func (m *ScheduleMutation) OldField(ctx context.Context, name string) (ent.Value
 		return m.OldFence(ctx)
 	case schedule.FieldPausedAt:
 		return m.OldPausedAt(ctx)
-	case schedule.FieldExtras:
-		return m.OldExtras(ctx)
+	case schedule.FieldOptions:
+		return m.OldOptions(ctx)
 	case schedule.FieldPriority:
 		return m.OldPriority(ctx)
 	case schedule.FieldStarted:
@@ -21725,8 +21725,8 @@ func (m *ScheduleMutation) OldField(ctx context.Context, name string) (ent.Value
 		return m.OldPausedUntil(ctx)
 	case schedule.FieldSkipID:
 		return m.OldSkipID(ctx)
-	case schedule.FieldTrees:
-		return m.OldTrees(ctx)
+	case schedule.FieldFolders:
+		return m.OldFolders(ctx)
 	}
 	return nil, fmt.Errorf("unknown Schedule field %s", name)
 }
@@ -21820,12 +21820,12 @@ func (m *ScheduleMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetPausedAt(v)
 		return nil
-	case schedule.FieldExtras:
+	case schedule.FieldOptions:
 		v, ok := value.(string)
 		if !ok {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
-		m.SetExtras(v)
+		m.SetOptions(v)
 		return nil
 	case schedule.FieldPriority:
 		v, ok := value.(int)
@@ -21862,12 +21862,12 @@ func (m *ScheduleMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetSkipID(v)
 		return nil
-	case schedule.FieldTrees:
+	case schedule.FieldFolders:
 		v, ok := value.(string)
 		if !ok {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
-		m.SetTrees(v)
+		m.SetFolders(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Schedule field %s", name)
@@ -22101,8 +22101,8 @@ func (m *ScheduleMutation) ResetField(name string) error {
 	case schedule.FieldPausedAt:
 		m.ResetPausedAt()
 		return nil
-	case schedule.FieldExtras:
-		m.ResetExtras()
+	case schedule.FieldOptions:
+		m.ResetOptions()
 		return nil
 	case schedule.FieldPriority:
 		m.ResetPriority()
@@ -22119,8 +22119,8 @@ func (m *ScheduleMutation) ResetField(name string) error {
 	case schedule.FieldSkipID:
 		m.ResetSkipID()
 		return nil
-	case schedule.FieldTrees:
-		m.ResetTrees()
+	case schedule.FieldFolders:
+		m.ResetFolders()
 		return nil
 	}
 	return fmt.Errorf("unknown Schedule field %s", name)

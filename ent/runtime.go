@@ -21,10 +21,10 @@ import (
 func init() {
 	activeexecutionFields := schema.ActiveExecution{}.Fields()
 	_ = activeexecutionFields
-	// activeexecutionDescTrees is the schema descriptor for trees field.
-	activeexecutionDescTrees := activeexecutionFields[18].Descriptor()
-	// activeexecution.DefaultTrees holds the default value on creation for the trees field.
-	activeexecution.DefaultTrees = activeexecutionDescTrees.Default.(string)
+	// activeexecutionDescFolders is the schema descriptor for folders field.
+	activeexecutionDescFolders := activeexecutionFields[18].Descriptor()
+	// activeexecution.DefaultFolders holds the default value on creation for the folders field.
+	activeexecution.DefaultFolders = activeexecutionDescFolders.Default.(string)
 	// activeexecutionDescWaitingFor is the schema descriptor for waiting_for field.
 	activeexecutionDescWaitingFor := activeexecutionFields[19].Descriptor()
 	// activeexecution.DefaultWaitingFor holds the default value on creation for the waiting_for field.
@@ -121,10 +121,10 @@ func init() {
 	scheduleDescPausedAt := scheduleFields[12].Descriptor()
 	// schedule.DefaultPausedAt holds the default value on creation for the paused_at field.
 	schedule.DefaultPausedAt = scheduleDescPausedAt.Default.(int64)
-	// scheduleDescExtras is the schema descriptor for extras field.
-	scheduleDescExtras := scheduleFields[13].Descriptor()
-	// schedule.DefaultExtras holds the default value on creation for the extras field.
-	schedule.DefaultExtras = scheduleDescExtras.Default.(string)
+	// scheduleDescOptions is the schema descriptor for options field.
+	scheduleDescOptions := scheduleFields[13].Descriptor()
+	// schedule.DefaultOptions holds the default value on creation for the options field.
+	schedule.DefaultOptions = scheduleDescOptions.Default.(string)
 	// scheduleDescPriority is the schema descriptor for priority field.
 	scheduleDescPriority := scheduleFields[14].Descriptor()
 	// schedule.DefaultPriority holds the default value on creation for the priority field.
@@ -145,10 +145,10 @@ func init() {
 	scheduleDescSkipID := scheduleFields[18].Descriptor()
 	// schedule.DefaultSkipID holds the default value on creation for the skip_id field.
 	schedule.DefaultSkipID = scheduleDescSkipID.Default.(int64)
-	// scheduleDescTrees is the schema descriptor for trees field.
-	scheduleDescTrees := scheduleFields[19].Descriptor()
-	// schedule.DefaultTrees holds the default value on creation for the trees field.
-	schedule.DefaultTrees = scheduleDescTrees.Default.(string)
+	// scheduleDescFolders is the schema descriptor for folders field.
+	scheduleDescFolders := scheduleFields[19].Descriptor()
+	// schedule.DefaultFolders holds the default value on creation for the folders field.
+	schedule.DefaultFolders = scheduleDescFolders.Default.(string)
 	signingkeyFields := schema.SigningKey{}.Fields()
 	_ = signingkeyFields
 	// signingkeyDescActiveAt is the schema descriptor for active_at field.

@@ -40,8 +40,8 @@ type Schedule struct {
 	Fence int64 `json:"fence,omitempty"`
 	// PausedAt holds the value of the "paused_at" field.
 	PausedAt int64 `json:"paused_at,omitempty"`
-	// Extras holds the value of the "extras" field.
-	Extras string `json:"extras,omitempty"`
+	// Options holds the value of the "options" field.
+	Options string `json:"options,omitempty"`
 	// Priority holds the value of the "priority" field.
 	Priority int `json:"priority,omitempty"`
 	// Started holds the value of the "started" field.
@@ -52,8 +52,8 @@ type Schedule struct {
 	PausedUntil int64 `json:"paused_until,omitempty"`
 	// SkipID holds the value of the "skip_id" field.
 	SkipID int64 `json:"skip_id,omitempty"`
-	// Trees holds the value of the "trees" field.
-	Trees        string `json:"trees,omitempty"`
+	// Folders holds the value of the "folders" field.
+	Folders      string `json:"folders,omitempty"`
 	selectValues sql.SelectValues
 }
 
@@ -66,7 +66,7 @@ func (*Schedule) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullBool)
 		case schedule.FieldID, schedule.FieldInstanceID, schedule.FieldNextRun, schedule.FieldMinutes, schedule.FieldAnchor, schedule.FieldVersion, schedule.FieldFence, schedule.FieldPausedAt, schedule.FieldPriority, schedule.FieldStarted, schedule.FieldFailures, schedule.FieldPausedUntil, schedule.FieldSkipID:
 			values[i] = new(sql.NullInt64)
-		case schedule.FieldType, schedule.FieldCron, schedule.FieldTimeZone, schedule.FieldPolicies, schedule.FieldExtras, schedule.FieldTrees:
+		case schedule.FieldType, schedule.FieldCron, schedule.FieldTimeZone, schedule.FieldPolicies, schedule.FieldOptions, schedule.FieldFolders:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -161,11 +161,11 @@ func (_m *Schedule) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.PausedAt = value.Int64
 			}
-		case schedule.FieldExtras:
+		case schedule.FieldOptions:
 			if value, ok := values[i].(*sql.NullString); !ok {
-				return fmt.Errorf("unexpected type %T for field extras", values[i])
+				return fmt.Errorf("unexpected type %T for field options", values[i])
 			} else if value.Valid {
-				_m.Extras = value.String
+				_m.Options = value.String
 			}
 		case schedule.FieldPriority:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -197,11 +197,11 @@ func (_m *Schedule) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.SkipID = value.Int64
 			}
-		case schedule.FieldTrees:
+		case schedule.FieldFolders:
 			if value, ok := values[i].(*sql.NullString); !ok {
-				return fmt.Errorf("unexpected type %T for field trees", values[i])
+				return fmt.Errorf("unexpected type %T for field folders", values[i])
 			} else if value.Valid {
-				_m.Trees = value.String
+				_m.Folders = value.String
 			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
@@ -275,8 +275,8 @@ func (_m *Schedule) String() string {
 	builder.WriteString("paused_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.PausedAt))
 	builder.WriteString(", ")
-	builder.WriteString("extras=")
-	builder.WriteString(_m.Extras)
+	builder.WriteString("options=")
+	builder.WriteString(_m.Options)
 	builder.WriteString(", ")
 	builder.WriteString("priority=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Priority))
@@ -293,8 +293,8 @@ func (_m *Schedule) String() string {
 	builder.WriteString("skip_id=")
 	builder.WriteString(fmt.Sprintf("%v", _m.SkipID))
 	builder.WriteString(", ")
-	builder.WriteString("trees=")
-	builder.WriteString(_m.Trees)
+	builder.WriteString("folders=")
+	builder.WriteString(_m.Folders)
 	builder.WriteByte(')')
 	return builder.String()
 }

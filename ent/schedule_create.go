@@ -109,16 +109,16 @@ func (_c *ScheduleCreate) SetNillablePausedAt(v *int64) *ScheduleCreate {
 	return _c
 }
 
-// SetExtras sets the "extras" field.
-func (_c *ScheduleCreate) SetExtras(v string) *ScheduleCreate {
-	_c.mutation.SetExtras(v)
+// SetOptions sets the "options" field.
+func (_c *ScheduleCreate) SetOptions(v string) *ScheduleCreate {
+	_c.mutation.SetOptions(v)
 	return _c
 }
 
-// SetNillableExtras sets the "extras" field if the given value is not nil.
-func (_c *ScheduleCreate) SetNillableExtras(v *string) *ScheduleCreate {
+// SetNillableOptions sets the "options" field if the given value is not nil.
+func (_c *ScheduleCreate) SetNillableOptions(v *string) *ScheduleCreate {
 	if v != nil {
-		_c.SetExtras(*v)
+		_c.SetOptions(*v)
 	}
 	return _c
 }
@@ -193,16 +193,16 @@ func (_c *ScheduleCreate) SetNillableSkipID(v *int64) *ScheduleCreate {
 	return _c
 }
 
-// SetTrees sets the "trees" field.
-func (_c *ScheduleCreate) SetTrees(v string) *ScheduleCreate {
-	_c.mutation.SetTrees(v)
+// SetFolders sets the "folders" field.
+func (_c *ScheduleCreate) SetFolders(v string) *ScheduleCreate {
+	_c.mutation.SetFolders(v)
 	return _c
 }
 
-// SetNillableTrees sets the "trees" field if the given value is not nil.
-func (_c *ScheduleCreate) SetNillableTrees(v *string) *ScheduleCreate {
+// SetNillableFolders sets the "folders" field if the given value is not nil.
+func (_c *ScheduleCreate) SetNillableFolders(v *string) *ScheduleCreate {
 	if v != nil {
-		_c.SetTrees(*v)
+		_c.SetFolders(*v)
 	}
 	return _c
 }
@@ -256,9 +256,9 @@ func (_c *ScheduleCreate) defaults() {
 		v := schedule.DefaultPausedAt
 		_c.mutation.SetPausedAt(v)
 	}
-	if _, ok := _c.mutation.Extras(); !ok {
-		v := schedule.DefaultExtras
-		_c.mutation.SetExtras(v)
+	if _, ok := _c.mutation.Options(); !ok {
+		v := schedule.DefaultOptions
+		_c.mutation.SetOptions(v)
 	}
 	if _, ok := _c.mutation.Priority(); !ok {
 		v := schedule.DefaultPriority
@@ -280,9 +280,9 @@ func (_c *ScheduleCreate) defaults() {
 		v := schedule.DefaultSkipID
 		_c.mutation.SetSkipID(v)
 	}
-	if _, ok := _c.mutation.Trees(); !ok {
-		v := schedule.DefaultTrees
-		_c.mutation.SetTrees(v)
+	if _, ok := _c.mutation.Folders(); !ok {
+		v := schedule.DefaultFolders
+		_c.mutation.SetFolders(v)
 	}
 }
 
@@ -324,8 +324,8 @@ func (_c *ScheduleCreate) check() error {
 	if _, ok := _c.mutation.PausedAt(); !ok {
 		return &ValidationError{Name: "paused_at", err: errors.New(`ent: missing required field "Schedule.paused_at"`)}
 	}
-	if _, ok := _c.mutation.Extras(); !ok {
-		return &ValidationError{Name: "extras", err: errors.New(`ent: missing required field "Schedule.extras"`)}
+	if _, ok := _c.mutation.Options(); !ok {
+		return &ValidationError{Name: "options", err: errors.New(`ent: missing required field "Schedule.options"`)}
 	}
 	if _, ok := _c.mutation.Priority(); !ok {
 		return &ValidationError{Name: "priority", err: errors.New(`ent: missing required field "Schedule.priority"`)}
@@ -342,8 +342,8 @@ func (_c *ScheduleCreate) check() error {
 	if _, ok := _c.mutation.SkipID(); !ok {
 		return &ValidationError{Name: "skip_id", err: errors.New(`ent: missing required field "Schedule.skip_id"`)}
 	}
-	if _, ok := _c.mutation.Trees(); !ok {
-		return &ValidationError{Name: "trees", err: errors.New(`ent: missing required field "Schedule.trees"`)}
+	if _, ok := _c.mutation.Folders(); !ok {
+		return &ValidationError{Name: "folders", err: errors.New(`ent: missing required field "Schedule.folders"`)}
 	}
 	return nil
 }
@@ -426,9 +426,9 @@ func (_c *ScheduleCreate) createSpec() (*Schedule, *sqlgraph.CreateSpec) {
 		_spec.SetField(schedule.FieldPausedAt, field.TypeInt64, value)
 		_node.PausedAt = value
 	}
-	if value, ok := _c.mutation.Extras(); ok {
-		_spec.SetField(schedule.FieldExtras, field.TypeString, value)
-		_node.Extras = value
+	if value, ok := _c.mutation.Options(); ok {
+		_spec.SetField(schedule.FieldOptions, field.TypeString, value)
+		_node.Options = value
 	}
 	if value, ok := _c.mutation.Priority(); ok {
 		_spec.SetField(schedule.FieldPriority, field.TypeInt, value)
@@ -450,9 +450,9 @@ func (_c *ScheduleCreate) createSpec() (*Schedule, *sqlgraph.CreateSpec) {
 		_spec.SetField(schedule.FieldSkipID, field.TypeInt64, value)
 		_node.SkipID = value
 	}
-	if value, ok := _c.mutation.Trees(); ok {
-		_spec.SetField(schedule.FieldTrees, field.TypeString, value)
-		_node.Trees = value
+	if value, ok := _c.mutation.Folders(); ok {
+		_spec.SetField(schedule.FieldFolders, field.TypeString, value)
+		_node.Folders = value
 	}
 	return _node, _spec
 }
@@ -674,15 +674,15 @@ func (u *ScheduleUpsert) AddPausedAt(v int64) *ScheduleUpsert {
 	return u
 }
 
-// SetExtras sets the "extras" field.
-func (u *ScheduleUpsert) SetExtras(v string) *ScheduleUpsert {
-	u.Set(schedule.FieldExtras, v)
+// SetOptions sets the "options" field.
+func (u *ScheduleUpsert) SetOptions(v string) *ScheduleUpsert {
+	u.Set(schedule.FieldOptions, v)
 	return u
 }
 
-// UpdateExtras sets the "extras" field to the value that was provided on create.
-func (u *ScheduleUpsert) UpdateExtras() *ScheduleUpsert {
-	u.SetExcluded(schedule.FieldExtras)
+// UpdateOptions sets the "options" field to the value that was provided on create.
+func (u *ScheduleUpsert) UpdateOptions() *ScheduleUpsert {
+	u.SetExcluded(schedule.FieldOptions)
 	return u
 }
 
@@ -776,15 +776,15 @@ func (u *ScheduleUpsert) AddSkipID(v int64) *ScheduleUpsert {
 	return u
 }
 
-// SetTrees sets the "trees" field.
-func (u *ScheduleUpsert) SetTrees(v string) *ScheduleUpsert {
-	u.Set(schedule.FieldTrees, v)
+// SetFolders sets the "folders" field.
+func (u *ScheduleUpsert) SetFolders(v string) *ScheduleUpsert {
+	u.Set(schedule.FieldFolders, v)
 	return u
 }
 
-// UpdateTrees sets the "trees" field to the value that was provided on create.
-func (u *ScheduleUpsert) UpdateTrees() *ScheduleUpsert {
-	u.SetExcluded(schedule.FieldTrees)
+// UpdateFolders sets the "folders" field to the value that was provided on create.
+func (u *ScheduleUpsert) UpdateFolders() *ScheduleUpsert {
+	u.SetExcluded(schedule.FieldFolders)
 	return u
 }
 
@@ -1035,17 +1035,17 @@ func (u *ScheduleUpsertOne) UpdatePausedAt() *ScheduleUpsertOne {
 	})
 }
 
-// SetExtras sets the "extras" field.
-func (u *ScheduleUpsertOne) SetExtras(v string) *ScheduleUpsertOne {
+// SetOptions sets the "options" field.
+func (u *ScheduleUpsertOne) SetOptions(v string) *ScheduleUpsertOne {
 	return u.Update(func(s *ScheduleUpsert) {
-		s.SetExtras(v)
+		s.SetOptions(v)
 	})
 }
 
-// UpdateExtras sets the "extras" field to the value that was provided on create.
-func (u *ScheduleUpsertOne) UpdateExtras() *ScheduleUpsertOne {
+// UpdateOptions sets the "options" field to the value that was provided on create.
+func (u *ScheduleUpsertOne) UpdateOptions() *ScheduleUpsertOne {
 	return u.Update(func(s *ScheduleUpsert) {
-		s.UpdateExtras()
+		s.UpdateOptions()
 	})
 }
 
@@ -1154,17 +1154,17 @@ func (u *ScheduleUpsertOne) UpdateSkipID() *ScheduleUpsertOne {
 	})
 }
 
-// SetTrees sets the "trees" field.
-func (u *ScheduleUpsertOne) SetTrees(v string) *ScheduleUpsertOne {
+// SetFolders sets the "folders" field.
+func (u *ScheduleUpsertOne) SetFolders(v string) *ScheduleUpsertOne {
 	return u.Update(func(s *ScheduleUpsert) {
-		s.SetTrees(v)
+		s.SetFolders(v)
 	})
 }
 
-// UpdateTrees sets the "trees" field to the value that was provided on create.
-func (u *ScheduleUpsertOne) UpdateTrees() *ScheduleUpsertOne {
+// UpdateFolders sets the "folders" field to the value that was provided on create.
+func (u *ScheduleUpsertOne) UpdateFolders() *ScheduleUpsertOne {
 	return u.Update(func(s *ScheduleUpsert) {
-		s.UpdateTrees()
+		s.UpdateFolders()
 	})
 }
 
@@ -1581,17 +1581,17 @@ func (u *ScheduleUpsertBulk) UpdatePausedAt() *ScheduleUpsertBulk {
 	})
 }
 
-// SetExtras sets the "extras" field.
-func (u *ScheduleUpsertBulk) SetExtras(v string) *ScheduleUpsertBulk {
+// SetOptions sets the "options" field.
+func (u *ScheduleUpsertBulk) SetOptions(v string) *ScheduleUpsertBulk {
 	return u.Update(func(s *ScheduleUpsert) {
-		s.SetExtras(v)
+		s.SetOptions(v)
 	})
 }
 
-// UpdateExtras sets the "extras" field to the value that was provided on create.
-func (u *ScheduleUpsertBulk) UpdateExtras() *ScheduleUpsertBulk {
+// UpdateOptions sets the "options" field to the value that was provided on create.
+func (u *ScheduleUpsertBulk) UpdateOptions() *ScheduleUpsertBulk {
 	return u.Update(func(s *ScheduleUpsert) {
-		s.UpdateExtras()
+		s.UpdateOptions()
 	})
 }
 
@@ -1700,17 +1700,17 @@ func (u *ScheduleUpsertBulk) UpdateSkipID() *ScheduleUpsertBulk {
 	})
 }
 
-// SetTrees sets the "trees" field.
-func (u *ScheduleUpsertBulk) SetTrees(v string) *ScheduleUpsertBulk {
+// SetFolders sets the "folders" field.
+func (u *ScheduleUpsertBulk) SetFolders(v string) *ScheduleUpsertBulk {
 	return u.Update(func(s *ScheduleUpsert) {
-		s.SetTrees(v)
+		s.SetFolders(v)
 	})
 }
 
-// UpdateTrees sets the "trees" field to the value that was provided on create.
-func (u *ScheduleUpsertBulk) UpdateTrees() *ScheduleUpsertBulk {
+// UpdateFolders sets the "folders" field to the value that was provided on create.
+func (u *ScheduleUpsertBulk) UpdateFolders() *ScheduleUpsertBulk {
 	return u.Update(func(s *ScheduleUpsert) {
-		s.UpdateTrees()
+		s.UpdateFolders()
 	})
 }
 

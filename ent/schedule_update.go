@@ -224,16 +224,16 @@ func (_u *ScheduleUpdate) AddPausedAt(v int64) *ScheduleUpdate {
 	return _u
 }
 
-// SetExtras sets the "extras" field.
-func (_u *ScheduleUpdate) SetExtras(v string) *ScheduleUpdate {
-	_u.mutation.SetExtras(v)
+// SetOptions sets the "options" field.
+func (_u *ScheduleUpdate) SetOptions(v string) *ScheduleUpdate {
+	_u.mutation.SetOptions(v)
 	return _u
 }
 
-// SetNillableExtras sets the "extras" field if the given value is not nil.
-func (_u *ScheduleUpdate) SetNillableExtras(v *string) *ScheduleUpdate {
+// SetNillableOptions sets the "options" field if the given value is not nil.
+func (_u *ScheduleUpdate) SetNillableOptions(v *string) *ScheduleUpdate {
 	if v != nil {
-		_u.SetExtras(*v)
+		_u.SetOptions(*v)
 	}
 	return _u
 }
@@ -343,16 +343,16 @@ func (_u *ScheduleUpdate) AddSkipID(v int64) *ScheduleUpdate {
 	return _u
 }
 
-// SetTrees sets the "trees" field.
-func (_u *ScheduleUpdate) SetTrees(v string) *ScheduleUpdate {
-	_u.mutation.SetTrees(v)
+// SetFolders sets the "folders" field.
+func (_u *ScheduleUpdate) SetFolders(v string) *ScheduleUpdate {
+	_u.mutation.SetFolders(v)
 	return _u
 }
 
-// SetNillableTrees sets the "trees" field if the given value is not nil.
-func (_u *ScheduleUpdate) SetNillableTrees(v *string) *ScheduleUpdate {
+// SetNillableFolders sets the "folders" field if the given value is not nil.
+func (_u *ScheduleUpdate) SetNillableFolders(v *string) *ScheduleUpdate {
 	if v != nil {
-		_u.SetTrees(*v)
+		_u.SetFolders(*v)
 	}
 	return _u
 }
@@ -455,8 +455,8 @@ func (_u *ScheduleUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.AddedPausedAt(); ok {
 		_spec.AddField(schedule.FieldPausedAt, field.TypeInt64, value)
 	}
-	if value, ok := _u.mutation.Extras(); ok {
-		_spec.SetField(schedule.FieldExtras, field.TypeString, value)
+	if value, ok := _u.mutation.Options(); ok {
+		_spec.SetField(schedule.FieldOptions, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.Priority(); ok {
 		_spec.SetField(schedule.FieldPriority, field.TypeInt, value)
@@ -488,8 +488,8 @@ func (_u *ScheduleUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.AddedSkipID(); ok {
 		_spec.AddField(schedule.FieldSkipID, field.TypeInt64, value)
 	}
-	if value, ok := _u.mutation.Trees(); ok {
-		_spec.SetField(schedule.FieldTrees, field.TypeString, value)
+	if value, ok := _u.mutation.Folders(); ok {
+		_spec.SetField(schedule.FieldFolders, field.TypeString, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
@@ -709,16 +709,16 @@ func (_u *ScheduleUpdateOne) AddPausedAt(v int64) *ScheduleUpdateOne {
 	return _u
 }
 
-// SetExtras sets the "extras" field.
-func (_u *ScheduleUpdateOne) SetExtras(v string) *ScheduleUpdateOne {
-	_u.mutation.SetExtras(v)
+// SetOptions sets the "options" field.
+func (_u *ScheduleUpdateOne) SetOptions(v string) *ScheduleUpdateOne {
+	_u.mutation.SetOptions(v)
 	return _u
 }
 
-// SetNillableExtras sets the "extras" field if the given value is not nil.
-func (_u *ScheduleUpdateOne) SetNillableExtras(v *string) *ScheduleUpdateOne {
+// SetNillableOptions sets the "options" field if the given value is not nil.
+func (_u *ScheduleUpdateOne) SetNillableOptions(v *string) *ScheduleUpdateOne {
 	if v != nil {
-		_u.SetExtras(*v)
+		_u.SetOptions(*v)
 	}
 	return _u
 }
@@ -828,16 +828,16 @@ func (_u *ScheduleUpdateOne) AddSkipID(v int64) *ScheduleUpdateOne {
 	return _u
 }
 
-// SetTrees sets the "trees" field.
-func (_u *ScheduleUpdateOne) SetTrees(v string) *ScheduleUpdateOne {
-	_u.mutation.SetTrees(v)
+// SetFolders sets the "folders" field.
+func (_u *ScheduleUpdateOne) SetFolders(v string) *ScheduleUpdateOne {
+	_u.mutation.SetFolders(v)
 	return _u
 }
 
-// SetNillableTrees sets the "trees" field if the given value is not nil.
-func (_u *ScheduleUpdateOne) SetNillableTrees(v *string) *ScheduleUpdateOne {
+// SetNillableFolders sets the "folders" field if the given value is not nil.
+func (_u *ScheduleUpdateOne) SetNillableFolders(v *string) *ScheduleUpdateOne {
 	if v != nil {
-		_u.SetTrees(*v)
+		_u.SetFolders(*v)
 	}
 	return _u
 }
@@ -970,8 +970,8 @@ func (_u *ScheduleUpdateOne) sqlSave(ctx context.Context) (_node *Schedule, err 
 	if value, ok := _u.mutation.AddedPausedAt(); ok {
 		_spec.AddField(schedule.FieldPausedAt, field.TypeInt64, value)
 	}
-	if value, ok := _u.mutation.Extras(); ok {
-		_spec.SetField(schedule.FieldExtras, field.TypeString, value)
+	if value, ok := _u.mutation.Options(); ok {
+		_spec.SetField(schedule.FieldOptions, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.Priority(); ok {
 		_spec.SetField(schedule.FieldPriority, field.TypeInt, value)
@@ -1003,8 +1003,8 @@ func (_u *ScheduleUpdateOne) sqlSave(ctx context.Context) (_node *Schedule, err 
 	if value, ok := _u.mutation.AddedSkipID(); ok {
 		_spec.AddField(schedule.FieldSkipID, field.TypeInt64, value)
 	}
-	if value, ok := _u.mutation.Trees(); ok {
-		_spec.SetField(schedule.FieldTrees, field.TypeString, value)
+	if value, ok := _u.mutation.Folders(); ok {
+		_spec.SetField(schedule.FieldFolders, field.TypeString, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &Schedule{config: _u.config}

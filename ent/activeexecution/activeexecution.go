@@ -45,8 +45,8 @@ const (
 	FieldTasks = "tasks"
 	// FieldLogBytes holds the string denoting the log_bytes field in the database.
 	FieldLogBytes = "log_bytes"
-	// FieldTrees holds the string denoting the trees field in the database.
-	FieldTrees = "trees"
+	// FieldFolders holds the string denoting the folders field in the database.
+	FieldFolders = "trees"
 	// FieldWaitingFor holds the string denoting the waiting_for field in the database.
 	FieldWaitingFor = "waiting_for"
 	// Table holds the table name of the activeexecution in the database.
@@ -73,7 +73,7 @@ var Columns = []string{
 	FieldError,
 	FieldTasks,
 	FieldLogBytes,
-	FieldTrees,
+	FieldFolders,
 	FieldWaitingFor,
 }
 
@@ -88,8 +88,8 @@ func ValidColumn(column string) bool {
 }
 
 var (
-	// DefaultTrees holds the default value on creation for the "trees" field.
-	DefaultTrees string
+	// DefaultFolders holds the default value on creation for the "folders" field.
+	DefaultFolders string
 	// DefaultWaitingFor holds the default value on creation for the "waiting_for" field.
 	DefaultWaitingFor int64
 )
@@ -187,9 +187,9 @@ func ByLogBytes(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLogBytes, opts...).ToFunc()
 }
 
-// ByTrees orders the results by the trees field.
-func ByTrees(opts ...sql.OrderTermOption) OrderOption {
-	return sql.OrderByField(FieldTrees, opts...).ToFunc()
+// ByFolders orders the results by the folders field.
+func ByFolders(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldFolders, opts...).ToFunc()
 }
 
 // ByWaitingFor orders the results by the waiting_for field.

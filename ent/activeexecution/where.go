@@ -137,9 +137,9 @@ func LogBytes(v int64) predicate.ActiveExecution {
 	return predicate.ActiveExecution(sql.FieldEQ(FieldLogBytes, v))
 }
 
-// Trees applies equality check predicate on the "trees" field. It's identical to TreesEQ.
-func Trees(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldEQ(FieldTrees, v))
+// Folders applies equality check predicate on the "folders" field. It's identical to FoldersEQ.
+func Folders(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldEQ(FieldFolders, v))
 }
 
 // WaitingFor applies equality check predicate on the "waiting_for" field. It's identical to WaitingForEQ.
@@ -922,69 +922,69 @@ func LogBytesLTE(v int64) predicate.ActiveExecution {
 	return predicate.ActiveExecution(sql.FieldLTE(FieldLogBytes, v))
 }
 
-// TreesEQ applies the EQ predicate on the "trees" field.
-func TreesEQ(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldEQ(FieldTrees, v))
+// FoldersEQ applies the EQ predicate on the "folders" field.
+func FoldersEQ(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldEQ(FieldFolders, v))
 }
 
-// TreesNEQ applies the NEQ predicate on the "trees" field.
-func TreesNEQ(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldNEQ(FieldTrees, v))
+// FoldersNEQ applies the NEQ predicate on the "folders" field.
+func FoldersNEQ(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldNEQ(FieldFolders, v))
 }
 
-// TreesIn applies the In predicate on the "trees" field.
-func TreesIn(vs ...string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldIn(FieldTrees, vs...))
+// FoldersIn applies the In predicate on the "folders" field.
+func FoldersIn(vs ...string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldIn(FieldFolders, vs...))
 }
 
-// TreesNotIn applies the NotIn predicate on the "trees" field.
-func TreesNotIn(vs ...string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldNotIn(FieldTrees, vs...))
+// FoldersNotIn applies the NotIn predicate on the "folders" field.
+func FoldersNotIn(vs ...string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldNotIn(FieldFolders, vs...))
 }
 
-// TreesGT applies the GT predicate on the "trees" field.
-func TreesGT(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldGT(FieldTrees, v))
+// FoldersGT applies the GT predicate on the "folders" field.
+func FoldersGT(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldGT(FieldFolders, v))
 }
 
-// TreesGTE applies the GTE predicate on the "trees" field.
-func TreesGTE(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldGTE(FieldTrees, v))
+// FoldersGTE applies the GTE predicate on the "folders" field.
+func FoldersGTE(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldGTE(FieldFolders, v))
 }
 
-// TreesLT applies the LT predicate on the "trees" field.
-func TreesLT(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldLT(FieldTrees, v))
+// FoldersLT applies the LT predicate on the "folders" field.
+func FoldersLT(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldLT(FieldFolders, v))
 }
 
-// TreesLTE applies the LTE predicate on the "trees" field.
-func TreesLTE(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldLTE(FieldTrees, v))
+// FoldersLTE applies the LTE predicate on the "folders" field.
+func FoldersLTE(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldLTE(FieldFolders, v))
 }
 
-// TreesContains applies the Contains predicate on the "trees" field.
-func TreesContains(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldContains(FieldTrees, v))
+// FoldersContains applies the Contains predicate on the "folders" field.
+func FoldersContains(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldContains(FieldFolders, v))
 }
 
-// TreesHasPrefix applies the HasPrefix predicate on the "trees" field.
-func TreesHasPrefix(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldHasPrefix(FieldTrees, v))
+// FoldersHasPrefix applies the HasPrefix predicate on the "folders" field.
+func FoldersHasPrefix(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldHasPrefix(FieldFolders, v))
 }
 
-// TreesHasSuffix applies the HasSuffix predicate on the "trees" field.
-func TreesHasSuffix(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldHasSuffix(FieldTrees, v))
+// FoldersHasSuffix applies the HasSuffix predicate on the "folders" field.
+func FoldersHasSuffix(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldHasSuffix(FieldFolders, v))
 }
 
-// TreesEqualFold applies the EqualFold predicate on the "trees" field.
-func TreesEqualFold(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldEqualFold(FieldTrees, v))
+// FoldersEqualFold applies the EqualFold predicate on the "folders" field.
+func FoldersEqualFold(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldEqualFold(FieldFolders, v))
 }
 
-// TreesContainsFold applies the ContainsFold predicate on the "trees" field.
-func TreesContainsFold(v string) predicate.ActiveExecution {
-	return predicate.ActiveExecution(sql.FieldContainsFold(FieldTrees, v))
+// FoldersContainsFold applies the ContainsFold predicate on the "folders" field.
+func FoldersContainsFold(v string) predicate.ActiveExecution {
+	return predicate.ActiveExecution(sql.FieldContainsFold(FieldFolders, v))
 }
 
 // WaitingForEQ applies the EQ predicate on the "waiting_for" field.

@@ -35,8 +35,8 @@ const (
 	FieldFence = "fence"
 	// FieldPausedAt holds the string denoting the paused_at field in the database.
 	FieldPausedAt = "paused_at"
-	// FieldExtras holds the string denoting the extras field in the database.
-	FieldExtras = "extras"
+	// FieldOptions holds the string denoting the options field in the database.
+	FieldOptions = "extras"
 	// FieldPriority holds the string denoting the priority field in the database.
 	FieldPriority = "priority"
 	// FieldStarted holds the string denoting the started field in the database.
@@ -47,8 +47,8 @@ const (
 	FieldPausedUntil = "paused_until"
 	// FieldSkipID holds the string denoting the skip_id field in the database.
 	FieldSkipID = "skip_id"
-	// FieldTrees holds the string denoting the trees field in the database.
-	FieldTrees = "trees"
+	// FieldFolders holds the string denoting the folders field in the database.
+	FieldFolders = "trees"
 	// Table holds the table name of the schedule in the database.
 	Table = "schedules"
 )
@@ -68,13 +68,13 @@ var Columns = []string{
 	FieldVersion,
 	FieldFence,
 	FieldPausedAt,
-	FieldExtras,
+	FieldOptions,
 	FieldPriority,
 	FieldStarted,
 	FieldFailures,
 	FieldPausedUntil,
 	FieldSkipID,
-	FieldTrees,
+	FieldFolders,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -92,8 +92,8 @@ var (
 	DefaultFence int64
 	// DefaultPausedAt holds the default value on creation for the "paused_at" field.
 	DefaultPausedAt int64
-	// DefaultExtras holds the default value on creation for the "extras" field.
-	DefaultExtras string
+	// DefaultOptions holds the default value on creation for the "options" field.
+	DefaultOptions string
 	// DefaultPriority holds the default value on creation for the "priority" field.
 	DefaultPriority int
 	// DefaultStarted holds the default value on creation for the "started" field.
@@ -104,8 +104,8 @@ var (
 	DefaultPausedUntil int64
 	// DefaultSkipID holds the default value on creation for the "skip_id" field.
 	DefaultSkipID int64
-	// DefaultTrees holds the default value on creation for the "trees" field.
-	DefaultTrees string
+	// DefaultFolders holds the default value on creation for the "folders" field.
+	DefaultFolders string
 )
 
 // OrderOption defines the ordering options for the Schedule queries.
@@ -176,9 +176,9 @@ func ByPausedAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldPausedAt, opts...).ToFunc()
 }
 
-// ByExtras orders the results by the extras field.
-func ByExtras(opts ...sql.OrderTermOption) OrderOption {
-	return sql.OrderByField(FieldExtras, opts...).ToFunc()
+// ByOptions orders the results by the options field.
+func ByOptions(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldOptions, opts...).ToFunc()
 }
 
 // ByPriority orders the results by the priority field.
@@ -206,7 +206,7 @@ func BySkipID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldSkipID, opts...).ToFunc()
 }
 
-// ByTrees orders the results by the trees field.
-func ByTrees(opts ...sql.OrderTermOption) OrderOption {
-	return sql.OrderByField(FieldTrees, opts...).ToFunc()
+// ByFolders orders the results by the folders field.
+func ByFolders(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldFolders, opts...).ToFunc()
 }

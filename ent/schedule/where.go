@@ -112,9 +112,9 @@ func PausedAt(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldEQ(FieldPausedAt, v))
 }
 
-// Extras applies equality check predicate on the "extras" field. It's identical to ExtrasEQ.
-func Extras(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldEQ(FieldExtras, v))
+// Options applies equality check predicate on the "options" field. It's identical to OptionsEQ.
+func Options(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldOptions, v))
 }
 
 // Priority applies equality check predicate on the "priority" field. It's identical to PriorityEQ.
@@ -142,9 +142,9 @@ func SkipID(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldEQ(FieldSkipID, v))
 }
 
-// Trees applies equality check predicate on the "trees" field. It's identical to TreesEQ.
-func Trees(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldEQ(FieldTrees, v))
+// Folders applies equality check predicate on the "folders" field. It's identical to FoldersEQ.
+func Folders(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldFolders, v))
 }
 
 // InstanceIDEQ applies the EQ predicate on the "instance_id" field.
@@ -697,69 +697,69 @@ func PausedAtLTE(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldLTE(FieldPausedAt, v))
 }
 
-// ExtrasEQ applies the EQ predicate on the "extras" field.
-func ExtrasEQ(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldEQ(FieldExtras, v))
+// OptionsEQ applies the EQ predicate on the "options" field.
+func OptionsEQ(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldOptions, v))
 }
 
-// ExtrasNEQ applies the NEQ predicate on the "extras" field.
-func ExtrasNEQ(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldNEQ(FieldExtras, v))
+// OptionsNEQ applies the NEQ predicate on the "options" field.
+func OptionsNEQ(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNEQ(FieldOptions, v))
 }
 
-// ExtrasIn applies the In predicate on the "extras" field.
-func ExtrasIn(vs ...string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldIn(FieldExtras, vs...))
+// OptionsIn applies the In predicate on the "options" field.
+func OptionsIn(vs ...string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldIn(FieldOptions, vs...))
 }
 
-// ExtrasNotIn applies the NotIn predicate on the "extras" field.
-func ExtrasNotIn(vs ...string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldNotIn(FieldExtras, vs...))
+// OptionsNotIn applies the NotIn predicate on the "options" field.
+func OptionsNotIn(vs ...string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNotIn(FieldOptions, vs...))
 }
 
-// ExtrasGT applies the GT predicate on the "extras" field.
-func ExtrasGT(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldGT(FieldExtras, v))
+// OptionsGT applies the GT predicate on the "options" field.
+func OptionsGT(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGT(FieldOptions, v))
 }
 
-// ExtrasGTE applies the GTE predicate on the "extras" field.
-func ExtrasGTE(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldGTE(FieldExtras, v))
+// OptionsGTE applies the GTE predicate on the "options" field.
+func OptionsGTE(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGTE(FieldOptions, v))
 }
 
-// ExtrasLT applies the LT predicate on the "extras" field.
-func ExtrasLT(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldLT(FieldExtras, v))
+// OptionsLT applies the LT predicate on the "options" field.
+func OptionsLT(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLT(FieldOptions, v))
 }
 
-// ExtrasLTE applies the LTE predicate on the "extras" field.
-func ExtrasLTE(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldLTE(FieldExtras, v))
+// OptionsLTE applies the LTE predicate on the "options" field.
+func OptionsLTE(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLTE(FieldOptions, v))
 }
 
-// ExtrasContains applies the Contains predicate on the "extras" field.
-func ExtrasContains(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldContains(FieldExtras, v))
+// OptionsContains applies the Contains predicate on the "options" field.
+func OptionsContains(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldContains(FieldOptions, v))
 }
 
-// ExtrasHasPrefix applies the HasPrefix predicate on the "extras" field.
-func ExtrasHasPrefix(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldHasPrefix(FieldExtras, v))
+// OptionsHasPrefix applies the HasPrefix predicate on the "options" field.
+func OptionsHasPrefix(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldHasPrefix(FieldOptions, v))
 }
 
-// ExtrasHasSuffix applies the HasSuffix predicate on the "extras" field.
-func ExtrasHasSuffix(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldHasSuffix(FieldExtras, v))
+// OptionsHasSuffix applies the HasSuffix predicate on the "options" field.
+func OptionsHasSuffix(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldHasSuffix(FieldOptions, v))
 }
 
-// ExtrasEqualFold applies the EqualFold predicate on the "extras" field.
-func ExtrasEqualFold(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldEqualFold(FieldExtras, v))
+// OptionsEqualFold applies the EqualFold predicate on the "options" field.
+func OptionsEqualFold(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEqualFold(FieldOptions, v))
 }
 
-// ExtrasContainsFold applies the ContainsFold predicate on the "extras" field.
-func ExtrasContainsFold(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldContainsFold(FieldExtras, v))
+// OptionsContainsFold applies the ContainsFold predicate on the "options" field.
+func OptionsContainsFold(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldContainsFold(FieldOptions, v))
 }
 
 // PriorityEQ applies the EQ predicate on the "priority" field.
@@ -962,69 +962,69 @@ func SkipIDLTE(v int64) predicate.Schedule {
 	return predicate.Schedule(sql.FieldLTE(FieldSkipID, v))
 }
 
-// TreesEQ applies the EQ predicate on the "trees" field.
-func TreesEQ(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldEQ(FieldTrees, v))
+// FoldersEQ applies the EQ predicate on the "folders" field.
+func FoldersEQ(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEQ(FieldFolders, v))
 }
 
-// TreesNEQ applies the NEQ predicate on the "trees" field.
-func TreesNEQ(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldNEQ(FieldTrees, v))
+// FoldersNEQ applies the NEQ predicate on the "folders" field.
+func FoldersNEQ(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNEQ(FieldFolders, v))
 }
 
-// TreesIn applies the In predicate on the "trees" field.
-func TreesIn(vs ...string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldIn(FieldTrees, vs...))
+// FoldersIn applies the In predicate on the "folders" field.
+func FoldersIn(vs ...string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldIn(FieldFolders, vs...))
 }
 
-// TreesNotIn applies the NotIn predicate on the "trees" field.
-func TreesNotIn(vs ...string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldNotIn(FieldTrees, vs...))
+// FoldersNotIn applies the NotIn predicate on the "folders" field.
+func FoldersNotIn(vs ...string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldNotIn(FieldFolders, vs...))
 }
 
-// TreesGT applies the GT predicate on the "trees" field.
-func TreesGT(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldGT(FieldTrees, v))
+// FoldersGT applies the GT predicate on the "folders" field.
+func FoldersGT(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGT(FieldFolders, v))
 }
 
-// TreesGTE applies the GTE predicate on the "trees" field.
-func TreesGTE(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldGTE(FieldTrees, v))
+// FoldersGTE applies the GTE predicate on the "folders" field.
+func FoldersGTE(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldGTE(FieldFolders, v))
 }
 
-// TreesLT applies the LT predicate on the "trees" field.
-func TreesLT(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldLT(FieldTrees, v))
+// FoldersLT applies the LT predicate on the "folders" field.
+func FoldersLT(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLT(FieldFolders, v))
 }
 
-// TreesLTE applies the LTE predicate on the "trees" field.
-func TreesLTE(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldLTE(FieldTrees, v))
+// FoldersLTE applies the LTE predicate on the "folders" field.
+func FoldersLTE(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldLTE(FieldFolders, v))
 }
 
-// TreesContains applies the Contains predicate on the "trees" field.
-func TreesContains(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldContains(FieldTrees, v))
+// FoldersContains applies the Contains predicate on the "folders" field.
+func FoldersContains(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldContains(FieldFolders, v))
 }
 
-// TreesHasPrefix applies the HasPrefix predicate on the "trees" field.
-func TreesHasPrefix(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldHasPrefix(FieldTrees, v))
+// FoldersHasPrefix applies the HasPrefix predicate on the "folders" field.
+func FoldersHasPrefix(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldHasPrefix(FieldFolders, v))
 }
 
-// TreesHasSuffix applies the HasSuffix predicate on the "trees" field.
-func TreesHasSuffix(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldHasSuffix(FieldTrees, v))
+// FoldersHasSuffix applies the HasSuffix predicate on the "folders" field.
+func FoldersHasSuffix(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldHasSuffix(FieldFolders, v))
 }
 
-// TreesEqualFold applies the EqualFold predicate on the "trees" field.
-func TreesEqualFold(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldEqualFold(FieldTrees, v))
+// FoldersEqualFold applies the EqualFold predicate on the "folders" field.
+func FoldersEqualFold(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldEqualFold(FieldFolders, v))
 }
 
-// TreesContainsFold applies the ContainsFold predicate on the "trees" field.
-func TreesContainsFold(v string) predicate.Schedule {
-	return predicate.Schedule(sql.FieldContainsFold(FieldTrees, v))
+// FoldersContainsFold applies the ContainsFold predicate on the "folders" field.
+func FoldersContainsFold(v string) predicate.Schedule {
+	return predicate.Schedule(sql.FieldContainsFold(FieldFolders, v))
 }
 
 // And groups predicates with the AND operator between them.

@@ -6,6 +6,8 @@
 //   - Identifiers are int64 and are never used again after a delete.
 //   - What every claim touches is narrow (schedules, active_executions); what
 //     only people read is elsewhere (jobs, executions).
+//   - A column keeps the name that it was released with, for the replicas of
+//     the version before: a better one is the field's (StorageKey).
 //   - Hot tables have no foreign keys: the transactions that write them hold
 //     the lock on the job's schedule row.
 package schema

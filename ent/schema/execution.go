@@ -36,8 +36,8 @@ func (ActiveExecution) Fields() []ent.Field {
 		// tasks is JSON, empty before the first report.
 		field.Text("tasks"),
 		field.Int64("log_bytes"),
-		// trees is as the job's; with an owner, these are the ones it holds.
-		field.Text("trees").Default(""),
+		// folders are as the job's; with an owner, these are the ones it holds.
+		field.Text("folders").StorageKey("trees").Default(""),
 		// waiting_for is the execution that holds them, 0 for none and -1 for
 		// one of another instance.
 		field.Int64("waiting_for").Default(0),

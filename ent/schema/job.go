@@ -100,8 +100,8 @@ func (Schedule) Fields() []ent.Field {
 		// fence is the last one given to an attempt of the job.
 		field.Int64("fence").Default(0),
 		field.Int64("paused_at").Default(0),
-		// extras is JSON of job.ScheduleOptions, empty when all are the defaults.
-		field.Text("extras").Default(""),
+		// options is JSON of job.ScheduleOptions, empty when all are the defaults.
+		field.Text("options").StorageKey("extras").Default(""),
 		field.Int("priority").Default(0),
 		// started counts executions by schedule, failures those in a row that
 		// did not succeed; each is kept only while a policy needs it.
@@ -113,9 +113,9 @@ func (Schedule) Fields() []ent.Field {
 		// skip_id is the ledger row that the next skip of the same reason folds
 		// into, 0 when an execution came after it.
 		field.Int64("skip_id").Default(0),
-		// trees is JSON of the []job.Folder that the workflow works on, empty for
+		// folders is JSON of the []job.Folder that the workflow works on, empty for
 		// none.
-		field.Text("trees").Default(""),
+		field.Text("folders").StorageKey("trees").Default(""),
 	}
 }
 

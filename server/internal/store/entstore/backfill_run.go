@@ -79,7 +79,7 @@ func (s *Store) advance(ctx context.Context, tx *ent.Tx, seen *ent.Backfill, now
 		return err
 	}
 	slots = slots[:room] // the rest waits for the next hour
-	if err := enqueueSlots(ctx, tx, b, slots, sched.Trees, now); err != nil {
+	if err := enqueueSlots(ctx, tx, b, slots, sched.Folders, now); err != nil {
 		return err
 	}
 	err = tx.Backfill.UpdateOneID(b.ID).SetCursor(micros(slots[len(slots)-1])).AddStarted(len(slots)).Exec(ctx)
@@ -89,7 +89,7 @@ func (s *Store) advance(ctx context.Context, tx *ent.Tx, seen *ent.Backfill, now
 	return s.notify(ctx, tx, store.Signal{Kind: store.SignalDue})
 }
 
-func enqueueSlots(ctx context.Context, tx *ent.Tx, b *ent.Backfill, slots []time.Time, trees string, now time.Time) error {
+func enqueueSlots(ctx context.Context, tx *ent.Tx, b *ent.Backfill, slots []time.Time, folders string, now time.Time) error {
 	rows := make([]*ent.ActiveExecutionCreate, len(slots))
 	for i, slot := range slots {
 		rows[i] = tx.ActiveExecution.Create().
@@ -98,7 +98,7 @@ func enqueueSlots(ctx context.Context, tx *ent.Tx, b *ent.Backfill, slots []time
 			SetScheduledFor(micros(slot)).SetNotBefore(micros(now)).SetCreatedAt(micros(now)).
 			SetWaits(b.Overlap != string(job.OverlapAllow)).
 			SetOwner(0).SetState(string(job.StateQueued)).SetAttempt(0).SetFence(0).
-			SetFirstStartedAt(0).SetStartedAt(0).SetError("").SetTasks("").SetLogBytes(0).SetTrees(trees)
+			SetFirstStartedAt(0).SetStartedAt(0).SetError("").SetTasks("").SetLogBytes(0).SetFolders(folders)
 	}
 	return tx.ActiveExecution.CreateBulk(rows...).Exec(ctx)
 }

@@ -44,7 +44,7 @@ const dueColumns = `s.id, s.instance_id, s.version, s.next_run, s.type, s.cron, 
 type dueReader struct {
 	dueRow
 	next, anchor, pausedAt, pausedUntil int64
-	policies, extras, trees             string
+	policies, options, folders          string
 	places                              []any
 	// room holds the next rows: one by one they would be an object each.
 	room []dueRow
@@ -68,7 +68,7 @@ func newDueReader(ctid bool, behind ...any) *dueReader {
 	}
 	r.places = append(r.places,
 		&r.JobID, &r.InstanceID, &r.Version, &r.next, &r.Schedule.Type, &r.Schedule.Cron, &r.Schedule.IntervalMinutes,
-		&r.Schedule.TimeZone, &r.anchor, &r.policies, &r.fence, &r.skipID, &r.Active, &r.pausedAt, &r.pausedUntil, &r.extras, &r.Started, &r.trees)
+		&r.Schedule.TimeZone, &r.anchor, &r.policies, &r.fence, &r.skipID, &r.Active, &r.pausedAt, &r.pausedUntil, &r.options, &r.Started, &r.folders)
 	r.places = append(r.places, behind...)
 	return r
 }
@@ -85,14 +85,14 @@ func (r *dueReader) read(scan func(...any) error) (*dueRow, error) {
 	d.NextRun, d.Schedule.Anchor = timeOf(r.next), timeOf(r.anchor)
 	d.PausedAt, d.PausedUntil = timeOf(r.pausedAt), timeOf(r.pausedUntil)
 	var damaged, worse error
-	if r.extras != "" {
-		d.Schedule.ScheduleOptions, damaged = decode[job.ScheduleOptions](r.extras)
+	if r.options != "" {
+		d.Schedule.ScheduleOptions, damaged = decode[job.ScheduleOptions](r.options)
 	}
 	d.Policies, worse = policiesOf(r.policies)
 	// One row that can't be read stops its own job, not all the others.
 	d.Damaged = damaged != nil || worse != nil
-	if r.trees != "" {
-		d.Folders, worse = foldersOf(r.trees)
+	if r.folders != "" {
+		d.Folders, worse = foldersOf(r.folders)
 		d.Damaged = d.Damaged || worse != nil
 	}
 	return d, nil

@@ -55,7 +55,7 @@ func (s *Store) insertJob(ctx context.Context, tx *ent.Tx, j job.Job) (int64, er
 	next := visit(j)
 	err = tx.Schedule.Create().SetID(row.ID).SetInstanceID(j.InstanceID).SetActive(j.Active).SetNextRun(micros(next)).
 		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
-		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).SetTrees(foldersText(j.Folders)).
+		SetAnchor(micros(j.Schedule.Anchor)).SetOptions(optionsText(j.Schedule.ScheduleOptions)).SetFolders(foldersText(j.Folders)).
 		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetVersion(1).
 		SetPausedAt(micros(j.PausedAt)).SetPausedUntil(micros(pause.Until)).Exec(ctx)
 	if err != nil {
@@ -197,7 +197,7 @@ func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old
 	next := visit(j)
 	err = tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetActive(j.Active).SetNextRun(micros(next)).
 		SetType(string(j.Schedule.Type)).SetCron(j.Schedule.Cron).SetMinutes(j.Schedule.IntervalMinutes).SetTimeZone(j.Schedule.TimeZone).
-		SetAnchor(micros(j.Schedule.Anchor)).SetExtras(optionsText(j.Schedule.ScheduleOptions)).SetTrees(foldersText(j.Folders)).
+		SetAnchor(micros(j.Schedule.Anchor)).SetOptions(optionsText(j.Schedule.ScheduleOptions)).SetFolders(foldersText(j.Folders)).
 		SetPolicies(policiesText(j.Policies)).SetPriority(j.Policies.Priority).SetStarted(j.Started).SetFailures(j.Failures).
 		SetVersion(version).SetPausedAt(micros(j.PausedAt)).SetPausedUntil(micros(pause.Until)).Exec(ctx)
 	if err != nil {
@@ -214,7 +214,7 @@ func (s *Store) storeJob(ctx context.Context, tx *ent.Tx, row *ent.Schedule, old
 	if _, _, err := s.withdraw(ctx, tx, row.ID, now); err != nil {
 		return err
 	}
-	if folders := foldersText(j.Folders); folders != row.Trees {
+	if folders := foldersText(j.Folders); folders != row.Folders {
 		// What waits runs the new workflow; what runs keeps the folders it has.
 		_, err := tx.ExecContext(ctx, `UPDATE active_executions SET trees = $2, waiting_for = 0 WHERE job_id = $1 AND owner = 0`, row.ID, folders)
 		if err != nil {

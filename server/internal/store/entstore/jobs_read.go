@@ -60,14 +60,14 @@ func jobByID(ctx context.Context, q querier, id int64, now time.Time) (job.Job, 
 func scanJob(scan func(...any) error) (job.Job, error) {
 	var j job.Job
 	var labels []byte
-	var workflow, policies, options, trees string
+	var workflow, policies, options, folders string
 	var created, updated, next, anchor, paused, early int64
 	var own, instance pauseColumns
 	var uses sql.NullString
 	var ahead, running, ended sql.NullInt64
 	err := scan(&j.ID, &j.InstanceID, &j.Name, &j.Description, &j.ManagedBy, &workflow, &labels, &j.Version, &created, &updated,
 		&j.Active, &next, &j.Schedule.Type, &j.Schedule.Cron, &j.Schedule.IntervalMinutes, &j.Schedule.TimeZone, &anchor, &policies, &paused,
-		&options, &trees, &j.Started, &j.Failures, &own.reason, &own.actor, &own.reauth, &own.until,
+		&options, &folders, &j.Started, &j.Failures, &own.reason, &own.actor, &own.reauth, &own.until,
 		&instance.reason, &instance.actor, &instance.since, &instance.until, &j.NextLeftOut, &uses, &ahead, &early, &running, &ended)
 	if err != nil {
 		return j, err
@@ -94,7 +94,7 @@ func scanJob(scan func(...any) error) (job.Job, error) {
 	if j.Schedule.ScheduleOptions, err = optionsOf(options); err != nil {
 		return j, err
 	}
-	if j.Folders, err = foldersOf(trees); err != nil {
+	if j.Folders, err = foldersOf(folders); err != nil {
 		return j, err
 	}
 	j.Policies, err = policiesOf(policies)

@@ -59,7 +59,7 @@ func (s *Store) enqueue(ctx context.Context, tx *ent.Tx, row *ent.Schedule, m st
 	added, err := tx.ActiveExecution.Create().SetJobID(row.ID).SetInstanceID(row.InstanceID).
 		SetTrigger(string(job.TriggerManual)).SetTriggerID(m.TriggerID).SetScheduledFor(now).SetNotBefore(now).SetWaits(policy.Waits()).
 		SetCreatedAt(now).SetOwner(0).SetState(string(job.StateQueued)).SetAttempt(0).SetFence(0).SetFirstStartedAt(0).SetStartedAt(0).
-		SetError("").SetTasks("").SetLogBytes(0).SetTrees(row.Trees).Save(ctx)
+		SetError("").SetTasks("").SetLogBytes(0).SetFolders(row.Folders).Save(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -119,7 +119,7 @@ func refuse(blocking int64, err error) error {
 // refuseBusy says which execution works on a folder that the job needs, or waits
 // to. It takes no lock: what begins meanwhile is waited for.
 func (s *Store) refuseBusy(r runner, row *ent.Schedule, now time.Time) error {
-	folders, err := foldersOf(row.Trees)
+	folders, err := foldersOf(row.Folders)
 	if err != nil || len(folders) == 0 {
 		return err
 	}

@@ -277,7 +277,7 @@ func usesOf(text string) ([]int64, error) {
 
 // scheduleOf is when the job runs.
 func scheduleOf(row *ent.Schedule) (job.Schedule, error) {
-	options, err := optionsOf(row.Extras)
+	options, err := optionsOf(row.Options)
 	return job.Schedule{
 		Type:            job.FrequencyType(row.Type),
 		Cron:            row.Cron,

@@ -23,11 +23,11 @@ type queuedRow struct {
 func scanQueued(scan func(...any) error, ctid bool) (queuedRow, error) {
 	var q queuedRow
 	var scheduled, notBefore, created, first, anchor int64
-	var policies, extras, workflow string
+	var policies, options, workflow string
 	places := []any{
 		&q.row, &q.ExecutionID, &q.JobID, &q.InstanceID, &q.Trigger, &q.TriggerID, &scheduled, &notBefore, &created,
 		&first, &q.Attempt, &q.waits, &q.jobFence, &q.JobVersion, &q.Schedule.Type, &q.Schedule.Cron, &q.Schedule.IntervalMinutes,
-		&q.Schedule.TimeZone, &anchor, &policies, &extras, &workflow,
+		&q.Schedule.TimeZone, &anchor, &policies, &options, &workflow,
 	}
 	if !ctid {
 		places = places[1:]
@@ -39,7 +39,7 @@ func scanQueued(scan func(...any) error, ctid bool) (queuedRow, error) {
 	q.FirstStartedAt, q.Schedule.Anchor = timeOf(first), timeOf(anchor)
 	q.Workflow = json.RawMessage(workflow)
 	var damaged, worse error
-	q.Schedule.ScheduleOptions, damaged = optionsOf(extras)
+	q.Schedule.ScheduleOptions, damaged = optionsOf(options)
 	q.Policies, worse = policiesOf(policies)
 	if damaged != nil || worse != nil {
 		q.Workflow = nil // it ends FAILED instead of keeping the others waiting
