@@ -205,7 +205,8 @@ type Engine interface {
 	// for each, and stores what it answers. decide must be pure and quick.
 	// Jobs that another replica has locked are passed over. The claimed
 	// executions that may start at once or by timer are answered; those that
-	// wait are for ClaimQueued. more tells that the limit was reached.
+	// wait are for ClaimQueued. more tells that the limit was reached and that
+	// another call need not find the same jobs.
 	ClaimDue(ctx context.Context, req ClaimRequest, decide func(Due) Decision) (claimed []Claimed, more bool, err error)
 	// ClaimQueued takes executions that wait for a replica: by hand, retries,
 	// and those behind an execution that has ended. Of one job's waiting ones

@@ -178,6 +178,12 @@ func newClaimBatch(req store.ClaimRequest, rows []*dueRow, holders []store.Holde
 	return b
 }
 
+// more tells whether another claim may find more. One that left all its rows
+// for later would only find them again.
+func (b *claimBatch) more(full bool) bool {
+	return b.again || full && len(b.moved) > 0
+}
+
 func (b *claimBatch) add(req store.ClaimRequest, d *dueRow, decision store.Decision) {
 	d.next = micros(decision.Next)
 	b.moved = append(b.moved, d)

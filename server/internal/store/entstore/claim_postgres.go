@@ -74,7 +74,7 @@ func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide f
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		more = len(rows) == req.Limit
+		full := len(rows) == req.Limit
 		if rows, err = pgReadHolds(ctx, tx, rows); err != nil || len(rows) == 0 {
 			return err
 		}
@@ -90,7 +90,7 @@ func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide f
 			return err
 		}
 		batch := newClaimBatch(req, rows, holders, rooms, decide)
-		more = more || batch.again
+		more = batch.more(full)
 		if err := pgStoreRooms(ctx, tx, rooms); err != nil {
 			return err
 		}

@@ -66,7 +66,6 @@ func (s *Store) liteClaimDue(ctx context.Context, req store.ClaimRequest, decide
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		more = len(rows) == req.Limit
 		holders, err := s.guard(liteRunner{tx, nil}, rows, req)
 		if err != nil {
 			return err
@@ -76,7 +75,7 @@ func (s *Store) liteClaimDue(ctx context.Context, req store.ClaimRequest, decide
 			return err
 		}
 		batch := newClaimBatch(req, rows, holders, rooms, decide)
-		more = more || batch.again
+		more = batch.more(len(rows) == req.Limit)
 		if err := liteStoreRooms(tx, rooms); err != nil {
 			return err
 		}

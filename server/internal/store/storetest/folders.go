@@ -112,10 +112,11 @@ var folderTests = tests{
 		w.job("", w.writes("a", "x"))
 		running := w.due(hour(1))
 		later := w.job("", w.reads("a", "x"))
-		ahead, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: owner, Now: hour(1).Add(-time.Millisecond), Ahead: hour(1), Limit: 100},
+		ahead, more, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: owner, Now: hour(1).Add(-time.Millisecond), Ahead: hour(1), Limit: 1},
 			func(d store.Due) store.Decision { return policy.Due(d, hour(1)) })
 		ok(t, err)
 		same(t, "claimed ahead", len(ahead), 0)
+		same(t, "to look again at once", more, false)
 		w.end(running[0])
 		if claimed := w.due(hour(1)); len(claimed) != 1 || claimed[0].JobID != later.ID {
 			t.Errorf("at its time %+v are claimed", claimed)
