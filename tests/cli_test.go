@@ -260,7 +260,7 @@ func TestApplyAtOnce(t *testing.T) {
 // A watch goes on until somebody interrupts it; a script can tell.
 func TestWatchIsInterrupted(t *testing.T) {
 	t.Parallel()
-	p, tenant := signedIn(t, harness.Start(t, harness.Options{}))
+	p, tenant := signedIn(t, harness.Start(t, harness.Options{Flags: []string{"--drain-timeout", "1s"}}))
 	p.env = append(p.env, "CARILLON_INSTANCE="+tenant.Instance)
 	sleeper := strings.Replace(fmt.Sprintf(noopJob, "sleeper", "util.sleep"), "util.sleep", "util.sleep, args: {duration: 10m}", 1)
 	var j object

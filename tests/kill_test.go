@@ -298,8 +298,12 @@ func TestKillOneOfTwo(t *testing.T) {
 		victim, other := round%2, 1-round%2
 		onVictim, stopVictim := context.WithCancel(t.Context())
 		onOther, stopOther := context.WithCancel(t.Context())
+		before := l.acknowledged()
 		both := []*sync.WaitGroup{l.drive(onVictim, replicas[victim]), l.drive(onOther, replicas[other])}
 		running := l.runOn(t, replicas[victim], replicas[other], sleeper)
+		if round%2 == 0 { // however slow the machine is, some are acknowledged before
+			harness.Wait(t, 20*time.Second, "something is acknowledged", func() bool { return l.acknowledged() > before })
+		}
 		until(t, time.Now().Add(moment(50*time.Millisecond, 700*time.Millisecond)))
 		replicas[victim].Kill(t)
 		stopVictim()

@@ -212,7 +212,9 @@ func TestKillInsideRotation(t *testing.T) {
 		door := replicas[1].As(c.tenant.Operator.Token).RESTDoor()
 		old := primaryKey(t, door)
 		ctx, stop := context.WithCancel(t.Context())
+		before := c.done.Load()
 		working := c.load(ctx, replicas, func() bool { return true })
+		harness.Wait(t, time.Minute, "the load runs", func() bool { return c.done.Load() > before })
 		killed := make(chan struct{})
 		go func() {
 			defer close(killed)
