@@ -46,6 +46,7 @@ func run(m *testing.M) (code int, err error) {
 	if program, err = build(folder); err != nil {
 		return 1, err
 	}
+	go watchStalls()
 	return m.Run(), nil
 }
 
