@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -236,13 +235,28 @@ func (e *engine) tryOne(ctx context.Context, c change, try int, keep func(change
 		return nil
 	}
 	fatal := fserrors.IsFatalError(err)
-	if fatal || try == tries || !retryable(err) || e.ended() != nil || !keep(c) {
+	changed := reasonOf(err) == ReasonFileChanged
+	if changed && try < tries { // as it is now, it may be left alone
+		if now, err := lookAgain(ctx, c.src); err == nil {
+			c.src = now
+		}
+	}
+	if fatal || try == tries || !changed && !retryable(err) || e.ended() != nil || !keep(c) {
 		e.failed(c.action(), c.src.Remote(), c.src.Size(), err)
 	}
 	if fatal {
 		return err
 	}
 	return nil
+}
+
+// lookAgain looks at a file as it is now.
+func lookAgain(ctx context.Context, file fs.Object) (fs.Object, error) {
+	f, ok := file.Fs().(fs.Fs)
+	if !ok {
+		return nil, fs.ErrorObjectNotFound
+	}
+	return f.NewObject(ctx, file.Remote())
 }
 
 // gather takes the next changes, none at the end of the queue.
@@ -291,10 +305,17 @@ func (e *engine) changeOne(ctx context.Context, c change) error {
 		e.leave(1)
 		return nil
 	}
+	if c.twin {
+		e.single.Lock()
+		defer e.single.Unlock()
+		if taken, err := hasFile(ctx, e.dst, c.src.Remote()); taken || err != nil {
+			return e.skipTwin(c, err)
+		}
+	}
 	defer e.changing(job.FileRecord{Action: c.action(), Path: c.src.Remote(), Size: c.src.Size()})()
 	there := c.dst
 	if there != nil && e.backup != nil {
-		if err := operations.MoveBackupDir(ctx, e.backup, there); err != nil {
+		if err := e.putAside(ctx, there); err != nil {
 			return err
 		}
 		there = nil
@@ -309,77 +330,4 @@ func (e *engine) changeOne(ctx context.Context, c change) error {
 	}
 	e.tell(job.FileRecord{Action: c.action(), State: job.FileDone, Path: c.src.Remote(), Size: size})
 	return nil
-}
-
-// delete deletes files, given as they were listed or by their paths, and then
-// the folders that are empty by that.
-func (e *engine) delete(files []fs.Object, paths, dirs []string) error {
-	for batch := range slices.Chunk(files, announceBatch) {
-		if err := e.deleteBatch(batch); err != nil {
-			return err
-		}
-	}
-	for batch := range slices.Chunk(paths, announceBatch) {
-		found := make([]fs.Object, 0, len(batch))
-		for _, path := range batch {
-			file, err := e.dst.NewObject(e.ctx, path)
-			if errors.Is(err, fs.ErrorObjectNotFound) {
-				continue // somebody else was faster
-			}
-			if err != nil {
-				e.failed(job.FileDelete, path, -1, err)
-				continue
-			}
-			found = append(found, file)
-		}
-		if err := e.deleteBatch(found); err != nil {
-			return err
-		}
-	}
-	e.removeDirs(e.dst, dirs)
-	return e.ended()
-}
-
-func (e *engine) deleteBatch(files []fs.Object) error {
-	if e.Announce != nil && len(files) > 0 {
-		records := make([]job.FileRecord, len(files))
-		for i, file := range files {
-			records[i] = job.FileRecord{Remote: e.Dest.String(), Action: job.FileDelete, Path: file.Remote(), Size: file.Size()}
-		}
-		if err := e.Announce(e.ctx, records); err != nil {
-			return err
-		}
-	}
-	group := errgroup.Group{}
-	group.SetLimit(fs.GetConfig(e.ctx).Checkers)
-	for _, file := range files {
-		if e.ctx.Err() != nil {
-			break
-		}
-		group.Go(func() error {
-			defer e.changing(job.FileRecord{Action: job.FileDelete, Path: file.Remote(), Size: file.Size()})()
-			if err := operations.DeleteFileWithBackupDir(e.ctx, file, e.backup); err != nil {
-				e.failed(job.FileDelete, file.Remote(), file.Size(), err)
-				return nil
-			}
-			e.tell(job.FileRecord{Action: job.FileDelete, State: job.FileDone, Path: file.Remote(), Size: file.Size()})
-			return nil
-		})
-	}
-	_ = group.Wait()
-	return e.ended()
-}
-
-// removeDirs removes folders, the deepest first. What is not empty holds files
-// that the filter hides.
-func (e *engine) removeDirs(f fs.Fs, dirs []string) {
-	slices.SortFunc(dirs, func(a, b string) int { return strings.Count(b, "/") - strings.Count(a, "/") })
-	for _, dir := range dirs {
-		if e.ended() != nil {
-			return
-		}
-		if err := operations.TryRmdir(e.ctx, f, dir); err != nil {
-			e.log.DebugContext(e.ctx, "folder kept", "path", dir, "error", e.text(err))
-		}
-	}
 }

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/rclone/rclone/fs"
@@ -39,6 +40,8 @@ type flow struct {
 	from, to *side
 	// src is nil for a deletion; dst for a copy.
 	src, dst fs.Object
+	// twin is set where another name differs by case only.
+	twin bool
 }
 
 // name is the path that the change is told by.
@@ -106,6 +109,13 @@ func (e *engine) bisync() error {
 		return nil
 	}
 	err = t.apply()
+	// What was not begun is as it was, so that a deletion is not undone by the
+	// next sync, and a change is no conflict.
+	for _, f := range slices.Concat(t.changes, t.deletes) {
+		if f.src != nil || f.dst != nil {
+			t.after.keep(f.key)
+		}
+	}
 	// What is known is remembered however it ended: what is not in the listing
 	// is compared as if for the first time, which deletes nothing.
 	e.listing = t.after.bytes()

@@ -28,15 +28,16 @@ func (t *twoWay) apply() error {
 			return err
 		}
 	}
-	if err := t.each(t.changes, fs.GetConfig(t.ctx).Transfers, t.carry); err != nil {
+	first, late := apart(t.changes)
+	if err := t.each(first, fs.GetConfig(t.ctx).Transfers, t.carry); err != nil {
+		return err
+	}
+	if err := t.each(late, 1, t.carryLate); err != nil {
 		return err
 	}
 	if t.counts().Failed > 0 {
 		if len(t.deletes) > 0 {
 			t.log.WarnContext(t.ctx, "nothing is deleted because files failed", "kept", len(t.deletes))
-		}
-		for _, f := range t.deletes {
-			t.keep(f.key)
 		}
 		return nil
 	}
@@ -77,7 +78,7 @@ func (t *twoWay) each(flows []flow, atOnce int, do func(flow) error) error {
 			group.Go(func() error {
 				defer t.changing(job.FileRecord{Action: f.action, Path: f.name(), Size: f.size()})()
 				if err := t.try(f, do); err != nil {
-					t.keep(f.key)
+					t.after.keep(f.key)
 					t.failed(f.action, f.name(), f.size(), err)
 				}
 				return nil
@@ -101,25 +102,38 @@ func (t *twoWay) try(f flow, do func(flow) error) error {
 	return err
 }
 
-// keep remembers of a name what was known before.
-func (t *twoWay) keep(key string) {
-	if was, synced := t.before.in(path.Dir(key))[path.Base(key)]; synced {
-		t.after.set(key, was)
-	}
-}
-
 // carry copies, updates, or keeps both versions of a file.
 func (t *twoWay) carry(f flow) error {
 	if f.action == job.FileConflict {
 		return t.keepBoth(f)
 	}
-	made, err := t.copyFile(t.ctx, f.to.fs, f.dst, f.src.Remote(), f.src)
+	there, err := t.untouched(f)
+	if err != nil {
+		return err
+	}
+	made, err := t.copyFile(t.ctx, f.to.fs, there, f.src.Remote(), f.src)
 	if err != nil {
 		return err
 	}
 	t.remember(f.key, f.to, f.src, made)
 	t.tell(job.FileRecord{Action: f.action, State: job.FileDone, Path: f.name(), Size: f.size(), Message: "to " + f.to.remote.String()})
 	return nil
+}
+
+// untouched is what is to be overwritten or deleted, nil when it is gone, as it
+// is now: it must be as it was listed, which may be hours ago.
+func (t *twoWay) untouched(f flow) (fs.Object, error) {
+	if f.dst == nil {
+		return nil, nil
+	}
+	now, err := lookAgain(t.dry, f.dst)
+	switch {
+	case errors.Is(err, fs.ErrorObjectNotFound):
+		return nil, nil
+	case err == nil && version(t.dry, now) != version(t.dry, f.dst):
+		return nil, failure(ReasonFileChanged, "it was changed at %s while the sync ran; the next one looks again", f.to.remote)
+	}
+	return now, err
 }
 
 // remember notes that made, at side to, is equal to src.
@@ -165,7 +179,11 @@ func conflictName(name string, at time.Time) string {
 
 // remove deletes what is gone on the other side.
 func (t *twoWay) remove(f flow) error {
-	if err := operations.DeleteFile(t.ctx, f.dst); err != nil {
+	there, err := t.untouched(f)
+	if err == nil && there != nil {
+		err = operations.DeleteFile(t.ctx, there)
+	}
+	if err != nil {
 		return err
 	}
 	t.tell(job.FileRecord{Action: job.FileDelete, State: job.FileDone, Path: f.name(), Size: f.size(), Message: "at " + f.to.remote.String()})

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,11 +21,12 @@ import (
 // compareBoth lists both sides, folder by folder, and decides what is to be
 // done. Only what differs is held.
 func (e *engine) compareBoth() (*twoWay, error) {
-	t := &twoWay{engine: e, a: &side{remote: e.Source, fs: e.src}, b: &side{remote: e.Dest, fs: e.dst}, gone: map[*side]int64{}, after: newHistory()}
+	t := &twoWay{engine: e, a: &side{remote: e.Source, fs: e.src}, b: &side{remote: e.Dest, fs: e.dst}, gone: map[*side]int64{}}
 	var err error
 	if t.before, err = readHistory(e.Listing); err != nil {
 		return nil, fmt.Errorf("read the listing of the last bisync: %w", err)
 	}
+	t.after = newHistory(t.before)
 	var ci *fs.ConfigInfo
 	t.dry, ci = fs.AddConfig(e.ctx)
 	ci.DryRun = true
@@ -85,15 +87,22 @@ func (p *plan) note2(ctx context.Context, f flow) {
 type twoFolders struct {
 	key  string
 	a, b []string
+	// twin is set where another folder's name differs by case only.
+	twin bool
 }
 
 // content is what one side has in a folder, by key.
 type content struct {
+	side  *side
 	files map[string]fs.Object
 	dirs  map[string][]string
 	// bare are names of what has no content: neither side of it is touched.
 	bare   map[string]bool
 	events []job.FileRecord
+	// hidden are folders that the filter leaves out.
+	hidden map[string]bool
+	// vanished is a folder that was there a moment ago.
+	vanished string
 }
 
 // folder compares one folder and then those in it.
@@ -107,12 +116,22 @@ func (t *twoWay) folder(ctx context.Context, f twoFolders) error {
 	if err := errors.Join(errA, errB); err != nil {
 		return err
 	}
-	t.pairFiles(f.key, a, b)
+	if gone := cmp.Or(a.vanished, b.vanished); gone != "" {
+		t.after.keepFolder(f.key)
+		t.fail(gone, ReasonFileGone, "the folder was listed and could then not be found; nothing in it is changed")
+		return nil
+	}
+	if err := t.unite(f.key, a, b); err != nil {
+		return err
+	}
+	t.makeWay(f.key, a, b)
+	alike := t.alike(a, b)
+	t.pairFiles(f, a, b, alike)
 	for key := range union(a.dirs, b.dirs) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		next := twoFolders{key: path.Join(f.key, key), a: a.dirs[key], b: b.dirs[key]}
+		next := twoFolders{key: path.Join(f.key, key), a: a.dirs[key], b: b.dirs[key], twin: f.twin || alike[strings.ToLower(key)] > 1}
 		if t.walking.TryGo(func() error { return t.folder(ctx, next) }) {
 			continue
 		}
@@ -137,15 +156,18 @@ func union[V any](a, b map[string]V) map[string]struct{} {
 // list reads a folder of one side. One that does not exist yet is empty, but
 // for that of the first remote, which has the name of a source.
 func (t *twoWay) list(ctx context.Context, s *side, dirs []string) (*content, error) {
-	c := &content{files: map[string]fs.Object{}, dirs: map[string][]string{}, bare: map[string]bool{}}
+	c := &content{side: s, files: map[string]fs.Object{}, dirs: map[string][]string{}, bare: map[string]bool{}, hidden: map[string]bool{}}
 	for _, dir := range dirs {
 		var l *listing
 		err := t.again(ctx, func() (err error) { l, err = listWhole(ctx, s.fs, t.filter, dir); return err })
 		switch {
 		case errors.Is(err, fs.ErrorDirNotFound) && dir == "" && s == t.a:
 			return nil, failure(ReasonSourceMissing, "%s does not exist; nothing was changed", s.remote)
+		case errors.Is(err, fs.ErrorDirNotFound) && dir == "":
+			continue // it is to be made
 		case errors.Is(err, fs.ErrorDirNotFound):
-			continue // it is to be made, or went meanwhile
+			c.vanished = dir
+			continue
 		case err != nil:
 			return nil, &stepError{s.remote, "list " + quoted(dir) + "of", err}
 		}
@@ -175,6 +197,9 @@ func (t *twoWay) take(s *side, c *content, l *listing) {
 			c.files[key] = file
 		}
 	}
+	for _, name := range l.hidden {
+		c.hidden[t.key(path.Base(name))] = true
+	}
 	for _, dir := range l.dirs {
 		key := t.key(path.Base(dir.Remote()))
 		c.dirs[key] = append(c.dirs[key], dir.Remote())
@@ -192,8 +217,8 @@ func (t *twoWay) key(name string) string {
 
 // pairFiles decides about the files of one folder, several at a time since
 // contents may have to be compared.
-func (t *twoWay) pairFiles(folder string, a, b *content) {
-	last := t.before.in(folder)
+func (t *twoWay) pairFiles(in twoFolders, a, b *content, alike map[string]int) {
+	last, folder := t.before.in(in.key), in.key
 	found := int64(0)
 	for key := range union(a.files, b.files) {
 		name := path.Join(folder, key)
@@ -202,10 +227,11 @@ func (t *twoWay) pairFiles(folder string, a, b *content) {
 		}
 		found++
 		was, synced := last[key]
-		t.comparing.Go(func() error { t.decide(name, was, synced, a.files[key], b.files[key]); return nil })
+		twin := in.twin || alike[strings.ToLower(key)] > 1
+		t.comparing.Go(func() error { t.decide(name, was, synced, a.files[key], b.files[key], twin); return nil })
 	}
 	for key := range union(a.bare, b.bare) {
-		t.keep(path.Join(folder, key))
+		t.after.keep(path.Join(folder, key))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -217,7 +243,7 @@ func (t *twoWay) pairFiles(folder string, a, b *content) {
 
 // decide decides what becomes of one name, of which both sides had a version
 // when it was synced.
-func (t *twoWay) decide(key string, was versions, synced bool, a, b fs.Object) {
+func (t *twoWay) decide(key string, was versions, synced bool, a, b fs.Object, twin bool) {
 	if t.ctx.Err() != nil {
 		return
 	}
@@ -225,7 +251,7 @@ func (t *twoWay) decide(key string, was versions, synced bool, a, b fs.Object) {
 	changedB := b != nil && (!synced || was.B != version(t.dry, b))
 	var f flow
 	to := func(s *side, action job.FileAction) {
-		f = flow{key: key, action: action, from: t.a, to: t.b, src: a, dst: b}
+		f = flow{key: key, action: action, from: t.a, to: t.b, src: a, dst: b, twin: twin}
 		if s == t.a {
 			f.from, f.to, f.src, f.dst = t.b, t.a, b, a
 		}
@@ -253,7 +279,7 @@ func (t *twoWay) decide(key string, was versions, synced bool, a, b fs.Object) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if f.dst != nil && isExport(f.to.fs, f.dst) {
-		t.keep(key)
+		t.after.keep(key)
 		t.events = append(t.events, job.FileRecord{Action: f.action, State: job.FileSkipped, Path: f.name(), Size: -1, Reason: ReasonNotAFile,
 			Message: f.to.remote.String() + ": a Google document is neither overwritten nor deleted"})
 		return

@@ -119,5 +119,5 @@ func noContent(ctx context.Context, file fs.Object) (reason, why string) {
 			return ReasonNotExportable, "none of export_formats is one that Google exports " + typ + " to"
 		}
 	}
-	return ReasonNotAFile, "it has no content of its own that could be copied, such as a Google document or a model in the cloud"
+	return ReasonNotAFile, "it has no content of its own that could be copied, such as a Google document, a model in the cloud or a link"
 }

@@ -75,6 +75,9 @@ var reasonTexts = []struct{ text, reason string }{
 
 // reasonOf says in a word why a file failed.
 func reasonOf(err error) string {
+	if f, ok := errors.AsType[*job.Failure](err); ok {
+		return f.Reason
+	}
 	switch {
 	case refused(err), errors.Is(err, fs.ErrorPermissionDenied), errors.Is(err, iofs.ErrPermission):
 		return ReasonFileRefused

@@ -63,6 +63,8 @@ func newFilter(include, exclude []string) (*filter.Filter, error) {
 type listing struct {
 	files []fs.Object
 	dirs  []fs.Directory
+	// hidden are folders that the filter leaves out.
+	hidden []string
 	// strangers are names that don't belong in the folder. A hostile or broken
 	// remote sends them; they must never become a path.
 	strangers []string
@@ -89,6 +91,7 @@ func list(ctx context.Context, f fs.Fs, fi *filter.Filter, dir string) (*listing
 			}
 		case fs.Directory:
 			if in, err := inDir(name); err != nil || !in {
+				l.hidden = append(l.hidden, name)
 				continue
 			}
 			if belongs(dir, name) {

@@ -2,11 +2,13 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -95,14 +97,18 @@ func (h *history) in(folder string) map[string]versions {
 
 // historyWriter packs a listing while it is made. It is safe for concurrent use.
 type historyWriter struct {
+	before *history
+
 	mu     sync.Mutex
 	out    bytes.Buffer
 	packed *gzip.Writer
 	lines  *json.Encoder
+	// kept are names of which the listing before is to be told again.
+	kept []string
 }
 
-func newHistory() *historyWriter {
-	w := &historyWriter{}
+func newHistory(before *history) *historyWriter {
+	w := &historyWriter{before: before}
 	w.packed = gzip.NewWriter(&w.out)
 	w.lines = json.NewEncoder(w.packed)
 	return w
@@ -114,10 +120,41 @@ func (w *historyWriter) set(name string, v versions) {
 	_ = w.lines.Encode(historyLine{name, v}) // texts, into memory: it can't fail
 }
 
+// keep remembers of a name what was known before.
+func (w *historyWriter) keep(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.kept = append(w.kept, name)
+}
+
+// keepFolder remembers what was known before of everything in a folder.
+func (w *historyWriter) keepFolder(folder string) {
+	for dir := range w.before.folders {
+		if dir == folder || strings.HasPrefix(dir, folder+"/") {
+			for name := range w.before.in(dir) {
+				w.keep(path.Join(dir, name))
+			}
+		}
+	}
+}
+
 // bytes ends the listing.
 func (w *historyWriter) bytes() []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_ = w.packed.Close() // likewise
+	slices.SortFunc(w.kept, func(a, b string) int { // each folder is unpacked once
+		return cmp.Or(strings.Compare(path.Dir(a), path.Dir(b)), strings.Compare(a, b))
+	})
+	folder, known := "", map[string]versions(nil)
+	for _, name := range slices.Compact(w.kept) {
+		if dir := path.Dir(name); dir != folder {
+			folder, known = dir, w.before.in(dir)
+		}
+		if was, synced := known[path.Base(name)]; synced {
+			_ = w.lines.Encode(historyLine{name, was}) // likewise
+		}
+	}
+	w.kept = nil
+	_ = w.packed.Close()
 	return w.out.Bytes()
 }

@@ -31,12 +31,13 @@ type matcher struct {
 	dstDirs  map[string]fs.Directory
 	// blocked are folders of the destination where the source has a file.
 	blocked map[string]bool
-	// kept are files of the destination that are not to be touched.
-	kept map[string]bool
+	// kept are files of the destination that are not to be touched, hidden its
+	// folders that the filter leaves out.
+	kept, hidden map[string]bool
 }
 
 // match sorts the entries of one folder into what is to be done with them.
-func (p *planner) match(f pair, src, dst *listing) *matched {
+func (p *planner) match(f pair, src, dst *listing) (*matched, error) {
 	m := &matcher{planner: p, folder: f, blocked: map[string]bool{},
 		dstFiles: byKey(p, dst.files), dstDirs: byKey(p, dst.dirs)}
 	// What has no content is neither overwritten nor deleted.
@@ -46,15 +47,22 @@ func (p *planner) match(f pair, src, dst *listing) *matched {
 		return m.kept[key]
 	})
 	m.files = int64(len(m.dstFiles))
+	m.hidden = make(map[string]bool, len(dst.hidden))
+	for _, name := range dst.hidden {
+		m.hidden[p.keyOf(name)] = true
+	}
 	for _, name := range src.strangers {
 		m.fail(name, ReasonBadName, "the remote gave a name that leads out of its folder")
 	}
 	m.srcFiles(src.files)
 	m.srcDirs(src.dirs)
+	if err := m.unite(); err != nil {
+		return nil, err
+	}
 	if p.Mode == Mirror {
 		m.rest()
 	}
-	return &m.matched
+	return &m.matched, nil
 }
 
 // srcFiles finds each of the source's files at the destination.
@@ -66,6 +74,9 @@ func (m *matcher) srcFiles(files []fs.Object) {
 		case !file.Storable():
 			reason, why := noContent(m.compareIn, file)
 			m.skip(file, reason, why)
+			// It is not gone: what the destination has of it stays.
+			delete(m.dstFiles, key)
+			delete(m.dstDirs, key)
 			continue
 		case seen[key]:
 			m.skip(file, ReasonSameName, "another file has the same name at the destination")
@@ -74,7 +85,11 @@ func (m *matcher) srcFiles(files []fs.Object) {
 		seen[key] = true
 		m.found++
 		if m.kept[key] {
-			m.fail(file.Remote(), ReasonInTheWay, "the destination has something without content of this name, such as a Google document or a model in the cloud, which is not overwritten")
+			m.fail(file.Remote(), ReasonInTheWay, "the destination has something without content of this name, such as a Google document, a model in the cloud or a link, which is not overwritten")
+			continue
+		}
+		if m.inTheWay(m.hidden[key]) {
+			m.fail(file.Remote(), ReasonInTheWay, hiddenFolder)
 			continue
 		}
 		if m.inTheWay(m.dstDirs[key] != nil) {
@@ -143,6 +158,8 @@ func (m *matcher) rest() {
 // side at the destination.
 func (m *matcher) inTheWay(both bool) bool { return both && !m.planner.dst.Features().BucketBased }
 
+const hiddenFolder = "a folder of this name, which the filter leaves out, is in the way"
+
 func (m *matcher) skip(file fs.Object, reason, why string) {
 	m.events = append(m.events, job.FileRecord{
 		Action: job.FileCopy, State: job.FileSkipped, Path: file.Remote(), Size: file.Size(), Reason: reason, Message: why,
@@ -154,8 +171,10 @@ func (m *matcher) fail(name, reason, why string) {
 }
 
 // key is what the destination takes for the entry's name.
-func (p *planner) key(entry fs.DirEntry) string {
-	name := norm.NFC.String(path.Base(entry.Remote()))
+func (p *planner) key(entry fs.DirEntry) string { return p.keyOf(entry.Remote()) }
+
+func (p *planner) keyOf(remote string) string {
+	name := norm.NFC.String(path.Base(remote))
 	if p.dst.Features().CaseInsensitive {
 		name = strings.ToLower(name)
 	}

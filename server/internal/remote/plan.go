@@ -48,6 +48,9 @@ type plan struct {
 type change struct {
 	src, dst fs.Object
 	touch    bool
+	// twin is set where another new name differs by case only, and the destination
+	// may take the two for one.
+	twin bool
 }
 
 func (c change) action() job.FileAction {
@@ -115,6 +118,8 @@ type pair struct {
 	src, dst *string
 	// inTheWay is set in folders that stand where the source has a file.
 	inTheWay bool
+	// twin is set where another new folder's name differs by case only.
+	twin bool
 }
 
 // walk lists and compares both sides without changing either. The plan is
@@ -157,7 +162,10 @@ func (p *planner) folder(ctx context.Context, f pair) error {
 	if err != nil {
 		return err
 	}
-	m := p.match(f, src, dst)
+	m, err := p.match(f, src, dst)
+	if err != nil {
+		return &stepError{p.Dest, "look for a name at", err}
+	}
 	p.add(m)
 	if p.mode == walkStream {
 		if err := p.begin(ctx, f, m); err != nil {

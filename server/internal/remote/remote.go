@@ -168,11 +168,16 @@ func rootOf(typ string, k kind, folder string) (string, error) {
 func cleanPath(folder string) string { return strings.TrimPrefix(path.Clean("/"+folder), "/") }
 
 // overlap reports whether one of the folders lies in the other, as far as the
-// configurations tell.
+// configurations tell. Of two whose credentials differ they tell it of the inner
+// folder only: a few services give each account buckets of its own, and equal
+// folders harm each other by nothing.
 func overlap(a, b *Remote) bool {
-	sameAccount := a.cfg.Name == b.cfg.Name && a.cfg.ResourceID == b.cfg.ResourceID ||
+	sameConfig := a.cfg.Name == b.cfg.Name && a.cfg.ResourceID == b.cfg.ResourceID ||
 		a.cfg.Type == b.cfg.Type && maps.Equal(identity(a.cfg), identity(b.cfg))
-	return sameAccount && PathsOverlap(a.path, b.path)
+	sameAccount := a.cfg.Type == b.cfg.Type && a.cfg.Type != typeWork &&
+		accountOf(a.cfg.Type, a.cfg.Options) == accountOf(b.cfg.Type, b.cfg.Options)
+	equal := cleanPath(a.path) == cleanPath(b.path)
+	return (sameConfig || sameAccount && !equal) && PathsOverlap(a.path, b.path)
 }
 
 // identity is what tells accounts apart: the configuration without what a

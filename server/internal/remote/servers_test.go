@@ -105,7 +105,12 @@ func (s *s3Server) read(t *testing.T, bucket string) files {
 // startWebDAV serves dir to one user.
 func startWebDAV(t *testing.T, dir string) *httptest.Server {
 	t.Helper()
-	dav := &webdav.Handler{FileSystem: webdav.Dir(dir), LockSystem: webdav.NewMemLS()}
+	return serveWebDAV(t, webdav.Dir(dir))
+}
+
+func serveWebDAV(t *testing.T, system webdav.FileSystem) *httptest.Server {
+	t.Helper()
+	dav := &webdav.Handler{FileSystem: system, LockSystem: webdav.NewMemLS()}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "u" || password != testSecret {
 			http.Error(w, "no", http.StatusUnauthorized)

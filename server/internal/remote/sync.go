@@ -200,6 +200,10 @@ type engine struct {
 	listing  []byte
 	// busy are the files that are being changed, by path.
 	busy map[string]job.FileRecord
+	// aside are the files that were moved to the folder for backups.
+	aside map[string]bool
+	// single is held while a twin is made.
+	single sync.Mutex
 
 	// telling is held while somebody is told something.
 	telling   sync.RWMutex

@@ -7,8 +7,8 @@
 //     joins paths as text, is not used.
 //   - A folder is opened once for all that is done in it for a file or a listing:
 //     to walk its path each time costs more than the rest.
-//   - Only regular files and folders exist here. Links and devices are neither
-//     listed nor deleted.
+//   - Only regular files and folders can be read here. Links and devices are
+//     listed as what has no content, so that nobody takes them for gone.
 //   - A file appears under its name when it is complete: it is written beside
 //     it first (.carillon-*.partial) and then renamed. What a killed process
 //     left behind is never listed, and is removed by the next one that writes
@@ -74,7 +74,7 @@ func (f *Fs) at(remote string) string {
 }
 
 // List lists a folder.
-func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
+func (f *Fs) List(_ context.Context, dir string) (fs.DirEntries, error) {
 	folder, err := f.jail.OpenRoot(f.at(dir))
 	if err != nil {
 		if info, err := f.jail.Stat(f.at(dir)); err == nil && !info.IsDir() {
@@ -104,10 +104,8 @@ func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
 		switch {
 		case info.IsDir():
 			entries = append(entries, fs.NewDir(remote, info.ModTime()))
-		case info.Mode().IsRegular():
-			entries = append(entries, f.object(remote, info))
 		default:
-			fs.LogfCtx(ctx, remote, "left out: not a regular file")
+			entries = append(entries, f.object(remote, info))
 		}
 	}
 	return entries, nil
@@ -138,7 +136,7 @@ func (f *Fs) NewObject(_ context.Context, remote string) (fs.Object, error) {
 }
 
 func (f *Fs) object(remote string, info os.FileInfo) *Object {
-	return &Object{fs: f, remote: remote, size: info.Size(), modTime: info.ModTime()}
+	return &Object{fs: f, remote: remote, size: info.Size(), modTime: info.ModTime(), bare: !info.Mode().IsRegular()}
 }
 
 // Put writes a new file.

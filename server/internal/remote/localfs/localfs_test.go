@@ -61,19 +61,6 @@ func (b *bundle) put(ctx context.Context, name, content string) (fs.Object, erro
 	return b.Put(ctx, strings.NewReader(content), info)
 }
 
-func (b *bundle) names(t *testing.T, dir string) []string {
-	t.Helper()
-	entries, err := b.List(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := []string{}
-	for _, entry := range entries {
-		names = append(names, entry.Remote())
-	}
-	return names
-}
-
 func TestNothingLeadsOutOfTheRoot(t *testing.T) {
 	t.Parallel()
 	b := setup(t, "f")
@@ -143,15 +130,24 @@ func TestRootThatIsALinkToTheOutside(t *testing.T) {
 	}
 }
 
-func TestListShowsFilesAndFoldersOnly(t *testing.T) {
+// Links are there, so that they are not taken for gone, and have no content.
+func TestListShowsLinksAsBare(t *testing.T) {
 	t.Parallel()
 	b := setup(t, "f")
 	b.write(t, b.dir+"/f/a", "1")
 	b.write(t, b.dir+"/f/"+partialPrefix+"xyz"+partialSuffix, "half")
 	b.link(t, "a", b.dir+"/f/link")
 	b.link(t, "nowhere", b.dir+"/f/dangling")
-	if diff := cmp.Diff([]string{"a"}, b.names(t, "")); diff != "" {
-		t.Errorf("names (-want +got):\n%s", diff)
+	bare := map[string]bool{}
+	entries, err := b.List(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		bare[entry.Remote()] = !entry.(fs.Object).Storable()
+	}
+	if diff := cmp.Diff(map[string]bool{"a": false, "link": true, "dangling": true}, bare); diff != "" {
+		t.Errorf("names, and whether they are bare (-want +got):\n%s", diff)
 	}
 	if _, err := b.List(t.Context(), "missing"); !errors.Is(err, fs.ErrorDirNotFound) {
 		t.Errorf("missing folder: %v", err)
@@ -229,6 +225,70 @@ func TestBrokenWriteLeavesTheOldFile(t *testing.T) {
 	cancel()
 	if err := old.Update(ctx, strings.NewReader("new"), info); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled write: %v", err)
+	}
+	content, _ := os.ReadFile(b.dir + "/f/x")
+	entries, _ := os.ReadDir(b.dir + "/f")
+	if string(content) != "old" || len(entries) != 1 {
+		t.Errorf("content %q among %v", content, entries)
+	}
+}
+
+// Of a file that changes while it is read the last bytes are not given, whatever
+// its size is then.
+func TestFileThatChangesWhileItIsRead(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(file string) error{
+		"grows":   func(file string) error { return os.WriteFile(file, []byte(strings.Repeat("y", 200_000)), 0o600) },
+		"shrinks": func(file string) error { return os.Truncate(file, 80_000) },
+		"is overwritten in place": func(file string) error {
+			out, err := os.OpenFile(file, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = out.WriteString("z")
+			return errors.Join(err, out.Close(), os.Chtimes(file, time.Time{}, time.Unix(2e9, 0)))
+		},
+	} {
+		for _, options := range [][]fs.OpenOption{nil, {&fs.HashesOption{Hashes: hash.NewHashSet(hash.MD5)}}, {&fs.RangeOption{Start: 1, End: 99_999}}} {
+			b := setup(t, "f")
+			b.write(t, b.dir+"/f/a", strings.Repeat("x", 100_000))
+			o, err := b.NewObject(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, err := o.Open(t.Context(), options...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(in, make([]byte, 50_000)); err != nil {
+				t.Fatal(err)
+			}
+			if err := change(b.dir + "/f/a"); err != nil {
+				t.Fatal(err)
+			}
+			rest, err := io.ReadAll(in)
+			if err == nil || len(rest) >= 50_000 {
+				t.Errorf("%s: %d more bytes, %v", name, len(rest), err)
+			}
+			_ = in.Close()
+		}
+	}
+}
+
+// A file that has become longer or shorter since it was listed does not replace
+// the one that is there.
+func TestWriteOfAnotherSizeLeavesTheOldFile(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "f")
+	old, err := b.put(t.Context(), "x", "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int64{2, 4} {
+		info := object.NewStaticObjectInfo("x", time.Unix(1e9, 0), size, true, nil, nil)
+		if err := old.Update(t.Context(), strings.NewReader("new"), info); err == nil {
+			t.Errorf("3 bytes instead of %d were taken", size)
+		}
 	}
 	content, _ := os.ReadFile(b.dir + "/f/x")
 	entries, _ := os.ReadDir(b.dir + "/f")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/rclone/rclone/fs/hash"
 	"github.com/rclone/rclone/lib/readers"
 )
@@ -22,6 +23,8 @@ type Object struct {
 	remote  string
 	size    int64
 	modTime time.Time
+	// bare is set for what is no regular file.
+	bare bool
 
 	mu     sync.Mutex
 	hashes map[hash.Type]string
@@ -34,7 +37,7 @@ func (o *Object) String() string                    { return o.remote }
 func (o *Object) Remote() string                    { return o.remote }
 func (o *Object) Size() int64                       { return o.size }
 func (o *Object) ModTime(context.Context) time.Time { return o.modTime }
-func (o *Object) Storable() bool                    { return true }
+func (o *Object) Storable() bool                    { return !o.bare }
 
 // Hash returns a hash of the content, from when it was last read or written
 // whole, else by reading it now.
@@ -105,24 +108,56 @@ func (o *Object) Open(_ context.Context, options ...fs.OpenOption) (io.ReadClose
 	if err != nil {
 		return nil, notFound(err, fs.ErrorObjectNotFound)
 	}
+	steady := &steadyFile{File: file, object: o, at: offset}
 	if offset == 0 && limit < 0 && hasher != nil {
-		return &hashingFile{File: file, object: o, hasher: hasher}, nil
+		return &hashingFile{steadyFile: steady, hasher: hasher}, nil
 	}
 	if _, err := file.Seek(offset, io.SeekStart); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return readers.NewLimitedReadCloser(file, limit), nil
+	return readers.NewLimitedReadCloser(steady, limit), nil
 }
+
+// steadyFile does not give the last bytes of a file that was changed since it was
+// listed: what was read before may be of another version, and whoever is given all
+// bytes takes them for the file.
+type steadyFile struct {
+	*os.File
+	object *Object
+	at     int64
+}
+
+func (s *steadyFile) Read(p []byte) (int, error) {
+	n, err := s.File.Read(p)
+	s.at += int64(n)
+	if s.at < s.object.size && err == nil {
+		return n, nil
+	}
+	info, statErr := s.Stat()
+	switch {
+	case statErr != nil:
+		return 0, statErr
+	case info.Size() != s.object.size || !info.ModTime().Equal(s.object.modTime):
+		return 0, fserrors.NoLowLevelRetryError(errChanging)
+	}
+	return n, err
+}
+
+// WriteTo keeps io.Copy from reading past Read.
+func (s *steadyFile) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{s})
+}
+
+var errChanging = errors.New("the source file is being updated")
 
 // hashingFile gives the object its hash when it was read to the end.
 type hashingFile struct {
-	*os.File
-	object *Object
+	*steadyFile
 	hasher *hash.MultiHasher
 }
 
 func (h *hashingFile) Read(p []byte) (int, error) {
-	n, err := h.File.Read(p)
+	n, err := h.steadyFile.Read(p)
 	_, _ = h.hasher.Write(p[:n])
 	if errors.Is(err, io.EOF) {
 		h.object.learn(h.hasher)
@@ -160,6 +195,10 @@ func (o *Object) Update(ctx context.Context, in io.Reader, src fs.ObjectInfo, op
 	var info os.FileInfo
 	if err == nil {
 		info, err = dir.Lstat(partial)
+	}
+	if err == nil && src.Size() >= 0 && info.Size() != src.Size() {
+		// The library would see it too, but when the old file is gone.
+		err = fmt.Errorf("%w: it had %d bytes and now has %d", errChanging, src.Size(), info.Size())
 	}
 	replaced := int64(-1)
 	if err == nil {
