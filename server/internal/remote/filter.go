@@ -79,6 +79,10 @@ func list(ctx context.Context, f fs.Fs, fi *filter.Filter, dir string) (*listing
 	inDir := fi.IncludeDirectory(ctx, f)
 	l := &listing{}
 	for _, entry := range entries {
+		// There may be many, and patterns that take long for each.
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		name := entry.Remote()
 		switch e := entry.(type) {
 		case fs.Object:

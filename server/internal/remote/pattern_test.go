@@ -1,9 +1,13 @@
 package remote
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A short pattern that makes a long expression would take the memory of the
@@ -66,4 +70,37 @@ func FuzzPatterns(f *testing.F) {
 			t.Errorf("%q is allowed, and can't be used: %v", pattern, err)
 		}
 	})
+}
+
+// Patterns may take a second for each name, but no longer than somebody waits.
+func TestSlowPatternsEndWithTheirSession(t *testing.T) {
+	t.Parallel()
+	b := setupTest(t)
+	many := files{}
+	deep := "src/" + strings.Repeat(strings.Repeat("a", 240)+"/", 14)
+	for i := range 1000 {
+		many[fmt.Sprintf("%s%04d", deep, i)] = ""
+	}
+	many.write(t, b.root)
+	exclude := make([]string, 20)
+	for i := range exclude {
+		exclude[i] = strings.Repeat("**a", 330) + fmt.Sprint(i, "x")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s := b.session(ctx, t)
+	request := Request{Source: mustOpen(t, s, local("a"), "/src"), Dest: mustOpen(t, s, local("b"), "/dst"), Mode: Copy, Exclude: exclude}
+	cancelled := make(chan struct{})
+	time.AfterFunc(200*time.Millisecond, func() { cancel(); close(cancelled) })
+	_, err := s.Sync(request)
+	<-cancelled
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { s.running.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("names are still compared with patterns a minute after the end")
+	}
 }
