@@ -159,11 +159,29 @@ func (s *Server) adminHandler() http.Handler {
 	if !loopback(s.doors.admin.Addr().String()) {
 		return mux
 	}
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	profiles := http.NewServeMux()
+	profiles.HandleFunc("/debug/pprof/", pprof.Index)
+	profiles.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	profiles.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	profiles.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.Handle("/debug/pprof/", onlyHere(profiles))
 	return mux
+}
+
+// onlyHere refuses requests for another host: a browser of this machine sends them
+// for a foreign page whose name has been made to lead here.
+func onlyHere(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if !loopback(net.JoinHostPort(strings.Trim(host, "[]"), "0")) {
+			http.Error(w, "profiles are answered at localhost or a loopback address only", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // alive says that the process lives, and what an operator should know of it.

@@ -207,6 +207,22 @@ func TestPublicAddresses(t *testing.T) {
 			t.Errorf("the admin door answers %s with %s", path, answer.Status)
 		}
 	}
+	// As a browser sends it for a foreign page whose name leads to this machine.
+	for host, want := range map[string]int{"evil.example": http.StatusMisdirectedRequest, "localhost:9": http.StatusOK, "[::1]": http.StatusOK, "": http.StatusOK} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+server.Admin+"/debug/pprof/", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host = host
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("profiles are answered to the host %q with %s, want %d", host, answer.Status, want)
+		}
+	}
 	if answer, err := anybody.HTTP(t.Context(), http.MethodGet, "/debug/pprof/", ""); err != nil || answer.Status != http.StatusNotFound {
 		t.Errorf("the public door answers pprof with %d, %v", answer.Status, err)
 	}
