@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 // Scripts tell a mistake in the call from a negative answer by its exit code.
@@ -25,4 +27,21 @@ func TestMistakesInTheCall(t *testing.T) {
 			t.Errorf("%s: %v, want the exit code 2", call, err)
 		}
 	}
+}
+
+// Scripts give every command the same flags.
+func TestEveryCommandKnowsTheStorage(t *testing.T) {
+	t.Parallel()
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, child := range cmd.Commands() {
+			walk(child)
+		}
+		for _, name := range []string{"data-dir", "database-url", "keyset"} {
+			if cmd.HasParent() && !cmd.HasSubCommands() && cmd.Flag(name) == nil {
+				t.Errorf("%s does not take --%s", cmd.CommandPath(), name)
+			}
+		}
+	}
+	walk(root())
 }

@@ -111,7 +111,7 @@ func readSecret(cmd *cobra.Command, what string) (string, error) {
 }
 
 func logoutCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "logout",
 		Short: "forget who you are",
 		Args:  cobra.NoArgs,
@@ -126,4 +126,6 @@ func logoutCommand() *cobra.Command {
 			return nil
 		},
 	}
+	takeUnread(cmd.Flags(), "data-dir", "database-url", "keyset")
+	return cmd
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -41,16 +42,22 @@ func (s *session) addFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVar(&s.apiAddr, "api-addr", "", "`host:port` of the gRPC door (default the profile's, then "+defaultAPIAddr+")")
 	f.StringVar(&s.dataDir, "data-dir", "", "`folder` of a server on this machine, whose address is taken instead")
-	for _, name := range []string{"database-url", "keyset"} { // of every command; a client opens neither
-		f.String(name, "", "for the commands on the server's machine")
-		_ = f.MarkHidden(name)
-	}
+	takeUnread(f, "database-url", "keyset")
 	f.StringVar(&s.tlsCA, "tls-ca", "", "PEM `file` of the authority that signed the server's certificate (default the system's)")
 	f.BoolVar(&s.plaintext, "plaintext", false, "speak plain text beyond loopback, the token included")
 	f.StringVarP(&s.instance, "instance", "i", "", "`id` of the instance (default the profile's)")
 	_ = cmd.RegisterFlagCompletionFunc("instance", s.complete(instanceIDs))
 	f.StringVarP(&s.output, "output", "o", "table", "table, json or yaml")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// takeUnread adds flags that every command of the program takes, for scripts that
+// give all of them the same, and that this one has no use for.
+func takeUnread(f *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		f.String(name, "", "for the commands on the server's machine")
+		_ = f.MarkHidden(name)
+	}
 }
 
 // open fills what was not given and checks it; it does not connect yet.
