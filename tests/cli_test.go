@@ -145,8 +145,14 @@ func TestClientCommands(t *testing.T) {
 	if strings.ContainsAny(r.Stderr, "\r\x1b") || strings.Contains(r.Stderr, "tasks 0/1") {
 		t.Errorf("progress without a terminal: %q", r.Stderr)
 	}
-	if all := p.object(0, "execution", "list", "--limit", "1"); len(all["executions"].([]any)) != 1 {
-		t.Errorf("listed %v", all)
+	all := p.object(0, "execution", "list", "--limit", "1")["executions"].([]any)
+	if len(all) != 1 {
+		t.Fatalf("listed %v", all)
+	}
+	failed := harness.Text(all[0].(object), "id")
+	lines := strings.Count(p.do(0, "", "execution", "log", failed, "-o", "json").Stdout, "\n")
+	if got := p.do(0, "", "execution", "log", failed, "-o", "yaml").Stdout; lines == 0 || strings.Count(got, "---\ntime: ") != lines {
+		t.Errorf("a log of %d lines as YAML is %q", lines, got)
 	}
 	refused := p.do(2, fmt.Sprintf(noopJob, "x", "util.nop"), "job", "create", "-f", "-")
 	if !strings.Contains(refused.Stderr, "workflow.tasks[0].type: unknown task type") {

@@ -30,7 +30,7 @@ func executionLog(s *session) *cobra.Command {
 			case "json":
 				format = func(line *carillonv1.TailLogResponse) ([]byte, error) { return messageLine(line) }
 			case "yaml":
-				return usage("--output: a log is printed as table or json")
+				format = func(line *carillonv1.TailLogResponse) ([]byte, error) { return messageDocument(line) }
 			}
 			return s.tail(ctx, cmd.OutOrStdout(), request, format)
 		}),

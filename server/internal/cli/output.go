@@ -116,6 +116,12 @@ func messageLine(m proto.Message) ([]byte, error) {
 	return line.Bytes(), nil
 }
 
+// messageDocument is one of the documents of a YAML stream.
+func messageDocument(m proto.Message) ([]byte, error) {
+	text, err := messageYAML(m)
+	return append([]byte("---\n"), bytes.TrimSpace(text)...), err
+}
+
 func messageYAML(m proto.Message) ([]byte, error) {
 	text, err := protojson.Marshal(m)
 	if err != nil {

@@ -17,10 +17,7 @@ func (s *session) watchExecutions(ctx context.Context, cmd *cobra.Command, insta
 	case "json":
 		format = func(e *carillonv1.Execution) ([]byte, error) { return messageLine(e) }
 	case "yaml":
-		format = func(e *carillonv1.Execution) ([]byte, error) {
-			text, err := messageYAML(e)
-			return append([]byte("---\n"), text...), err
-		}
+		format = func(e *carillonv1.Execution) ([]byte, error) { return messageDocument(e) }
 	default:
 		format = func(e *carillonv1.Execution) ([]byte, error) {
 			row := executionRow(e)
