@@ -53,6 +53,11 @@ func (c *checker) parameter(r *route, field protoreflect.FieldDescriptor, value,
 	case field.Message() != nil && field.Message().Name() == "FieldMask":
 		return c.mask(r.bodyMessage(), value, at)
 	}
+	if enum := field.Enum(); enum != nil && enum.Values().ByName(protoreflect.Name(value)) == nil {
+		// The gateway takes numbers as well, which a body may not have either.
+		c.refuse(at, door.ReasonInvalidValue, "must be "+wanted(field))
+		return value
+	}
 	var parser runtime.DefaultQueryParser
 	message := dynamicpb.NewMessage(r.method.Input())
 	nothing := utilities.NewDoubleArray(nil)

@@ -268,6 +268,7 @@ func TestBadInput(t *testing.T) {
 		"parameter is no number":  {"GET", "/v1/instances/1/jobs?pageSize=many", "", invalid("pageSize INVALID_VALUE")},
 		"parameter is no time":    {"GET", "/v1/jobs/1/occurrences?from=now", "", invalid("from INVALID_VALUE")},
 		"parameter is no flag":    {"GET", "/v1/executions/1/log?follow=maybe", "", invalid("follow INVALID_VALUE")},
+		"parameter is no name":    {"GET", "/v1/instances/1/deliveries?state=1", "", invalid("state INVALID_VALUE")},
 		"parameter is no UTF-8":   {"GET", "/v1/instances/1/jobs?pageToken=%ff", "", invalid("pageToken INVALID_TEXT")},
 		"address is no UTF-8":     {"GET", "/v1/jobs/%ff", "", invalid("job_id INVALID_TEXT")},
 		"query not well formed":   {"GET", "/v1/jobs/1?a=%zz", "", invalid(" INVALID_VALUE")},

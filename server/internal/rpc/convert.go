@@ -19,6 +19,14 @@ func idOf(kind job.Kind, text string) (int64, error) {
 	return id, nil
 }
 
+// optionalID is idOf for an identifier that may be left out; 0 for none.
+func optionalID(kind job.Kind, text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	return idOf(kind, text)
+}
+
 // textOf is the text form of an identifier; empty for 0, which means none.
 func textOf(kind job.Kind, id int64) string {
 	if id == 0 {

@@ -125,14 +125,20 @@ func (s *noticeServer) ListDeliveries(ctx context.Context, in *carillonv1.ListDe
 	if err != nil {
 		return nil, err
 	}
-	f := webhooks.Filter{InstanceID: instance, WebhookID: in.GetWebhookId(), JobID: in.GetJobId()}
+	f := store.DeliveryFilter{InstanceID: instance}
+	if f.WebhookID, err = optionalID(job.KindWebhook, in.GetWebhookId()); err != nil {
+		return nil, err
+	}
+	if f.JobID, err = optionalID(job.KindJob, in.GetJobId()); err != nil {
+		return nil, err
+	}
 	if in.GetState() != carillonv1.Delivery_STATE_UNSPECIFIED {
 		f.State = job.DeliveryState(in.GetState().String())
 	}
 	if in.GetEvent() != carillonv1.Webhook_EVENT_UNSPECIFIED {
 		f.Event = job.NoticeEvent(in.GetEvent().String())
 	}
-	q := query{carillonv1.NoticeService_ListDeliveries_FullMethodName, job.KindInstance.Format(instance), f.WebhookID, f.JobID, string(f.State), string(f.Event)}
+	q := query{carillonv1.NoticeService_ListDeliveries_FullMethodName, job.KindInstance.Format(instance), textOf(job.KindWebhook, f.WebhookID), textOf(job.KindJob, f.JobID), string(f.State), string(f.Event)}
 	page, next, err := list(q, in.GetPageSize(), in.GetPageToken(), rows[job.Delivery, *carillonv1.Delivery]{
 		read:    func(page store.Page) ([]job.Delivery, error) { return s.webhooks.Deliveries(ctx, f, page) },
 		id:      func(d job.Delivery) int64 { return d.ID },

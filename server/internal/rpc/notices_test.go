@@ -123,7 +123,7 @@ func TestDeliveries(t *testing.T) {
 	_, err := b.notices.ListDeliveries(b.operator, &carillonv1.ListDeliveriesRequest{InstanceId: in, State: carillonv1.Delivery_FAILED, PageToken: first.GetNextPageToken()})
 	wantCode(t, err, codes.InvalidArgument, "")
 	_, err = b.notices.ListDeliveries(b.operator, &carillonv1.ListDeliveriesRequest{InstanceId: in, WebhookId: "job_1"})
-	wantCode(t, err, codes.InvalidArgument, "")
+	wantCode(t, err, codes.NotFound, "WEBHOOK_NOT_FOUND")
 	again := must(b.notices.RedeliverNotice(b.operator, &carillonv1.RedeliverNoticeRequest{DeliveryId: one.GetId()}))(t)
 	if again.GetId() != one.GetId() || again.GetNextAttemptAt() == nil {
 		t.Errorf("redelivered as %v", again)

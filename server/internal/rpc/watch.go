@@ -15,10 +15,8 @@ func (s *executionServer) WatchExecutions(in *carillonv1.WatchExecutionsRequest,
 		return err
 	}
 	watch := executions.Watch{InstanceID: instance, Cursor: in.GetCursor()}
-	if in.GetJobId() != "" {
-		if watch.JobID, err = idOf(job.KindJob, in.GetJobId()); err != nil {
-			return err
-		}
+	if watch.JobID, err = optionalID(job.KindJob, in.GetJobId()); err != nil {
+		return err
 	}
 	changes, err := s.executions.Watch(stream.Context(), watch)
 	if err != nil {

@@ -20,7 +20,6 @@ import (
 	"github.com/pointscene/carillon/server/internal/notice"
 	"github.com/pointscene/carillon/server/internal/seal"
 	"github.com/pointscene/carillon/server/internal/store"
-	"github.com/pointscene/carillon/server/internal/task"
 )
 
 // keepPrevious is how long a secret signs after it was replaced.
@@ -181,34 +180,12 @@ func (s *Service) Test(ctx context.Context, id int64) (job.Delivery, error) {
 	return s.store.AddNotice(ctx, notice.Ping(w, s.now(), rand.Text()))
 }
 
-// Filter selects deliveries; the texts are identifiers, empty for all.
-type Filter struct {
-	InstanceID       int64
-	WebhookID, JobID string
-	State            job.DeliveryState
-	Event            job.NoticeEvent
-}
-
 // Deliveries answers the deliveries of an instance, newest first.
-func (s *Service) Deliveries(ctx context.Context, f Filter, page store.Page) ([]job.Delivery, error) {
+func (s *Service) Deliveries(ctx context.Context, f store.DeliveryFilter, page store.Page) ([]job.Delivery, error) {
 	if err := s.checkInstance(ctx, f.InstanceID, auth.Read); err != nil {
 		return nil, err
 	}
-	selected := store.DeliveryFilter{InstanceID: f.InstanceID, State: f.State, Event: f.Event}
-	var bad job.InvalidError
-	parse := func(field string, kind job.Kind, text string, into *int64) {
-		if id, ok := kind.Parse(text); ok {
-			*into = id
-		} else if text != "" {
-			bad.Add(field, task.ReasonInvalidValue, "%.64q is no identifier of a %s", text, kind.Name())
-		}
-	}
-	parse("webhookId", job.KindWebhook, f.WebhookID, &selected.WebhookID)
-	parse("jobId", job.KindJob, f.JobID, &selected.JobID)
-	if err := bad.Err(); err != nil {
-		return nil, err
-	}
-	return s.store.Deliveries(ctx, selected, page)
+	return s.store.Deliveries(ctx, f, page)
 }
 
 // Delivery answers one delivery.
