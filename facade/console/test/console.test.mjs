@@ -195,6 +195,9 @@ test('a job by the form: refused at the field, made, run, broken, seen', async (
   await page.getByRole('link', { name: 'Demo', exact: true }).click();
   await page.getByText('1 job needs attention').waitFor();
   await accessible(page, 'instance-attention');
+  await page.getByRole('link', { name: 'Instances' }).click();
+  await page.getByText(/^1 of the newest \d+ executions did not succeed$/).waitFor();
+  await accessible(page, 'instances-attention');
 });
 
 test('pause with a reason, skip and restore an occurrence, backfill with a count', async (t) => {

@@ -21,11 +21,13 @@ export function Coming({ job, items, warnings, reload }: { job: string; items: O
   return (
     <section>
       <h2>Next times</h2>
-      {warnings.map((w) => (
-        <p class="notice" key={w.code + w.message}>
-          {w.message}
-        </p>
-      ))}
+      {warnings.length > 0 && (
+        <div class="notice">
+          {warnings.map((w) => (
+            <p key={w.code + w.message}>{w.message}</p>
+          ))}
+        </div>
+      )}
       {coming.length === 0 && <p>None.</p>}
       <ul class="rows">
         {coming.slice(0, all ? coming.length : few).map((o) => {
