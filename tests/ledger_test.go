@@ -26,7 +26,19 @@ type absence struct {
 	starts func(due []time.Time) []time.Time
 	reason func(time.Time) string
 	// before is done before the absence, after at its end.
-	before, after string
+	before, after func(t *testing.T, door harness.Door, job string)
+	// task is what the job does; nil is nothing.
+	task object
+	// attempts is how often each execution is tried, 0 for once.
+	attempts int
+}
+
+// call is one call about a job.
+func call(rpc string) func(*testing.T, harness.Door, string) {
+	return func(t *testing.T, door harness.Door, job string) {
+		t.Helper()
+		harness.Must(t, door, rpc, object{"jobId": job})
+	}
 }
 
 const (
@@ -66,7 +78,11 @@ func absences(now time.Time) map[string]absence {
 				return inThose(t) && (t.Day() == yesterday.Day() || t.Weekday() == now.Weekday())
 			}},
 		"interval": {fields: object{"frequencyType": "INTERVAL_BASED", "intervalMinutes": int(oddInterval.Minutes())}, starts: latest, reason: missed},
-		"paused":   {fields: cron("* * *", nil), due: inThose, starts: none, reason: func(time.Time) string { return "PAUSED" }, before: "PauseJob", after: "ResumeJob"},
+		"paused":   {fields: cron("* * *", nil), due: inThose, starts: none, reason: func(time.Time) string { return "PAUSED" }, before: call("PauseJob"), after: call("ResumeJob")},
+		"tried again": {fields: cron("* * *", object{"retryPolicy": object{"retryCount": 1, "minBackoff": "1s"}}), due: inThose, starts: latest, reason: missed,
+			task: harness.Get("a", "http://127.0.0.1:1/"), attempts: 2},
+		"backfilled": {fields: cron("* * *", nil), due: inThose, starts: latest, reason: missed, after: backfillAll(inThose)},
+		"rearranged": rearranged(cron("* * *", nil), inThose, now),
 		"excluded": {fields: cron("* * *", object{"excludedDates": []any{yesterday.Format(time.DateOnly)}}), due: inThose,
 			starts: func(due []time.Time) []time.Time {
 				return latest(slices.DeleteFunc(slices.Clone(due), isYesterday))
@@ -111,13 +127,13 @@ func TestLedgerOfAnAbsence(t *testing.T) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		server := harness.Start(t, harness.Options{})
+		server := harness.Start(t, harness.Options{Flags: harness.Loopback})
 		ledgerOfAnAbsence(t, server, "sqlite", "file:"+filepath.Join(server.DataDir, "carillon.db"))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		database := pgtest.Open(t)
-		ledgerOfAnAbsence(t, harness.StartReplicas(t, 1, database, harness.Options{})[0], "pgx", database)
+		ledgerOfAnAbsence(t, harness.StartReplicas(t, 1, database, harness.Options{Flags: harness.Loopback})[0], "pgx", database)
 	})
 }
 
@@ -129,9 +145,12 @@ func ledgerOfAnAbsence(t *testing.T, server *harness.Server, driver, source stri
 	door := tenant.Operator.GRPCDoor()
 	for name, a := range all {
 		a.fields["name"] = name
-		jobs[name] = tenant.Create(t, a.fields, harness.Noop("a"))
-		if a.before != "" {
-			harness.Must(t, door, a.before, object{"jobId": jobs[name]})
+		if a.task == nil {
+			a.task = harness.Noop("a")
+		}
+		jobs[name] = tenant.Create(t, a.fields, a.task)
+		if a.before != nil {
+			a.before(t, door, jobs[name])
 		}
 	}
 	server.Stop(t)
@@ -139,8 +158,8 @@ func ledgerOfAnAbsence(t *testing.T, server *harness.Server, driver, source stri
 	server = server.Again(t)
 	caller := server.As(tenant.Operator.Token)
 	for name, a := range all {
-		if a.after != "" {
-			harness.Must(t, caller.GRPCDoor(), a.after, object{"jobId": jobs[name]})
+		if a.after != nil {
+			a.after(t, caller.GRPCDoor(), jobs[name])
 		}
 		a.check(t, caller, name, jobs[name], now)
 	}
@@ -164,7 +183,9 @@ func (a absence) check(t *testing.T, caller *harness.Caller, name, job string, n
 	harness.Wait(t, 10*time.Second, "the ledger of "+name+" is told, and what it made has ended", func() bool {
 		rows = harness.List(harness.Must(t, caller.GRPCDoor(), "ListOccurrences", window), "occurrences")
 		made := harness.List(harness.Must(t, caller.GRPCDoor(), "ListExecutions", object{"jobId": job, "pageSize": 1000}), "executions")
-		open := slices.ContainsFunc(made, func(e object) bool { return e["finishedAt"] == nil })
+		open := slices.ContainsFunc(made, func(e object) bool {
+			return e["finishedAt"] == nil || a.attempts > 0 && fmt.Sprint(e["attempt"]) != fmt.Sprint(a.attempts)
+		})
 		return len(rows) > 0 && rows[len(rows)-1]["outcome"] != "PENDING" && !open
 	})
 	if diff := cmp.Diff(want, told(t, due, rows)); diff != "" {
@@ -236,6 +257,7 @@ func setBack(t *testing.T, driver, source string, by time.Duration) {
 		"DELETE FROM executions", "DELETE FROM active_executions",
 		fmt.Sprintf("UPDATE schedules SET next_run = next_run - %d WHERE next_run > 0", micros),
 		fmt.Sprintf("UPDATE schedules SET anchor = anchor - %d WHERE anchor > 0", micros),
+		fmt.Sprintf("UPDATE occurrence_changes SET slot = slot - %d, move_to = CASE WHEN move_to > 0 THEN move_to - %[1]d ELSE move_to END", micros),
 		fmt.Sprintf("UPDATE schedules SET paused_at = paused_at - %d WHERE paused_at > 0", micros),
 		fmt.Sprintf("UPDATE schedules SET extras = replace(extras, '%s', '%s')", since(today), since(today.Add(-by))),
 		fmt.Sprintf("UPDATE jobs SET created_at = created_at - %d, updated_at = updated_at - %[1]d", micros),

@@ -120,7 +120,7 @@ func TestDueWithChanges(t *testing.T) {
 			changed(job.Policies{CatchUpWindow: time.Hour}, 0, movedTo(0, m)), at(2*time.Hour + 10*time.Second),
 			store.Decision{
 				Starts:   starts(2 * time.Hour),
-				Skips:    []job.Skip{skip(job.SkipMissed, m, 2*time.Hour-m, 119, 0), skip(job.SkipMissed, 0, 0, 1, 0)},
+				Skips:    []job.Skip{skip(job.SkipMissed, 0, 0, 1, 0), skip(job.SkipMissed, m, 2*time.Hour-m, 119, 0)},
 				Consumed: slots(0), Next: at(2*time.Hour + m),
 			},
 		},
@@ -222,7 +222,7 @@ func TestPauses(t *testing.T) {
 			store.Decision{
 				Skips: []job.Skip{
 					skip(job.SkipPaused, -9*m, -9*m, 1, 0), skip(job.SkipPaused, -7*m, -6*m, 2, 0),
-					skip(job.SkipPaused, 5*m, 5*m, 1, 0), skip(job.SkipPaused, -4*m, 0, 5, 0),
+					skip(job.SkipPaused, -4*m, 0, 5, 0), skip(job.SkipPaused, 5*m, 5*m, 1, 0),
 				},
 				Consumed: slots(-8 * m), Done: slots(5 * m), Next: at(30 * time.Second),
 			},

@@ -89,12 +89,11 @@ func (d *decider) skip(reason string, first, last time.Time, blockedBy int64) {
 	tell(last)
 }
 
-// inOrder puts what was told of excluded slots, which comes first, between the
-// rows of others, so that these are not folded over it.
+// inOrder puts what was told of excluded slots, which comes first, and of moved
+// ones, which comes last, between the rows of others, so that these are not folded
+// over it.
 func (d *decider) inOrder() {
-	if len(d.Schedule.ExcludedDates) > 0 {
-		slices.SortStableFunc(d.out.Skips, func(a, b job.Skip) int { return a.First.Compare(b.First) })
-	}
+	slices.SortStableFunc(d.out.Skips, func(a, b job.Skip) int { return a.First.Compare(b.First) })
 }
 
 func (d *decider) row(reason string, first, last time.Time, count, blockedBy int64) job.Skip {
