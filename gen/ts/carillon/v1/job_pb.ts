@@ -352,7 +352,7 @@ export enum Job_State {
   PAUSED = 2,
 
   /**
-   * Active, but its schedule has no further time.
+   * Active, but its schedule has no further time, or it has had max_executions.
    *
    * @generated from enum value: EXHAUSTED = 3;
    */
