@@ -94,7 +94,7 @@ const (
 	Job_ACTIVE Job_State = 1
 	// Does not run until it is resumed; runs by hand are allowed.
 	Job_PAUSED Job_State = 2
-	// Active, but its schedule has no further time.
+	// Active, but its schedule has no further time, or it has had max_executions.
 	Job_EXHAUSTED Job_State = 3
 )
 

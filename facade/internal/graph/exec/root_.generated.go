@@ -160,7 +160,7 @@ scalar Int64
 enum JobState {
   ACTIVE
   PAUSED
-  "Active, but its schedule has no further time."
+  "Active, but its schedule has no further time, or it has had maxExecutions."
   EXHAUSTED
 }
 
