@@ -3,11 +3,9 @@ package remote
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A short pattern that makes a long expression would take the memory of the
@@ -30,6 +28,11 @@ func TestPatternsThatTakeTooMuch(t *testing.T) {
 		"folders":                     {strings.Repeat("a/", 511) + "a", 2, true, true},
 		"many":                        {strings.Repeat("a", 1000), 501, true, false},
 		"folders of an exclude":       {strings.Repeat("a/", 511) + "a", 400, false, false},
+		"stars":                       {strings.Repeat("*a", 500), 20, true, false},
+		"stars and marks":             {strings.Repeat("*?", 500), 20, true, false},
+		"folders and stars":           {strings.Repeat("a**", 330), 20, true, false},
+		"one with many stars":         {strings.Repeat("*a", 500), 1, false, false},
+		"many with few stars":         {"/projects/*/exports/**/*-draft-*.{dwg,ifc,rvt}", 1000, false, false},
 		"a UUID":                      {"/{{[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}}}/**", 50, false, false},
 		"dates":                       {`{{20\d{2}-\d{2}-\d{2}}}.log`, 200, false, true},
 		"groups":                      {`{{(\d{3}-){2}[a-z]+}}`, 50, false, true},
@@ -72,35 +75,23 @@ func FuzzPatterns(f *testing.F) {
 	})
 }
 
-// Patterns may take a second for each name, but no longer than somebody waits.
-func TestSlowPatternsEndWithTheirSession(t *testing.T) {
+// Patterns may take long for each name: a folder is not gone through to its end for
+// a session that has ended.
+func TestListingEndsWithItsSession(t *testing.T) {
 	t.Parallel()
 	b := setupTest(t)
-	many := files{}
-	deep := "src/" + strings.Repeat(strings.Repeat("a", 240)+"/", 14)
-	for i := range 1000 {
-		many[fmt.Sprintf("%s%04d", deep, i)] = ""
-	}
-	many.write(t, b.root)
-	exclude := make([]string, 20)
-	for i := range exclude {
-		exclude[i] = strings.Repeat("**a", 330) + fmt.Sprint(i, "x")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	s := b.session(ctx, t)
-	request := Request{Source: mustOpen(t, s, local("a"), "/src"), Dest: mustOpen(t, s, local("b"), "/dst"), Mode: Copy, Exclude: exclude}
-	cancelled := make(chan struct{})
-	time.AfterFunc(200*time.Millisecond, func() { cancel(); close(cancelled) })
-	_, err := s.Sync(request)
-	<-cancelled
-	if !errors.Is(err, context.Canceled) {
+	files{"a": "", "b": ""}.write(t, b.root+"/src")
+	fi, err := newFilter(nil, []string{"**a**b"})
+	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() { s.running.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(time.Minute):
-		t.Error("names are still compared with patterns a minute after the end")
+	ctx, cancel := context.WithCancel(t.Context())
+	folder := mustOpen(t, b.session(t.Context(), t), local("a"), "/src").fs
+	if l, err := list(ctx, folder, fi, ""); err != nil || len(l.files) != 2 {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	cancel()
+	if _, err := list(ctx, folder, fi, ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("listed to the end, %v", err)
 	}
 }
