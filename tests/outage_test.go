@@ -50,7 +50,7 @@ func newCrew(t *testing.T, replicas ...*harness.Server) *crew {
 	c := &crew{load: newLoad(t, replicas[0].NewTenant(t)), replicas: replicas, outside: newHeld(t)}
 	long := c.tenant.Create(t, object{"name": "/long", "overlapPolicy": "ALLOW"}, harness.Sleep("work", 10*time.Minute))
 	for i, replica := range replicas {
-		ending := c.tenant.Create(t, nil, harness.Get("call", c.outside.URL), behind(harness.Get("told", c.sink.URL+fmt.Sprint("/ending/", i)), "call"))
+		ending := c.tenant.Create(t, nil, patiently(harness.Get("call", c.outside.URL)), behind(harness.Get("told", c.sink.URL+fmt.Sprint("/ending/", i)), "call"))
 		others := slices.DeleteFunc(slices.Clone(replicas), func(s *harness.Server) bool { return s == replica })
 		for _, other := range others {
 			other.Signal(t, syscall.SIGSTOP)
