@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -79,10 +80,13 @@ func (c Config) kill(ctx context.Context, server string) error {
 		if err := errors.Join(victim.begin(), heir.begin(), d.await(ctx, often, "SELECT count(*) > "+strconv.Itoa(h.jobs/4)+" FROM executions")); err != nil {
 			return f, err
 		}
+		owns := "SELECT 1 FROM active_executions WHERE owner = " + strconv.FormatInt(victim.id, 10)
+		if err := d.stopAtWork(ctx, victim, owns); err != nil {
+			return f, err
+		}
 		victim.kill()
 		killed := time.Now()
-		owner := strconv.FormatInt(victim.id, 10)
-		if err := d.await(ctx, often, "SELECT NOT EXISTS (SELECT 1 FROM active_executions WHERE owner = "+owner+")"); err != nil {
+		if err := d.await(ctx, often, "SELECT NOT EXISTS ("+owns+")"); err != nil {
 			return f, err
 		}
 		adopted := time.Since(killed)
@@ -104,6 +108,26 @@ func (c Config) kill(ctx context.Context, server string) error {
 		return err
 	}
 	return t.write(c.Out)
+}
+
+// stopAtWork stops a replica when it owns executions: between two claims there
+// would be nothing to adopt.
+func (d *database) stopAtWork(ctx context.Context, c *child, owns string) error {
+	for ctx.Err() == nil {
+		var working bool
+		err := c.cmd.Process.Signal(syscall.SIGSTOP)
+		if err == nil {
+			err = d.db.QueryRowContext(ctx, "SELECT EXISTS ("+owns+")").Scan(&working)
+		}
+		if err != nil || working {
+			return err
+		}
+		if err := c.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			return err
+		}
+		pause(ctx, often)
+	}
+	return ctx.Err()
 }
 
 // awaitUptime waits until a replica's death is told by its connections: soon

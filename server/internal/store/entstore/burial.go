@@ -61,32 +61,30 @@ const liteSuspects = `SELECT id, true FROM replicas WHERE id <> ?1 UNION ALL ` +
 
 // A living replica that lost its connections alone connects again within
 // connectsWithin. Where all may have lost theirs, by a failover or a crash that a
-// standby or the postmaster survived, each gets reconnectsWithin.
+// standby or the postmaster survived, each gets reconnectsWithin from then on.
 const (
 	connectsWithin   = 250 * time.Millisecond
 	reconnectsWithin = 2 * time.Second
 )
 
-// pgAlone tells whether each of some replicas lost its connections alone: another
-// replica has one that is older than any failover that counts, or than the first
-// connections of the silent one, which were made within a second.
-const pgAlone = `
-SELECT coalesce(bool_and(EXISTS (
-  SELECT 1 FROM pg_stat_activity a JOIN replicas o ON o.session = a.application_name
-  WHERE a.usename = current_user
-    AND a.backend_start < greatest(clock_timestamp() - interval '5 seconds', to_timestamp(r.started_at / 1000000.0) + interval '1 second'))), true)
+// pgBroken is how many seconds ago all connections may have been lost, at the
+// latest: none that a replica has is older. It does not matter to a silent replica
+// whose first connections, which were made within a second, came after the oldest.
+const pgBroken = `
+SELECT coalesce(min((
+  SELECT CASE WHEN min(a.backend_start) < to_timestamp(r.started_at / 1000000.0) + interval '1 second' THEN 3600
+    ELSE coalesce(extract(epoch FROM clock_timestamp() - min(a.backend_start)), 0) END
+  FROM pg_stat_activity a JOIN replicas o ON o.session = a.application_name WHERE a.usename = current_user)), 3600)::float8
 FROM replicas r WHERE r.id = ANY($1)`
 
-// patience is how long replicas may have no connection.
-func (s *Store) patience(ctx context.Context, silent []int64) (wait time.Duration, err error) {
-	var alone bool
-	err = s.run(ctx, "look how old the connections are", func(ctx context.Context) error {
-		return s.engine.QueryRow(ctx, pgAlone, silent).Scan(&alone)
+// patience is for how long silent replicas are looked at before they are buried.
+func (s *Store) patience(ctx context.Context, silent []int64) (time.Duration, error) {
+	var seconds float64
+	err := s.run(ctx, "look how old the connections are", func(ctx context.Context) error {
+		return s.engine.QueryRow(ctx, pgBroken, silent).Scan(&seconds)
 	})
-	if alone {
-		return connectsWithin, err
-	}
-	return reconnectsWithin, err
+	left := reconnectsWithin - time.Duration(seconds*float64(time.Second))
+	return min(max(left, connectsWithin), reconnectsWithin), err
 }
 
 // Bury implements store.Replicas. Most calls find nothing, and cost one
