@@ -81,6 +81,8 @@ type Keeper struct {
 	until time.Time
 	// clock is never nil. Every execution asks for the time several times.
 	clock atomic.Pointer[clock]
+	// left is once the lease was given up: there is none to renew or to lose.
+	left atomic.Bool
 	// blind is while the looks for dead replicas fail.
 	blind atomic.Bool
 	// wake makes the look for dead replicas come now.
@@ -226,11 +228,14 @@ func (k *Keeper) every(ctx context.Context, interval time.Duration, do func(cont
 // beat renews the lease, again and again until it is renewed or lost; then it
 // gets a new one.
 func (k *Keeper) beat(ctx context.Context) {
+	if k.left.Load() {
+		return
+	}
 	id := k.held()
 	for id != 0 {
 		err := k.renew(ctx, id)
 		switch {
-		case err == nil || ctx.Err() != nil:
+		case err == nil || ctx.Err() != nil || k.left.Load():
 			return
 		case errors.Is(err, store.ErrNotFound):
 			k.lose(ctx, fmt.Errorf("replica %d was declared dead by another one", id))
@@ -361,6 +366,7 @@ func (k *Keeper) bury(ctx context.Context) {
 
 // Leave gives the lease up, after everything of this replica has ended.
 func (k *Keeper) Leave(ctx context.Context) error {
+	k.left.Store(true)
 	id := k.held()
 	if id == 0 {
 		return nil

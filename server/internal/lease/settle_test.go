@@ -77,6 +77,24 @@ func TestEndsSettleAfterALongOutage(t *testing.T) {
 	})
 }
 
+// Whoever has left neither loses its lease nor takes another one.
+func TestNothingIsLostAfterTheLeave(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(b *bench) {
+		if err := b.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.set(func() { delete(b.db.until, 1) })
+		b.after(time.Minute)
+		b.wantLost(0)
+		b.db.set(func() {
+			if b.db.last != 1 {
+				t.Errorf("registered as replica %d after it had left", b.db.last)
+			}
+		})
+	})
+}
+
 // A process without a lease goes by the database's clock all the same.
 func TestFollow(t *testing.T) {
 	t.Parallel()
