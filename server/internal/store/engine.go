@@ -289,7 +289,7 @@ type Replicas interface {
 	// ErrNotFound means that self was buried.
 	Bury(ctx context.Context, self int64, lease time.Duration) ([]Lost, error)
 	// Leave gives the lease up. It comes last: what the replica still owns is
-	// lost with it.
+	// lost with it, and it counts as dead until it is buried.
 	Leave(ctx context.Context, self int64) error
 	// DatabaseTime is the clock that all replicas go by.
 	DatabaseTime(ctx context.Context) (time.Time, error)

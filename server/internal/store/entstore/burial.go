@@ -29,12 +29,14 @@ import (
 // count.
 const aliveAfterRestart = "15 seconds"
 
-// ownerless are executions whose owner is no replica any more: it left, or was
-// buried while it claimed them.
+// ownerless are executions whose owner is no replica any more.
 const ownerless = `owner <> 0 AND owner NOT IN (SELECT id FROM replicas)`
 
-// orphaned is a row with id 0 when there are ownerless ones.
-const orphaned = `SELECT 0, true WHERE EXISTS (SELECT 1 FROM active_executions WHERE ` + ownerless + `)`
+// orphaned is a row with id 0 when there are ownerless ones. A claim keeps its
+// owner from being buried, and who leaves any behind stays to be buried; so there
+// are none but by another hand. To look costs a walk through all that is active,
+// hence once.
+const orphaned = ` UNION ALL SELECT 0, true WHERE EXISTS (SELECT 1 FROM active_executions WHERE ` + ownerless + `)`
 
 // These ask about a replica r, with self as $1, its lease in microseconds as $2 and
 // its session as $3: whether r's lease has ended, whether none of r's connections is
@@ -46,18 +48,18 @@ const (
   AND r.role = current_user
   AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = r.session))`
 	pgSteady = `EXISTS (SELECT 1 FROM replicas s WHERE s.id = $1 AND s.lease_until >= ` + pgNow + ` AND s.steady_since <= ` + pgNow + ` - $2)`
-	// What this process was before has stored what it knows.
-	pgSurely = `(` + pgEnded + ` AND (r.session = $3 OR ` + pgSteady + `))`
+	// What this process was before has stored what it knows, and so has who gave the
+	// lease up.
+	pgSurely = `(` + pgEnded + ` AND (r.lease_until = 0 OR r.session = $3 OR ` + pgSteady + `))`
 	pgDead   = `r.id <> $1 AND (` + pgSurely + ` OR NOT ` + pgEnded + ` AND ` + pgSilent + `)`
 )
 
 // pgSuspects lists replicas that look dead, and tells of which the lease has
 // ended; the others have no connection left.
 const pgSuspects = `
-SELECT r.id, ` + pgSurely + ` FROM replicas r WHERE ` + pgDead + `
-UNION ALL ` + orphaned
+SELECT r.id, ` + pgSurely + ` FROM replicas r WHERE ` + pgDead
 
-const liteSuspects = `SELECT id, true FROM replicas WHERE id <> ?1 UNION ALL ` + orphaned
+const liteSuspects = `SELECT id, true FROM replicas WHERE id <> ?1`
 
 // A living replica that lost its connections alone connects again within
 // connectsWithin. Where all may have lost theirs, by a failover or a crash that a
@@ -94,8 +96,12 @@ func (s *Store) Bury(ctx context.Context, self int64, lease time.Duration) (lost
 	if err == nil && len(silent) > 0 {
 		dead, err = s.confirm(ctx, self, lease, silent)
 	}
-	if err != nil || len(dead) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	if len(dead) == 0 {
+		s.orphansSought.Store(true)
+		return nil, nil
 	}
 	s.cutOff(ctx, dead)
 	err = s.tx(ctx, "bury replicas", func(ctx context.Context, tx *ent.Tx) error {
@@ -168,12 +174,16 @@ func (s *Store) confirm(ctx context.Context, self int64, lease time.Duration, si
 // and the replicas that have no connection at this moment.
 func (s *Store) suspects(ctx context.Context, self int64, lease time.Duration) (dead, silent []int64, err error) {
 	var found []suspect
+	orphans := ""
+	if !s.orphansSought.Load() {
+		orphans = orphaned
+	}
 	err = s.run(ctx, "look for dead replicas", func(ctx context.Context) (err error) {
 		if !s.postgres() {
-			found, err = collect(ctx, s.read, scanSuspect, liteSuspects, self)
+			found, err = collect(ctx, s.read, scanSuspect, liteSuspects+orphans, self)
 			return err
 		}
-		rows, err := s.engine.Query(ctx, pgSuspects, self, lease.Microseconds(), s.session)
+		rows, err := s.engine.Query(ctx, pgSuspects+orphans, self, lease.Microseconds(), s.session)
 		if err == nil {
 			found, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (suspect, error) { return scanSuspect(r.Scan) })
 		}

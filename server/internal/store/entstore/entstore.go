@@ -88,6 +88,8 @@ type Store struct {
 	turn atomic.Int64
 	// backfillTurn is the same for backfills.
 	backfillTurn atomic.Int64
+	// orphansSought is once this process has looked for executions without an owner.
+	orphansSought atomic.Bool
 	// changing counts the changes that are being made, for SQLite's readers,
 	// which see no locks.
 	changing atomic.Int64

@@ -51,7 +51,7 @@ func (s *Store) Orphans(ctx context.Context, limit int) (list []store.Open, err 
 		if err != nil {
 			return err
 		}
-		since := int64(0) // on SQLite leases are not renewed: the one process holds the data directory
+		since := int64(1) // on SQLite leases are not renewed, but may be given up: the one process holds the data directory
 		if s.postgres() {
 			since = micros(now.Add(-buried))
 		}

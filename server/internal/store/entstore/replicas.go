@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pointscene/carillon/ent"
+	"github.com/pointscene/carillon/ent/activeexecution"
 	"github.com/pointscene/carillon/ent/replica"
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
@@ -115,7 +116,14 @@ func replicaOf(row *ent.Replica) store.Replica {
 // Leave implements store.Replicas.
 func (s *Store) Leave(ctx context.Context, self int64) error {
 	return s.tx(ctx, "leave", func(ctx context.Context, tx *ent.Tx) error {
-		_, err := tx.Replica.Delete().Where(replica.ID(self)).Exec(ctx)
+		left, err := tx.ActiveExecution.Query().Where(activeexecution.Owner(self)).Exist(ctx)
+		switch {
+		case err != nil:
+			return err
+		case left:
+			return tx.Replica.Update().Where(replica.ID(self)).SetLeaseUntil(0).Exec(ctx)
+		}
+		_, err = tx.Replica.Delete().Where(replica.ID(self)).Exec(ctx)
 		return err
 	})
 }
