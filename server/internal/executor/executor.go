@@ -96,8 +96,9 @@ type Executor struct {
 	// busy wakes up who reports.
 	busy chan struct{}
 
-	starts  *starter
-	workers workers
+	starts    *starter
+	workers   workers
+	workflows *workflows
 	// ends are known and on their way to the store; news tells of the first of
 	// them, and when they fill a group.
 	ends  []store.Finish
@@ -145,13 +146,14 @@ type attempt struct {
 // New returns an executor that takes nothing yet.
 func New(o Options) *Executor {
 	e := &Executor{
-		o:        o,
-		room:     make(chan struct{}),
-		busy:     make(chan struct{}, 1),
-		attempts: make(map[int64]*attempt),
-		held:     make(map[int64]int),
-		adopted:  make(map[claimKey]bool),
-		news:     make(chan struct{}, 1),
+		o:         o,
+		room:      make(chan struct{}),
+		busy:      make(chan struct{}, 1),
+		attempts:  make(map[int64]*attempt),
+		held:      make(map[int64]int),
+		adopted:   make(map[claimKey]bool),
+		news:      make(chan struct{}, 1),
+		workflows: newWorkflows(o.Types),
 	}
 	e.workers.run = e.run
 	return e

@@ -54,30 +54,6 @@ func (e *Executor) runWorkflow(a *attempt) {
 	a.approval = r.approval()
 }
 
-// open parses and checks the workflow again: types, rules and resources may
-// have changed since it was stored.
-func (e *Executor) open(a *attempt) (*workflow.Workflow, error) {
-	doc, err := workflow.Decode(a.Workflow)
-	if err != nil {
-		return nil, fmt.Errorf("the stored workflow can't be read: %w", err)
-	}
-	object, _ := doc.(map[string]any) // what is none is refused as missing
-	w, err := workflow.Parse(object)
-	if err != nil {
-		return nil, err
-	}
-	if id, ok := job.KindInstance.Parse(w.InstanceID); w.InstanceID != "" && (!ok || id != a.InstanceID) {
-		return nil, job.Invalid("workflow.instanceId", "INSTANCE_MISMATCH", "must be the job's instance")
-	}
-	if err := workflow.Check(w, e.o.Types); err != nil {
-		return nil, err
-	}
-	if refs := w.Resources(e.o.Types); len(refs) > 0 {
-		return w, e.o.CheckResources(a.ctx, a.InstanceID, refs)
-	}
-	return w, nil
-}
-
 func asWorkflowFailure(err error) *job.Failure {
 	var invalid *job.InvalidError
 	if errors.As(err, &invalid) {

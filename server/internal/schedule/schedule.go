@@ -79,6 +79,9 @@ func (s *Schedule) Between(after, upTo time.Time) (r Range, ok bool) {
 	if !ok || first >= to {
 		return Range{}, false
 	}
+	if second, more := s.next(first + 1); !more || second >= to {
+		return Range{First: instant(first), Last: instant(first), Count: 1}, true // the usual case
+	}
 	last := first
 	for lo, hi := first+1, to; lo < hi; {
 		mid := lo + (hi-lo)/2

@@ -91,7 +91,8 @@ type Run struct {
 	// IdempotencyKey is the same for all attempts of this task in this
 	// execution.
 	IdempotencyKey string
-	Args           Args
+	// Args must not be changed: other executions share them.
+	Args Args
 	// Inputs holds the outputs of the tasks named in inputs, by task name.
 	Inputs map[string]Output
 	// Log writes to the execution's log.

@@ -12,7 +12,8 @@ import (
 // Engine counts what ticker and executor do.
 type Engine struct {
 	lateness prometheus.Histogram
-	duration *prometheus.HistogramVec
+	// duration has a place for each state that an attempt ends in.
+	duration map[job.State]prometheus.Observer
 	claims   prometheus.Histogram
 	claimed  prometheus.Counter
 	commits  prometheus.Histogram
@@ -28,10 +29,7 @@ func NewEngine(registry prometheus.Registerer, places func() int) *Engine {
 		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "carillon_start_lateness_seconds", Help: "How long after its time an execution started.", Buckets: fine,
 		}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "carillon_attempt_duration_seconds", Help: "How long an attempt of an execution took, by the state it ended in.",
-			Buckets: []float64{.01, .1, 1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600},
-		}, []string{"state"}),
+		duration: make(map[job.State]prometheus.Observer),
 		claims: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "carillon_claim_duration_seconds", Help: "How long a claim that took something was in the database.", Buckets: fine,
 		}),
@@ -48,7 +46,16 @@ func NewEngine(registry prometheus.Registerer, places func() int) *Engine {
 			Name: "carillon_slots_skipped_total", Help: "Due instants that did not start, by reason.",
 		}, []string{"reason"}),
 	}
-	registry.MustRegister(e.lateness, e.duration, e.claims, e.claimed, e.commits, e.stored, e.skipped,
+	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "carillon_attempt_duration_seconds", Help: "How long an attempt of an execution took, by the state it ended in.",
+		Buckets: []float64{.01, .1, 1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600},
+	}, []string{"state"})
+	for _, state := range []job.State{
+		job.StateSucceeded, job.StatePartiallySucceeded, job.StateFailed, job.StateCancelled, job.StateWorkerLost, job.StateAwaitingApproval,
+	} {
+		e.duration[state] = duration.WithLabelValues(string(state))
+	}
+	registry.MustRegister(e.lateness, duration, e.claims, e.claimed, e.commits, e.stored, e.skipped,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "carillon_executions_active", Help: "Executions claimed by this process whose end is not stored.",
 		}, func() float64 { return float64(places()) }))
@@ -57,7 +64,6 @@ func NewEngine(registry prometheus.Registerer, places func() int) *Engine {
 	for _, reason := range []string{job.SkipMissed, job.SkipQuota, policy.SkipInvalid} {
 		e.skipped.WithLabelValues(reason)
 	}
-	e.duration.WithLabelValues(string(job.StateWorkerLost))
 	return e
 }
 
@@ -66,7 +72,7 @@ func (e *Engine) Started(late time.Duration) { e.lateness.Observe(late.Seconds()
 
 // Ended implements executor.Metrics.
 func (e *Engine) Ended(state job.State, took time.Duration) {
-	e.duration.WithLabelValues(string(state)).Observe(took.Seconds())
+	e.duration[state].Observe(took.Seconds())
 }
 
 // Stored implements executor.Metrics.

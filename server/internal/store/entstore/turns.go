@@ -29,8 +29,12 @@ WITH RECURSIVE turns(instance, n) AS (
 )
 SELECT instance FROM turns WHERE instance IS NOT NULL`
 
-// turnsOf leaves out the instances that get nothing now.
-func turnsOf(found []int64, req store.ClaimRequest) []int64 {
+// turnsOf leaves out the instances that get nothing now, and one that is alone:
+// all that it may have is claimed with the rest.
+func (s *Store) turnsOf(found []int64, req store.ClaimRequest) []int64 {
+	if len(found) == 1 && req.Rest && s.turn.Load() == 0 {
+		return nil
+	}
 	return slices.DeleteFunc(slices.Clone(found), func(id int64) bool { return slices.Contains(req.Full, id) })
 }
 
@@ -86,7 +90,12 @@ func (s *Store) pgLockTurns(ctx context.Context, tx pgx.Tx, req store.ClaimReque
 	if err != nil {
 		return nil, err
 	}
-	locked, err := tx.Query(ctx, pgLockTurns, turnsOf(found, req), micros(req.Ahead), req.PerInstance, req.Limit, micros(req.Now))
+	turns := s.turnsOf(found, req)
+	if len(turns) == 0 {
+		s.endTurn(found, nil, req)
+		return nil, nil
+	}
+	locked, err := tx.Query(ctx, pgLockTurns, turns, micros(req.Ahead), req.PerInstance, req.Limit, micros(req.Now))
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +118,7 @@ func (s *Store) liteTurns(tx *liteTx, req store.ClaimRequest, take func(instance
 	if err != nil {
 		return nil, err
 	}
-	for _, instance := range turnsOf(found, req) {
+	for _, instance := range s.turnsOf(found, req) {
 		if len(rows) == req.Limit {
 			break
 		}

@@ -1,0 +1,85 @@
+package executor
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/pointscene/carillon/server/internal/job"
+	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/workflow"
+)
+
+// What is kept of opened workflows: most jobs run again and again as they are,
+// and many differ in nothing but their schedule.
+const (
+	keptWorkflows = 1024
+	// keptBytes is the longest text that is kept.
+	keptBytes = 4 << 10
+)
+
+// workflows opens workflows and keeps them. It is safe for concurrent use.
+type workflows struct {
+	types *task.Registry
+	seed  maphash.Seed
+	kept  *lru.Cache[uint64, *openWorkflow]
+}
+
+// openWorkflow is a workflow that was parsed and checked. Attempts share it and
+// change nothing in it.
+type openWorkflow struct {
+	*workflow.Workflow
+	text []byte
+	// resources are those that the tasks name.
+	resources []task.ResourceRef
+}
+
+func newWorkflows(types *task.Registry) *workflows {
+	kept, _ := lru.New[uint64, *openWorkflow](keptWorkflows) // only a size below 1 is refused
+	return &workflows{types: types, seed: maphash.MakeSeed(), kept: kept}
+}
+
+// open parses and checks a stored workflow again: types and rules may have
+// changed since it was stored, but not since this process began.
+func (w *workflows) open(text json.RawMessage) (*openWorkflow, error) {
+	key := maphash.Bytes(w.seed, text)
+	if known, ok := w.kept.Get(key); ok && bytes.Equal(known.text, text) {
+		return known, nil
+	}
+	doc, err := workflow.Decode(text)
+	if err != nil {
+		return nil, fmt.Errorf("the stored workflow can't be read: %w", err)
+	}
+	object, _ := doc.(map[string]any) // what is none is refused as missing
+	parsed, err := workflow.Parse(object)
+	if err != nil {
+		return nil, err
+	}
+	if err := workflow.Check(parsed, w.types); err != nil {
+		return nil, err
+	}
+	opened := &openWorkflow{parsed, text, parsed.Resources(w.types)}
+	if len(text) <= keptBytes {
+		w.kept.Add(key, opened)
+	}
+	return opened, nil
+}
+
+// open opens the attempt's workflow, and checks what may have changed at any
+// moment: whose resources it names.
+func (e *Executor) open(a *attempt) (*workflow.Workflow, error) {
+	w, err := e.workflows.open(a.Workflow)
+	if err != nil {
+		return nil, err
+	}
+	if id, ok := job.KindInstance.Parse(w.InstanceID); w.InstanceID != "" && (!ok || id != a.InstanceID) {
+		return nil, job.Invalid("workflow.instanceId", "INSTANCE_MISMATCH", "must be the job's instance")
+	}
+	if len(w.resources) > 0 {
+		return w.Workflow, e.o.CheckResources(a.ctx, a.InstanceID, w.resources)
+	}
+	return w.Workflow, nil
+}

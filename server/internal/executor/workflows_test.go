@@ -1,0 +1,53 @@
+package executor
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/pointscene/carillon/server/internal/task"
+	"github.com/pointscene/carillon/server/internal/task/util"
+)
+
+// checked counts how often arguments are checked.
+type checked struct {
+	util.Noop
+	times *int
+}
+
+func (c checked) Check(task.Args) error {
+	*c.times++
+	return nil
+}
+
+func TestWorkflowsAreKept(t *testing.T) {
+	t.Parallel()
+	var times int
+	w := newWorkflows(task.NewRegistry(checked{times: &times}))
+	open := func(text string, want int) *openWorkflow {
+		t.Helper()
+		opened, err := w.open(json.RawMessage(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if times != want {
+			t.Errorf("checked %d times, want %d", times, want)
+		}
+		return opened
+	}
+	const one = `{"name": "one", "tasks": [{"name": "a", "type": "util.noop"}]}`
+	two := strings.ReplaceAll(one, "one", "two")
+	first := open(one, 1)
+	open(two, 2)
+	if open(one, 2) != first {
+		t.Error("the same text was opened again")
+	}
+	long := strings.ReplaceAll(one, "{", "{"+strings.Repeat(" ", keptBytes))
+	open(long, 3)
+	open(long, 4)
+	for range 2 {
+		if _, err := w.open(json.RawMessage(`{"tasks": []}`)); err == nil {
+			t.Error("a refusal was forgotten")
+		}
+	}
+}
