@@ -54,6 +54,28 @@ func newFrames(t *testing.T, address string, config *tls.Config, settings ...htt
 	return f
 }
 
+// answers reads the connection, lets no stream go on, and tells of each answer that
+// begins. It is closed with the connection.
+func (f *frames) answers() <-chan struct{} {
+	begun := make(chan struct{}, 1)
+	go func() {
+		defer close(begun)
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if frame.Header().Type == http2.FrameHeaders {
+				select {
+				case begun <- struct{}{}:
+				default: // nobody waits any more
+				}
+			}
+		}
+	}()
+	return begun
+}
+
 // open begins a request; fields are pairs of further headers.
 func (f *frames) open(method, path string, end bool, fields ...string) (stream uint32, err error) {
 	f.text.Reset()

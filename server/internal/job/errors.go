@@ -3,7 +3,6 @@ package job
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 )
@@ -136,11 +135,3 @@ type UnavailableError struct {
 
 func (e *UnavailableError) Error() string { return e.Message }
 func (e *UnavailableError) Unwrap() error { return e.Cause }
-
-// LogValue tells people who run the service the cause, too.
-func (e *UnavailableError) LogValue() slog.Value {
-	if e.Cause == nil {
-		return slog.StringValue(e.Message)
-	}
-	return slog.StringValue(e.Message + ": " + e.Cause.Error())
-}

@@ -2,11 +2,14 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pointscene/carillon/server/internal/job"
 )
 
 // NewLogger returns a logger that writes lines of level and above to w. format
@@ -17,7 +20,7 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	if err := least.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("log level %q: want debug, info, warn or error", level)
 	}
-	options.Level = least
+	options.Level, options.ReplaceAttr = least, withCause
 	switch format {
 	case "text":
 		return slog.New(requestHandler{slog.NewTextHandler(w, &options)}), nil
@@ -26,6 +29,16 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	default:
 		return nil, fmt.Errorf("log format %q: want text or json", format)
 	}
+}
+
+// withCause tells people who run the service why it was not available; callers are
+// told only that it was not.
+func withCause(_ []string, a slog.Attr) slog.Attr {
+	var away *job.UnavailableError
+	if err, ok := a.Value.Any().(error); ok && errors.As(err, &away) && away.Cause != nil {
+		a.Value = slog.StringValue(err.Error() + ": " + away.Cause.Error())
+	}
+	return a
 }
 
 // requestHandler adds what the context of a line knows of its request.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/telemetry"
 )
 
@@ -123,4 +126,21 @@ func TestTraces(t *testing.T) {
 		}
 		// Not ended: nothing is sent.
 	})
+}
+
+func TestLogTellsTheCause(t *testing.T) {
+	t.Parallel()
+	var lines bytes.Buffer
+	log, err := telemetry.NewLogger(&lines, "json", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := &job.UnavailableError{Message: "The database does not answer.", Cause: errors.New("connection refused")}
+	log.WarnContext(t.Context(), "trying again", "error", fmt.Errorf("renew: %w", away))
+	log.WarnContext(t.Context(), "trying again", "error", &job.UnavailableError{Message: "Busy."})
+	for _, want := range []string{`"error":"renew: The database does not answer.: connection refused"`, `"error":"Busy."`} {
+		if !strings.Contains(lines.String(), want) {
+			t.Errorf("%s is missing in %s", want, lines.String())
+		}
+	}
 }
