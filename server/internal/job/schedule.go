@@ -193,4 +193,8 @@ type Skip struct {
 	Count int64
 	// BlockedBy is the execution that stood in the way, 0 for none.
 	BlockedBy int64
+	// Apart keeps it out of the row before it, since another row tells an instant
+	// between them, now or later. Alone keeps what comes next out of it as well: it
+	// is told out of its turn. Neither is stored.
+	Apart, Alone bool
 }

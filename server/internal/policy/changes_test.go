@@ -124,6 +124,26 @@ func TestDueWithChanges(t *testing.T) {
 				Consumed: slots(0), Next: at(2*time.Hour + m),
 			},
 		},
+		"a move that was missed, told after later slots": {
+			changed(job.Policies{CatchUpWindow: time.Hour}, 2*m, movedTo(0, m)), at(2*time.Hour + 10*time.Second),
+			store.Decision{
+				Starts:   starts(2 * time.Hour),
+				Skips:    []job.Skip{alone(skip(job.SkipMissed, 0, 0, 1, 0)), skip(job.SkipMissed, 2*m, 2*time.Hour-m, 118, 0)},
+				Consumed: slots(0), Next: at(2*time.Hour + m),
+			},
+		},
+		"an overlap after a slot that is still to come": {
+			with(job.Policies{}, func(d *store.Due) {
+				d.NextRun, d.Changes, d.Blocking = at(2*m), []job.OccurrenceChange{movedTo(m, time.Hour)}, 9
+			}), at(2*m + 1),
+			store.Decision{Skips: []job.Skip{apart(skip(job.SkipOverlap, 2*m, 2*m, 1, 9))}, Next: at(3 * m)},
+		},
+		"and after the next one": {
+			with(job.Policies{}, func(d *store.Due) {
+				d.NextRun, d.Changes, d.Blocking = at(3*m), []job.OccurrenceChange{movedTo(m, time.Hour)}, 9
+			}), at(3*m + 1),
+			store.Decision{Skips: []job.Skip{skip(job.SkipOverlap, 3*m, 3*m, 1, 9)}, Next: at(4 * m)},
+		},
 		"all of the last slots were left out": {
 			changed(job.Policies{}, 0, leftOut(0), leftOut(m)), at(m + 1),
 			store.Decision{
@@ -211,7 +231,7 @@ func TestPauses(t *testing.T) {
 				d.Changes = []job.OccurrenceChange{movedTo(-16*m, 30*time.Second), movedTo(-15*m, -5*m)}
 			}), at(time.Second),
 			store.Decision{
-				Skips:    []job.Skip{skip(job.SkipPaused, -15*m, -15*m, 1, 0), skip(job.SkipPaused, -9*m, 0, 10, 0)},
+				Skips:    []job.Skip{alone(skip(job.SkipPaused, -15*m, -15*m, 1, 0)), skip(job.SkipPaused, -9*m, 0, 10, 0)},
 				Consumed: slots(-15 * m), Next: at(30 * time.Second),
 			},
 		},
@@ -221,8 +241,8 @@ func TestPauses(t *testing.T) {
 			}), at(time.Second),
 			store.Decision{
 				Skips: []job.Skip{
-					skip(job.SkipPaused, -9*m, -9*m, 1, 0), skip(job.SkipPaused, -7*m, -6*m, 2, 0),
-					skip(job.SkipPaused, -4*m, 0, 5, 0), skip(job.SkipPaused, 5*m, 5*m, 1, 0),
+					skip(job.SkipPaused, -9*m, -9*m, 1, 0), apart(skip(job.SkipPaused, -7*m, -6*m, 2, 0)),
+					apart(skip(job.SkipPaused, -4*m, 0, 5, 0)), alone(skip(job.SkipPaused, 5*m, 5*m, 1, 0)),
 				},
 				Consumed: slots(-8 * m), Done: slots(5 * m), Next: at(30 * time.Second),
 			},

@@ -57,7 +57,7 @@ func (d *decider) paused(since, upTo time.Time) {
 		moves := !c.MoveTo.IsZero() && c.MoveTo.After(upTo)
 		switch {
 		case c.Slot.After(upTo) && !c.MoveTo.IsZero() && !moves: // moved into the pause
-			d.out.Skips = append(d.out.Skips, d.row(job.SkipPaused, c.Slot, c.Slot, 1, 0))
+			d.outOfTurn(job.SkipPaused, c.Slot)
 			d.out.Done = append(d.out.Done, c.Slot)
 		case c.Slot.After(upTo):
 		case moves && c.Slot.Before(first): // still to come
@@ -69,10 +69,17 @@ func (d *decider) paused(since, upTo time.Time) {
 			}
 		default:
 			if c.Slot.Before(first) && !c.MoveTo.IsZero() { // moved from before into the pause
-				d.out.Skips = append(d.out.Skips, d.row(job.SkipPaused, c.Slot, c.Slot, 1, 0))
+				d.outOfTurn(job.SkipPaused, c.Slot)
 			}
 			d.out.Consumed = append(d.out.Consumed, c.Slot)
 		}
 	}
 	d.skip(job.SkipPaused, first, upTo, 0)
+}
+
+// outOfTurn tells one slot before those that precede it, or after those that follow.
+func (d *decider) outOfTurn(reason string, slot time.Time) {
+	row := d.row(reason, slot, slot, 1, 0)
+	row.Alone = true
+	d.out.Skips = append(d.out.Skips, row)
 }

@@ -42,6 +42,17 @@ func skip(reason string, first, last time.Duration, count, by int64) job.Skip {
 	return job.Skip{JobID: 7, InstanceID: 3, Reason: reason, First: at(first), Last: at(last), Count: count, BlockedBy: by}
 }
 
+// apart and alone keep a row from being folded.
+func apart(k job.Skip) job.Skip {
+	k.Apart = true
+	return k
+}
+
+func alone(k job.Skip) job.Skip {
+	k.Apart, k.Alone = true, true
+	return k
+}
+
 func TestDue(t *testing.T) {
 	t.Parallel()
 	const m = time.Minute

@@ -135,7 +135,7 @@ type startRow struct {
 type skipRow struct {
 	due  *dueRow
 	skip job.Skip
-	// apart says that a start lies between it and the row before.
+	// apart says that another row tells an instant between it and the row before.
 	apart bool
 }
 
@@ -189,8 +189,8 @@ func (b *claimBatch) add(req store.ClaimRequest, d *dueRow, decision store.Decis
 	b.moved = append(b.moved, d)
 	told := time.Time{} // up to where the rows tell
 	for _, k := range decision.Skips {
-		b.skips = append(b.skips, &skipRow{due: d, skip: k, apart: startIn(decision.Starts, told, k.First)})
-		if k.Last.After(told) {
+		b.skips = append(b.skips, &skipRow{due: d, skip: k, apart: k.Apart || startIn(decision.Starts, told, k.First)})
+		if !k.Alone && k.Last.After(told) {
 			told = k.Last
 		}
 	}

@@ -234,7 +234,7 @@ INSERT INTO executions (id, job_id, instance_id, trigger, trigger_id, scheduled_
 SELECT id, job_id, instance_id, trigger, trigger_id, scheduled_for, created_at, started_at, $2,
   'CANCELLED', attempt, fence, $3, ` + tasksCancelled + `, log_bytes FROM gone`
 
-// A moved occurrence may be told after later ones.
+// An edit may have told what comes later.
 const pgFoldSkips = `
 UPDATE skips k SET first = least(k.first, l.first), last = greatest(k.last, l.last), count = k.count + l.count
 FROM (
@@ -288,7 +288,9 @@ func pgInsertFresh(ctx context.Context, tx pgx.Tx, fresh []*skipRow) error {
 	}
 	byJob := make(map[int64]*dueRow, len(fresh))
 	for _, k := range fresh {
-		byJob[k.due.JobID] = k.due
+		if !k.skip.Alone {
+			byJob[k.due.JobID] = k.due
+		}
 	}
 	c := skipColumns(fresh)
 	found, err := tx.Query(ctx, pgInsertSkips, c.job, c.instance, c.reason, c.first, c.last, c.count, c.blockedBy)
@@ -296,6 +298,11 @@ func pgInsertFresh(ctx context.Context, tx pgx.Tx, fresh []*skipRow) error {
 		return err
 	}
 	var id, jobID int64
-	_, err = pgx.ForEachRow(found, []any{&id, &jobID}, func() error { byJob[jobID].skipID = id; return nil })
+	_, err = pgx.ForEachRow(found, []any{&id, &jobID}, func() error {
+		if d := byJob[jobID]; d != nil {
+			d.skipID = id
+		}
+		return nil
+	})
 	return err
 }

@@ -201,7 +201,9 @@ func liteAddSkip(tx *liteTx, k *skipRow) error {
 	if err != nil {
 		return err
 	}
-	k.due.skipID, err = done.LastInsertId()
+	if !k.skip.Alone {
+		k.due.skipID, err = done.LastInsertId()
+	}
 	return err
 }
 

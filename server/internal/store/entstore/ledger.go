@@ -14,19 +14,22 @@ import (
 func addSkips(ctx context.Context, tx *ent.Tx, row *ent.Schedule, skips []job.Skip) error {
 	open := row.SkipID
 	for _, k := range skips {
-		folded, err := fold(ctx, tx, open, k)
-		if err != nil {
-			return err
-		}
-		if folded {
-			continue
+		if !k.Apart {
+			if folded, err := fold(ctx, tx, open, k); err != nil || folded {
+				if err != nil {
+					return err
+				}
+				continue
+			}
 		}
 		added, err := tx.Skip.Create().SetJobID(row.ID).SetInstanceID(row.InstanceID).SetReason(k.Reason).
 			SetFirst(micros(k.First)).SetLast(micros(k.Last)).SetCount(k.Count).SetBlockedBy(k.BlockedBy).Save(ctx)
 		if err != nil {
 			return err
 		}
-		open = added.ID
+		if !k.Alone {
+			open = added.ID
+		}
 	}
 	if open == row.SkipID {
 		return nil
@@ -34,8 +37,7 @@ func addSkips(ctx context.Context, tx *ent.Tx, row *ent.Schedule, skips []job.Sk
 	return tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetSkipID(open).Exec(ctx)
 }
 
-// foldSkip widens a row to both sides: a moved occurrence may be told after
-// later ones.
+// foldSkip widens a row to both sides: an edit may tell what came before.
 const foldSkip = `
 UPDATE skips SET first = CASE WHEN first < $2 THEN first ELSE $2 END, last = CASE WHEN last > $3 THEN last ELSE $3 END, count = count + $4
 WHERE id = $1 AND reason = $5 AND blocked_by = $6`

@@ -90,17 +90,24 @@ var ledgerTests = tests{
 		skip(t, s, j.ID, missed(1, 1, 1))
 		same(t, "ledger", skips(t, s, j.ID), []job.Skip{missed(-2, 1, 4)})
 	},
-	"a moved occurrence folds into a row of later ones": func(t *testing.T, s store.Store) {
+	"what is told out of its turn has a row of its own": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
 		overlap := func(first, last int, count int64) job.Skip {
 			return job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipOverlap, First: minute(first), Last: minute(last), Count: count, BlockedBy: 9}
 		}
-		skip(t, s, j.ID, overlap(5, 7, 3), overlap(2, 2, 1))
+		alone := func(k job.Skip) job.Skip {
+			k.Apart, k.Alone = true, true
+			return k
+		}
+		gap := overlap(10, 10, 1)
+		gap.Apart = true // minute 9 was moved
+		skip(t, s, j.ID, overlap(5, 7, 3), alone(overlap(2, 2, 1)))
 		_, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: owner, Now: noon, Ahead: noon, Limit: 10}, func(store.Due) store.Decision {
-			return store.Decision{Skips: []job.Skip{overlap(8, 8, 1), overlap(1, 1, 1)}, Next: minute(60)}
+			return store.Decision{Skips: []job.Skip{alone(overlap(1, 1, 1)), overlap(8, 8, 1), gap}, Next: minute(60)}
 		})
 		ok(t, err)
-		same(t, "ledger", skips(t, s, j.ID), []job.Skip{overlap(1, 8, 6)})
+		skip(t, s, j.ID, overlap(11, 12, 2))
+		same(t, "ledger", skips(t, s, j.ID), []job.Skip{overlap(1, 1, 1), overlap(2, 2, 1), overlap(5, 8, 4), overlap(10, 12, 3)})
 	},
 	"ledgers of jobs are apart": func(t *testing.T, s store.Store) {
 		a, b := newJob(t, s), newJob(t, s)
