@@ -61,22 +61,29 @@ type bench struct {
 	// submitted are the ids of the executions that the executor got.
 	submitted []int64
 	skipped   map[string]int64
+	// claiming is called while a claim of due jobs is under way; nil for nothing.
+	claiming  func(context.Context) error
 	decision  func(store.Due) store.Decision
 	decisions []store.Decision
+}
+
+func newBench(t *testing.T, change func(*ticker.Options)) *bench {
+	b := &bench{t: t, began: time.Now(), id: 7, free: 100, spare: 100, room: make(chan struct{}), skipped: make(map[string]int64)}
+	o := ticker.Options{
+		Store: b, Lease: b, Places: b, Schedules: true, Every: every, Idle: idle, Ahead: ahead, Batch: batch, Metrics: b, Log: slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&o)
+	}
+	b.Ticker = ticker.New(o)
+	return b
 }
 
 // inBubble runs a ticker while test goes on.
 func inBubble(t *testing.T, change func(*ticker.Options), test func(*bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, began: time.Now(), id: 7, free: 100, spare: 100, room: make(chan struct{}), skipped: make(map[string]int64)}
-		o := ticker.Options{
-			Store: b, Lease: b, Places: b, Schedules: true, Every: every, Idle: idle, Ahead: ahead, Batch: batch, Metrics: b, Log: slog.New(slog.DiscardHandler),
-		}
-		if change != nil {
-			change(&o)
-		}
-		b.Ticker = ticker.New(o)
+		b := newBench(t, change)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { b.Run(ctx) })
@@ -124,7 +131,12 @@ func (b *bench) NextWork(context.Context) (store.Work, error) {
 	return store.Work{Due: now, Waiting: now, Folders: now, Active: true, Signals: true}, b.workErr
 }
 
-func (b *bench) ClaimDue(_ context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) ([]store.Claimed, bool, error) {
+func (b *bench) ClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) ([]store.Claimed, bool, error) {
+	if b.claiming != nil {
+		if err := b.claiming(ctx); err != nil {
+			return nil, false, err
+		}
+	}
 	if b.decision != nil {
 		b.decisions = append(b.decisions, decide(store.Due{JobID: 1, InstanceID: 2, Active: true, NextRun: b.began, Schedule: job.Schedule{
 			Type: job.IntervalBased, IntervalMinutes: 1, TimeZone: "UTC", Anchor: b.began.Add(-time.Minute),

@@ -283,7 +283,12 @@ func (t *Ticker) claim(ctx context.Context, what string, req store.ClaimRequest,
 			return true
 		}
 	}
-	claimed, more, err := take(ctx, req)
+	if ctx.Err() != nil {
+		return false
+	}
+	// One that is under way at the end is carried out: a claim that was stored, and
+	// its answer dropped, would be lost without a start.
+	claimed, more, err := take(context.WithoutCancel(ctx), req)
 	if err != nil {
 		if ctx.Err() == nil {
 			t.o.Log.WarnContext(ctx, "can't claim executions; trying again", "what", what, "error", err)

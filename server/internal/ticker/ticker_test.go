@@ -1,8 +1,10 @@
 package ticker_test
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -99,6 +101,23 @@ func TestLooksAgainAfterAnError(t *testing.T) {
 		b.set(func() { b.work, b.workErr = &store.Work{Signals: true}, errors.New("database away") })
 		b.after(3 * every)
 		b.wantLooks(0, every, 2*every, 3*every)
+	})
+}
+
+// A claim that is under way at the end is carried out, and none begins after it.
+func TestEndsWithTheClaim(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		b := newBench(t, nil)
+		b.due = 3 * batch
+		b.claiming = func(claim context.Context) error {
+			cancel()
+			time.Sleep(time.Second)
+			return claim.Err()
+		}
+		b.Run(ctx)
+		b.wantSubmitted(batch)
 	})
 }
 
