@@ -26,6 +26,8 @@ type Config struct {
 	Herds []int
 	// Rounds is how often each herd runs.
 	Rounds int
+	// Distinct gives each job of a herd a workflow with a text of its own.
+	Distinct bool
 	// Rate is how many executions a second the steady load has, and For how
 	// long it lasts.
 	Rate int

@@ -128,8 +128,10 @@ type herd struct {
 	jitter time.Duration
 	// policies is as the store keeps them.
 	policies string
-	// workflow is that of every job; one util.noop when empty.
+	// workflow is that of every job; one util.noop when empty. distinct gives each
+	// another name.
 	workflow string
+	distinct bool
 }
 
 // last is when the last job is due.
@@ -157,13 +159,17 @@ func (d *database) insert(ctx context.Context, h herd) error {
 	if workflow == "" {
 		workflow = workflowText
 	}
+	text := "'" + workflow + "'"
+	if h.distinct {
+		text = `replace(` + text + `, '"bench"', '"bench ' || i || '"')`
+	}
 	due := h.first.UnixMicro()
 	numbers := fmt.Sprintf("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) ", h.jobs-1)
 	statements := []string{
 		fmt.Sprintf("INSERT INTO instances (id, title, description, created_at) VALUES (%d, 'bench', '', %d)", h.instance, due),
 		numbers + fmt.Sprintf(`
 INSERT INTO jobs (id, instance_id, name, description, workflow, version, created_at, updated_at)
-SELECT %d + i, %d, 'bench', '', '%s', 1, %d, %d FROM n`, ids+1, h.instance, workflow, due, due),
+SELECT %d + i, %d, 'bench', '', %s, 1, %d, %d FROM n`, ids+1, h.instance, text, due, due),
 		numbers + fmt.Sprintf(`
 INSERT INTO schedules (id, instance_id, active, policies, version, fence, paused_at, skip_id, time_zone, next_run, anchor, type, cron, minutes, extras)
 SELECT %d + i, %d, true, '%s', 1, 0, 0, 0, 'Europe/Berlin', %s FROM n`, ids+1, h.instance, h.policies, schedules),

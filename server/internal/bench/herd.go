@@ -87,7 +87,7 @@ func (c Config) herdOnce(ctx context.Context, server string, h herd, run func(co
 		return f, err
 	}
 	defer func() { err = closing(ctx, d, err) }()
-	h.instance, h.first = 1, time.Now().Truncate(time.Minute)
+	h.instance, h.first, h.distinct = 1, time.Now().Truncate(time.Minute), c.Distinct
 	if err := errors.Join(d.durable(ctx), d.insert(ctx, h)); err != nil {
 		return f, err
 	}

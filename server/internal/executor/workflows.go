@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
+	"sync/atomic"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -21,11 +22,15 @@ const (
 	keptBytes = 4 << 10
 )
 
-// workflows opens workflows and keeps them. It is safe for concurrent use.
+// workflows opens workflows and keeps those that come again. It is safe for
+// concurrent use.
 type workflows struct {
 	types *task.Registry
 	seed  maphash.Seed
 	kept  *lru.Cache[uint64, *openWorkflow]
+	// seen are texts that came once: to keep a text that never comes again costs
+	// more than to open it.
+	seen [8 * keptWorkflows]atomic.Uint64
 }
 
 // openWorkflow is a workflow that was parsed and checked. Attempts share it and
@@ -62,7 +67,7 @@ func (w *workflows) open(text json.RawMessage) (*openWorkflow, error) {
 		return nil, err
 	}
 	opened := &openWorkflow{parsed, text, parsed.Resources(w.types)}
-	if len(text) <= keptBytes {
+	if len(text) <= keptBytes && w.seen[key%uint64(len(w.seen))].Swap(key) == key {
 		w.kept.Add(key, opened)
 	}
 	return opened, nil

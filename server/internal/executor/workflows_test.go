@@ -37,14 +37,16 @@ func TestWorkflowsAreKept(t *testing.T) {
 	}
 	const one = `{"name": "one", "tasks": [{"name": "a", "type": "util.noop"}]}`
 	two := strings.ReplaceAll(one, "one", "two")
-	first := open(one, 1)
-	open(two, 2)
-	if open(one, 2) != first {
-		t.Error("the same text was opened again")
+	open(one, 1)
+	second := open(one, 2)
+	open(two, 3)
+	if open(one, 3) != second {
+		t.Error("a text that had come again was opened once more")
 	}
 	long := strings.ReplaceAll(one, "{", "{"+strings.Repeat(" ", keptBytes))
-	open(long, 3)
-	open(long, 4)
+	for n := range 3 {
+		open(long, 4+n)
+	}
 	for range 2 {
 		if _, err := w.open(json.RawMessage(`{"tasks": []}`)); err == nil {
 			t.Error("a refusal was forgotten")

@@ -36,6 +36,7 @@ func run() (err error) {
 		c.Herds, err = numbers(text)
 		return err
 	})
+	flag.BoolVar(&c.Distinct, "distinct", false, "give each job of a herd a workflow with a text of its own")
 	flag.IntVar(&c.Rounds, "rounds", 3, "how often each herd runs")
 	flag.IntVar(&c.Rate, "rate", 500, "executions a second of the steady load")
 	flag.DurationVar(&c.For, "for", 20*time.Second, "how long the steady load and the idle time last, up to 5m")
