@@ -3,7 +3,6 @@ package executor
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"hash/maphash"
 	"sync/atomic"
 
@@ -54,12 +53,7 @@ func (w *workflows) open(text json.RawMessage) (*openWorkflow, error) {
 	if known, ok := w.kept.Get(key); ok && bytes.Equal(known.text, text) {
 		return known, nil
 	}
-	doc, err := workflow.Decode(text)
-	if err != nil {
-		return nil, fmt.Errorf("the stored workflow can't be read: %w", err)
-	}
-	object, _ := doc.(map[string]any) // what is none is refused as missing
-	parsed, err := workflow.Parse(object)
+	parsed, err := workflow.Read(text)
 	if err != nil {
 		return nil, err
 	}

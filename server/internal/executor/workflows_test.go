@@ -2,6 +2,7 @@ package executor
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -51,5 +52,24 @@ func TestWorkflowsAreKept(t *testing.T) {
 		if _, err := w.open(json.RawMessage(`{"tasks": []}`)); err == nil {
 			t.Error("a refusal was forgotten")
 		}
+	}
+}
+
+// BenchmarkOpen opens workflows that never come again, and one that does.
+func BenchmarkOpen(b *testing.B) {
+	for name, n := range map[string]int{"distinct": 100_000, "same": 1} {
+		b.Run(name, func(b *testing.B) {
+			texts := make([]json.RawMessage, n)
+			for i := range texts {
+				texts[i] = json.RawMessage(fmt.Sprintf(`{"name":"bench %d","tasks":[{"name":"only","type":"util.noop"}]}`, i))
+			}
+			w := newWorkflows(task.NewRegistry(util.Noop{}))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, err := w.open(texts[i%n]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -56,12 +56,13 @@ func (e *InvalidError) Under(prefix string, err error) error {
 	return nil
 }
 
-// Err returns e, or nil when it holds no violation.
+// Err returns what was refused, or nil when nothing was. It is a copy, so that
+// the usual error that stays empty costs no memory.
 func (e *InvalidError) Err() error {
 	if e == nil || len(e.Violations) == 0 {
 		return nil
 	}
-	return e
+	return &InvalidError{Violations: e.Violations}
 }
 
 // JoinPath joins two field paths: a, b → a.b; a, [0] → a[0].

@@ -39,7 +39,11 @@ func Parse(doc map[string]any) (*Workflow, error) {
 }
 
 // parser collects violations while it reads.
-type parser struct{ errs job.InvalidError }
+type parser struct {
+	errs job.InvalidError
+	// bare are the tasks whose inputs are one name and no list.
+	bare [MaxTasks]bool
+}
 
 func (p *parser) full() bool { return len(p.errs.Violations) >= MaxViolations }
 
@@ -104,15 +108,10 @@ func (p *parser) tasks(w *Workflow, v any) {
 		return
 	}
 	w.Tasks = make([]Task, len(list))
-	linked := false
 	for i, element := range list {
 		p.task(&w.Tasks[i], i, element)
-		linked = linked || len(w.Tasks[i].Inputs) > 0
 	}
-	if len(list) == 1 && !linked {
-		return
-	}
-	p.links(w, list)
+	p.links(w)
 }
 
 func (p *parser) task(t *Task, i int, v any) {
@@ -133,12 +132,8 @@ func (p *parser) task(t *Task, i int, v any) {
 	t.Name = p.name(name, i)
 	t.Type = p.required(kind, i, "type")
 	t.Inputs = p.inputs(inputs, i)
-	if timeout != nil {
-		t.Timeout = p.duration(taskPath(i)+".timeout", timeout, MinTimeout, MaxTimeout)
-	}
-	if retry != nil {
-		t.Retry = p.retry(taskPath(i)+".retry", retry)
-	}
+	t.Timeout = p.timeout(timeout, i)
+	t.Retry = p.retry(retry, i)
 	if args != nil {
 		object, ok := args.(map[string]any)
 		if !ok {
@@ -180,6 +175,7 @@ func (p *parser) inputs(v any, i int) []string {
 		if v == "" {
 			p.refuse(taskPath(i)+".inputs", ReasonUnknownInput, "must be the name of a task")
 		}
+		p.bare[i] = true
 		return []string{v}
 	case []any:
 		if len(v) == 0 {
@@ -204,6 +200,13 @@ func (p *parser) inputs(v any, i int) []string {
 	return nil
 }
 
+func (p *parser) timeout(v any, i int) time.Duration {
+	if v == nil {
+		return 0
+	}
+	return p.duration(taskPath(i)+".timeout", v, MinTimeout, MaxTimeout)
+}
+
 // duration reads a length of time, 0 when there is none.
 func (p *parser) duration(path string, v any, lowest, highest time.Duration) time.Duration {
 	if v == nil {
@@ -217,10 +220,11 @@ func (p *parser) duration(path string, v any, lowest, highest time.Duration) tim
 }
 
 // retry reads how a task is tried again, nil when that is not said.
-func (p *parser) retry(path string, v any) *task.Retry {
+func (p *parser) retry(v any, i int) *task.Retry {
 	if v == nil {
 		return nil
 	}
+	path := taskPath(i) + ".retry"
 	object, ok := v.(map[string]any)
 	if !ok {
 		p.refuse(path, task.ReasonWrongType, "must be an object")
@@ -251,7 +255,10 @@ func (p *parser) retry(path string, v any) *task.Retry {
 }
 
 // links checks what tasks say of each other: names and inputs.
-func (p *parser) links(w *Workflow, list []any) {
+func (p *parser) links(w *Workflow) {
+	if len(w.Tasks) == 1 && len(w.Tasks[0].Inputs) == 0 {
+		return
+	}
 	find := w.finder()
 	for i := range w.Tasks {
 		if p.full() {
@@ -265,25 +272,25 @@ func (p *parser) links(w *Workflow, list []any) {
 			switch {
 			case input == "": // refused before
 			case find(input) < 0:
-				p.refuse(inputPath(list, i, k), ReasonUnknownInput, "no task of this workflow has this name")
+				p.refuse(p.inputPath(i, k), ReasonUnknownInput, "no task of this workflow has this name")
 			case slices.Contains(t.Inputs[:k], input):
-				p.refuse(inputPath(list, i, k), ReasonDuplicateInput, "is named twice")
+				p.refuse(p.inputPath(i, k), ReasonDuplicateInput, "is named twice")
 			}
 		}
 	}
 	if len(p.errs.Violations) == 0 {
-		p.cycle(w, list)
+		p.cycle(w)
 	}
 }
 
-func (p *parser) cycle(w *Workflow, list []any) {
+func (p *parser) cycle(w *Workflow) {
 	cycle := w.Graph().cycle()
 	if cycle == nil {
 		return
 	}
 	last, first := w.Tasks[cycle[len(cycle)-1]].Name, cycle[0]
 	k := slices.Index(w.Tasks[first].Inputs, last)
-	p.refuse(inputPath(list, first, k), ReasonCycle, "the tasks wait for each other: %s", w.describe(cycle))
+	p.refuse(p.inputPath(first, k), ReasonCycle, "the tasks wait for each other: %s", w.describe(cycle))
 }
 
 // unknown refuses the keys of object that are not known, in order.
@@ -301,12 +308,10 @@ func (p *parser) unknown(path string, object map[string]any, known ...string) {
 
 // inputPath is the path of an input as it was written: an element of a list,
 // or the field itself.
-func inputPath(list []any, i, k int) string {
+func (p *parser) inputPath(i, k int) string {
 	path := taskPath(i) + ".inputs"
-	if object, ok := list[i].(map[string]any); ok {
-		if _, bare := object["inputs"].(string); bare {
-			return path
-		}
+	if p.bare[i] {
+		return path
 	}
 	return task.Index(path, k)
 }
