@@ -25,7 +25,7 @@ func Due(due store.Due, now time.Time) store.Decision {
 	if err != nil || due.Damaged {
 		return Invalid(due)
 	}
-	d := decider{Due: due, times: times, now: now, policies: due.Policies.WithDefaults()}
+	d := decider{Due: due, times: *times, now: now, policies: due.Policies.WithDefaults()}
 	switch {
 	case !due.Active:
 		d.resume()
@@ -46,7 +46,7 @@ func Invalid(due store.Due) store.Decision {
 
 type decider struct {
 	store.Due
-	times    *schedule.Schedule
+	times    schedule.Schedule // no pointer, lest it is kept on the heap
 	now      time.Time
 	policies job.Policies
 	out      store.Decision
@@ -73,7 +73,7 @@ func (d *decider) decide() {
 }
 
 // plan is the schedule with the changes that callers made.
-func (d *decider) plan() occurrence.Plan { return occurrence.Plan{Times: d.times, Changes: d.Changes} }
+func (d *decider) plan() occurrence.Plan { return occurrence.Plan{Times: &d.times, Changes: d.Changes} }
 
 // changed tells whether a caller left a slot out or moved it.
 func (d *decider) changed(slot time.Time) bool {

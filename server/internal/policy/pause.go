@@ -29,7 +29,7 @@ func (d *decider) resume() {
 		d.out.Anchor = d.Schedule.Anchor
 		// The anchor is all that changed, so what compiled before does again.
 		if times, err := schedule.Compile(d.Schedule, d.JobID); err == nil {
-			d.times = times
+			d.times = *times
 		}
 	}
 	d.out.Next = d.next(end, end)

@@ -251,3 +251,18 @@ func TestRetry(t *testing.T) {
 		})
 	}
 }
+
+// Every claim pays for this: only what is answered may need memory.
+func TestDueAllocatesTheStartOnly(t *testing.T) {
+	for _, s := range []job.Schedule{
+		{Type: job.CronBased, Cron: "0 12 * * *", TimeZone: "UTC"},
+		{Type: job.CronBased, Cron: "*/5 8,12-14 1-31/3 MAR-OCT *", TimeZone: "Europe/Berlin"},
+		everyMinute(job.Policies{}).Schedule,
+	} {
+		due := everyMinute(job.Policies{})
+		due.Schedule = s
+		if n := testing.AllocsPerRun(100, func() { policy.Due(due, noon) }); n != 1 {
+			t.Errorf("%+v: %v allocations, want 1", s, n)
+		}
+	}
+}

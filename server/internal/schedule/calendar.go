@@ -14,12 +14,21 @@ type cronTimes struct {
 	weekdays uint8  // bits 0-6, Sunday is 0
 	// eitherDay says that one of the two day fields is enough.
 	eitherDay bool
+	// daily says that all days match.
+	daily bool
 	// fixedTime says that neither minutes nor hours start with *.
 	fixedTime bool
 }
 
 // dayRange is an inclusive range of days, counted from 1970-01-01.
 type dayRange struct{ from, to int64 }
+
+// The values of days, months and weekdays that leave nothing out.
+const (
+	everyDay     = 1<<32 - 1<<1
+	everyMonth   = 1<<13 - 1<<1
+	everyWeekday = 1<<7 - 1
+)
 
 // weeks has every seventh bit set, enough for a month of 31 days.
 const weeks = 1 | 1<<7 | 1<<14 | 1<<21 | 1<<28
@@ -42,6 +51,9 @@ func (c *cronTimes) inMonth(first int64, month time.Month, length int) uint32 {
 
 // nextDay returns the first matching day in [day, limit).
 func (c *cronTimes) nextDay(day, limit int64) (int64, bool) {
+	if c.daily {
+		return day, day < limit
+	}
 	year, month, dom := date(day)
 	first := day - int64(dom-1)
 	for from := dom; first < limit; from = 1 {
@@ -60,6 +72,9 @@ func (c *cronTimes) nextDay(day, limit int64) (int64, bool) {
 func (c *cronTimes) countDays(day, limit int64) (n int64) {
 	if day >= limit {
 		return 0
+	}
+	if c.daily {
+		return limit - day
 	}
 	year, month, dom := date(day)
 	first := day - int64(dom-1)

@@ -23,7 +23,12 @@ const (
 // Fields that the type does not use are ignored. The id makes the jitter of one
 // job differ from that of another.
 func Compile(of job.Schedule, jobID int64) (*Schedule, error) {
-	s := &Schedule{
+	// This is inlined, so that a schedule that the caller does not keep costs no memory.
+	return new(Schedule).compile(&of, jobID)
+}
+
+func (s *Schedule) compile(of *job.Schedule, jobID int64) (*Schedule, error) {
+	*s = Schedule{
 		kind: of.Type, expr: of.Cron, skipsGap: of.DSTGap == job.GapSkip, runsTwice: of.DSTOverlap == job.OverlapBoth,
 		jitter: of.Jitter, seed: jobID,
 	}
@@ -53,7 +58,7 @@ func Compile(of job.Schedule, jobID int64) (*Schedule, error) {
 	return s, nil
 }
 
-func (s *Schedule) setInterval(of job.Schedule, bad *job.InvalidError) {
+func (s *Schedule) setInterval(of *job.Schedule, bad *job.InvalidError) {
 	if of.IntervalMinutes < 1 || of.IntervalMinutes > maxIntervalMinutes {
 		bad.Add("intervalMinutes", "INTERVAL_RANGE", "%d is out of range; write 1 to %d", of.IntervalMinutes, maxIntervalMinutes)
 		return

@@ -55,6 +55,8 @@ func parseCron(expr string) (cronTimes, *refusal) {
 		eitherDay: !startsWithStar(fields[2]) && !startsWithStar(fields[4]),
 		fixedTime: !startsWithStar(fields[0]) && !startsWithStar(fields[1]),
 	}
+	allDays, allWeekdays := c.days == everyDay, c.weekdays == everyWeekday
+	c.daily = c.months == everyMonth && (allDays && allWeekdays || c.eitherDay && (allDays || allWeekdays))
 	if !c.fires() {
 		return cronTimes{}, refuse("CRON_NEVER_FIRES", "never fires: no month of %q has a day of %q; write a day that the month has", fields[3], fields[2])
 	}
@@ -80,11 +82,17 @@ func splitCron(expr string) (fields [5]string, bad *refusal) {
 	if bad = refuseZonePrefix(expr); bad != nil {
 		return fields, bad
 	}
-	given := strings.Fields(expr)
-	if len(given) != len(fields) {
-		return fields, refuseCount(len(given))
+	n := 0
+	for field := range strings.FieldsSeq(expr) {
+		if n < len(fields) {
+			fields[n] = field
+		}
+		n++
 	}
-	return [5]string(given), nil
+	if n != len(fields) {
+		return fields, refuseCount(n)
+	}
+	return fields, nil
 }
 
 // macro returns what a macro stands for, or the text itself.
@@ -107,8 +115,11 @@ func macro(text string) string {
 
 // parse returns the field's values as bits.
 func (f *fieldRule) parse(text string) (set uint64, bad *refusal) {
-	if text == "?" && f.day {
-		text = "*"
+	if text == "*" || text == "?" && f.day {
+		return bitRange(f.min, f.last), nil
+	}
+	if v, ok := number(text); ok && f.min <= v && v <= f.max {
+		return bitRange(v, v), nil
 	}
 	for more := true; more; {
 		var entry string
@@ -117,12 +128,19 @@ func (f *fieldRule) parse(text string) (set uint64, bad *refusal) {
 		if bad != nil {
 			return 0, bad
 		}
+		if it.step == 1 {
+			set |= bitRange(it.from, it.to)
+			continue
+		}
 		for v := it.from; v <= it.to; v += it.step {
-			set |= 1 << v
+			set |= bitRange(v, v)
 		}
 	}
 	return set, nil
 }
+
+// bitRange has the bits from one to another, both less than 63.
+func bitRange(from, to int) uint64 { return 2<<to - 1<<from }
 
 func (f *fieldRule) parseItem(entry string) (it item, bad *refusal) {
 	body, stepText, stepped := strings.Cut(entry, "/")

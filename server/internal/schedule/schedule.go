@@ -29,7 +29,7 @@ type Schedule struct {
 // Next returns the first slot strictly after the instant, or false when there
 // is none.
 func (s *Schedule) Next(after time.Time) (slot time.Time, ok bool) {
-	u, ok := s.next(secondAfter(after))
+	u, ok := s.next(secondAfter(after), s.hi)
 	if !ok {
 		return time.Time{}, false
 	}
@@ -75,17 +75,17 @@ type Range struct {
 // and Between(seen, Last.Add(-1)) all the ones before it.
 func (s *Schedule) Between(after, upTo time.Time) (r Range, ok bool) {
 	from, to := secondAfter(after), secondAfter(upTo)
-	first, ok := s.next(from)
-	if !ok || first >= to {
+	first, ok := s.next(from, to)
+	if !ok {
 		return Range{}, false
 	}
-	if second, more := s.next(first + 1); !more || second >= to {
+	if _, more := s.next(first+1, to); !more {
 		return Range{First: instant(first), Last: instant(first), Count: 1}, true // the usual case
 	}
 	last := first
 	for lo, hi := first+1, to; lo < hi; {
 		mid := lo + (hi-lo)/2
-		if u, ok := s.next(mid); ok && u < hi {
+		if u, ok := s.next(mid, hi); ok {
 			last, lo = u, u+1
 		} else {
 			hi = mid
@@ -136,14 +136,14 @@ func (s *Schedule) ExcludedRuns(after, upTo time.Time) (runs []Range) {
 	return runs
 }
 
-// next returns the first slot at or after u.
-func (s *Schedule) next(u int64) (int64, bool) {
-	u = max(u, s.lo)
+// next returns the first slot in [u, limit).
+func (s *Schedule) next(u, limit int64) (int64, bool) {
+	u, limit = max(u, s.lo), min(limit, s.hi)
 	switch s.kind {
 	case job.CronBased:
-		return s.nextCron(u)
+		return s.nextCron(u, limit)
 	case job.IntervalBased:
-		return s.nextInterval(u)
+		return s.nextInterval(u, limit)
 	default:
 		return 0, false
 	}

@@ -6,14 +6,14 @@ import "time"
 // in seconds. A longer one is a correction of the calendar.
 const maxMadeUp = int64(3 * time.Hour / time.Second)
 
-// nextCron returns the first slot at or after u, u >= minTime. It goes from
+// nextCron returns the first slot in [u, limit), u >= minTime. It goes from
 // span to span and looks for a matching local time in each.
-func (s *Schedule) nextCron(u int64) (int64, bool) {
-	if u >= s.hi {
+func (s *Schedule) nextCron(u, limit int64) (int64, bool) {
+	if u >= limit {
 		return 0, false
 	}
-	for i := s.zone.find(u); i < len(s.zone.spans) && u < s.hi; i++ {
-		sp, end := &s.zone.spans[i], min(s.zone.end(i), s.hi)
+	for i := s.zone.find(u); i < len(s.zone.spans) && u < limit; i++ {
+		sp, end := &s.zone.spans[i], min(s.zone.end(i), limit)
 		if u == sp.start && s.madeUp(sp) {
 			return u, true
 		}
@@ -50,19 +50,18 @@ func (s *Schedule) madeUp(sp *span) bool {
 func (s *Schedule) nextLocal(local, limit int64) (int64, bool) {
 	day, minute := splitLocal(local)
 	lastDay, _ := splitLocal(limit)
-	found, ok := s.nextDay(day, lastDay+1)
-	if ok && found == day {
-		if m, ok := s.times.nextMinute(minute); ok {
-			local = joinLocal(day, m)
-			return local, local < limit
-		}
-		found, ok = s.nextDay(day+1, lastDay+1)
+	left, ok := s.times.nextMinute(minute)
+	if !ok { // nothing is left of this day
+		day++
 	}
-	if !ok {
+	found, some := s.nextDay(day, lastDay+1)
+	if !some {
 		return 0, false
 	}
-	m, _ := s.times.nextMinute(0)
-	local = joinLocal(found, m)
+	if !ok || found > day {
+		left, _ = s.times.nextMinute(0)
+	}
+	local = joinLocal(found, left)
 	return local, local < limit
 }
 

@@ -1,10 +1,10 @@
 package schedule
 
-// nextInterval returns the first slot at or after u.
-func (s *Schedule) nextInterval(u int64) (int64, bool) {
+// nextInterval returns the first slot in [u, limit).
+func (s *Schedule) nextInterval(u, limit int64) (int64, bool) {
 	for {
 		u = s.anchor + max(1, floorDiv(u-s.anchor+s.interval-1, s.interval))*s.interval
-		if u >= s.hi {
+		if u >= limit {
 			return 0, false
 		}
 		if len(s.excluded) == 0 {

@@ -59,8 +59,7 @@ func (s *Schedule) Warnings(after time.Time) []Warning {
 }
 
 func (s *Schedule) warnBothDays(dom, dow string) (Warning, bool) {
-	const allDays, allWeekdays = 1<<32 - 2, 1<<7 - 1
-	if s.times.eitherDay || s.times.days == allDays || s.times.weekdays == allWeekdays {
+	if s.times.eitherDay || s.times.days == everyDay || s.times.weekdays == everyWeekday {
 		return Warning{}, false
 	}
 	return Warning{WarnBothDays, fmt.Sprintf(
