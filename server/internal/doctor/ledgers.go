@@ -95,7 +95,7 @@ func examineOnce(ctx context.Context, s store.Inspection, j job.Job, since, now 
 	l.bound(j)
 	found := l.check()
 	for _, apart := range l.unfolded() {
-		parted, err := s.TakenUp(ctx, j.ID, apart.since, apart.until)
+		parted, err := s.TakenUp(ctx, j.ID, apart.since, apart.until, executionsOfJob)
 		if err != nil {
 			return nil, err
 		}
@@ -107,6 +107,10 @@ func examineOnce(ctx context.Context, s store.Inspection, j job.Job, since, now 
 }
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
+
+// executionsOfJob is how many of a job's newest executions are looked at for one
+// that parts two rows: those of four days of a minute job.
+const executionsOfJob = 6000
 
 // ledger is what tells the due instants of a job in (from, upTo].
 type ledger struct {

@@ -47,9 +47,11 @@ func (w *ward) Orphans(context.Context, int) ([]store.Open, error) {
 	return make([]store.Open, w.orphans), nil
 }
 
-func (w *ward) Stuck(context.Context, time.Time, int) ([]store.Open, error)        { return nil, nil }
-func (w *ward) Doubles(context.Context, int, int) ([]store.Double, error)          { return nil, nil }
-func (w *ward) TakenUp(context.Context, int64, time.Time, time.Time) (bool, error) { return false, nil }
+func (w *ward) Stuck(context.Context, time.Time, int) ([]store.Open, error) { return nil, nil }
+func (w *ward) Doubles(context.Context, int, int) ([]store.Double, error)   { return nil, nil }
+func (w *ward) TakenUp(context.Context, int64, time.Time, time.Time, int) (bool, error) {
+	return false, nil
+}
 func (w *ward) OccurrenceChanges(context.Context, int64) ([]job.OccurrenceChange, error) {
 	return nil, nil
 }

@@ -64,8 +64,9 @@ type Inspection interface {
 	Runs(ctx context.Context, jobID int64, from, to time.Time) ([]Run, error)
 	// TakenUp tells whether any execution of the job was made in [from, to), or
 	// an attempt may have been taken up: only the start of the last one is kept.
-	// It reads the whole history of the job.
-	TakenUp(ctx context.Context, jobID int64, from, to time.Time) (bool, error)
+	// It looks at the newest ended ones only, and answers true when these begin
+	// after from.
+	TakenUp(ctx context.Context, jobID int64, from, to time.Time, newest int) (bool, error)
 	OccurrenceChanges(ctx context.Context, jobID int64) ([]job.OccurrenceChange, error)
 	SkipsBetween(ctx context.Context, jobID int64, from, to time.Time, limit int) ([]job.Skip, error)
 }

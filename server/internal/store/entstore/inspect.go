@@ -174,19 +174,23 @@ func (s *Store) Runs(ctx context.Context, jobID int64, from, to time.Time) (runs
 	return runs, err
 }
 
+// What lies before the newest is taken for a start: nobody knows that there was
+// none.
 const takenUp = `
-SELECT EXISTS (SELECT 1 FROM executions WHERE job_id = $1 AND (started_at >= $2 AND started_at < $3 OR created_at >= $2 AND created_at < $3
-  OR attempt > 1 AND created_at < $3 AND finished_at >= $2))
+WITH newest AS (SELECT created_at, started_at, finished_at, attempt FROM executions WHERE job_id = $1 ORDER BY id DESC LIMIT $4)
+SELECT EXISTS (SELECT 1 FROM newest WHERE started_at >= $2 AND started_at < $3 OR created_at >= $2 AND created_at < $3
+  OR attempt > 1 AND created_at < $3 AND finished_at >= $2)
+OR (SELECT count(*) = $4 AND min(created_at) > $2 FROM newest)
 OR EXISTS (SELECT 1 FROM active_executions WHERE job_id = $1 AND created_at < $3 AND (started_at >= $2 AND started_at < $3 OR created_at >= $2
   OR attempt > 1 OR attempt = 1 AND started_at = 0))`
 
 // TakenUp implements store.Inspection.
-func (s *Store) TakenUp(ctx context.Context, jobID int64, from, to time.Time) (taken bool, err error) {
+func (s *Store) TakenUp(ctx context.Context, jobID int64, from, to time.Time, newest int) (taken bool, err error) {
 	err = s.query(ctx, "look for starts of a job", func(ctx context.Context, c *ent.Client) error {
 		taken, err = single(ctx, c, func(scan func(...any) error) (found bool, err error) {
 			err = scan(&found)
 			return found, err
-		}, takenUp, jobID, micros(from), micros(to))
+		}, takenUp, jobID, micros(from), micros(to), newest)
 		return err
 	})
 	return taken, err

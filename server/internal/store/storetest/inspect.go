@@ -29,7 +29,7 @@ var inspectionTests = tests{
 		same(t, "doubles", must(s.Doubles(t.Context(), 10, 10))(t), []store.Double(nil))
 		same(t, "jobs", must(s.AllJobs(t.Context(), firstPage))(t), []job.Job(nil))
 		same(t, "runs", must(s.Runs(t.Context(), 1, noon, noon.Add(time.Hour)))(t), []store.Run(nil))
-		same(t, "taken up", must(s.TakenUp(t.Context(), 1, noon, noon.Add(time.Hour)))(t), false)
+		same(t, "taken up", must(s.TakenUp(t.Context(), 1, noon, noon.Add(time.Hour), 10))(t), false)
 	},
 	"jobs that are overdue are told, the longest first": func(t *testing.T, s store.Store) {
 		second, first := newJob(t, s), newJob(t, s, func(j *job.Job) { j.NextRun = noon.Add(-time.Hour) })
@@ -120,15 +120,18 @@ var inspectionTests = tests{
 		same(t, "runs, half open", must(s.Runs(t.Context(), j.ID, noon, minute(120)))(t), want[:2])
 		for name, c := range map[string]struct {
 			from, to time.Time
+			newest   int
 			want     bool
 		}{
-			"by hand":                   {minute(1), minute(2), true},
-			"by the schedule":           {minute(120), minute(121), true},
-			"in between":                {minute(2), minute(60), false},
-			"claimed, and not reported": {minute(70), minute(80), true}, // it may start at any time
-			"before that":               {minute(30), minute(60), false},
+			"by hand":                   {minute(1), minute(2), 10, true},
+			"by the schedule":           {minute(120), minute(121), 10, true},
+			"in between":                {minute(2), minute(60), 10, false},
+			"claimed, and not reported": {minute(70), minute(80), 10, true}, // it may start at any time
+			"before that":               {minute(30), minute(60), 10, false},
+			"as far as is looked":       {minute(2), minute(60), 2, false},
+			"further back":              {minute(2), minute(60), 1, true},
 		} {
-			if got := must(s.TakenUp(t.Context(), j.ID, c.from, c.to))(t); got != c.want {
+			if got := must(s.TakenUp(t.Context(), j.ID, c.from, c.to, c.newest))(t); got != c.want {
 				t.Errorf("%s: taken up is %v, want %v", name, got, c.want)
 			}
 		}
