@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 
@@ -32,14 +31,20 @@ const (
 // lazyHandler is a handler that is made at its first record: most attempts
 // log nothing, and a handler costs more than the rest of their log.
 type lazyHandler struct {
-	writer     *Writer
-	attributes []slog.Attr
-	once       sync.Once
-	handler    slog.Handler
+	writer *Writer
+	// task is empty for the execution itself.
+	task    string
+	once    sync.Once
+	handler slog.Handler
 }
 
 func (h *lazyHandler) made() slog.Handler {
-	h.once.Do(func() { h.handler = newHandler(h.writer).WithAttrs(h.attributes) })
+	h.once.Do(func() {
+		h.handler = newHandler(h.writer)
+		if h.task != "" {
+			h.handler = h.handler.WithAttrs([]slog.Attr{slog.String(keyTask, h.task)})
+		}
+	})
 	return h.handler
 }
 
@@ -59,7 +64,7 @@ func (h *lazyHandler) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (h *lazyHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
-	return &lazyHandler{writer: h.writer, attributes: slices.Concat(h.attributes, attributes)}
+	return h.made().WithAttrs(attributes)
 }
 
 // WithGroup implements slog.Handler.

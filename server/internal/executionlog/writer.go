@@ -19,7 +19,6 @@ type Writer struct {
 	store   *Store
 	ref     Ref
 	attempt int
-	handler lazyHandler
 
 	// saving is held while an object is written or deleted, so that segments
 	// are stored in order. It is taken before mu.
@@ -58,7 +57,6 @@ type Writer struct {
 // does no I/O worth mentioning until the first line.
 func (s *Store) Writer(ref Ref, attempt int) *Writer {
 	w := &Writer{store: s, ref: ref, attempt: attempt}
-	w.handler.writer = w
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live[ref.ExecutionID] = w
@@ -66,7 +64,12 @@ func (s *Store) Writer(ref Ref, attempt int) *Writer {
 }
 
 // Handler takes records for this log. What is logged after Close is dropped.
-func (w *Writer) Handler() slog.Handler { return &w.handler }
+func (w *Writer) Handler() slog.Handler { return &lazyHandler{writer: w} }
+
+// Task is a logger whose lines name a task.
+func (w *Writer) Task(name string) *slog.Logger {
+	return slog.New(&lazyHandler{writer: w, task: name})
+}
 
 // Mask keeps secrets out of the log from now on: they are replaced, as package
 // mask does it, before a line is kept.
@@ -101,8 +104,11 @@ func (w *Writer) Bytes() int64 {
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	w.closed = true
+	silent := w.first == 0 && len(w.lines) == 0
 	w.mu.Unlock()
-	w.flush(true)
+	if !silent {
+		w.flush(true)
+	}
 	w.store.unregister(w)
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -47,15 +48,16 @@ func workflowDigest(workflow []byte) string {
 
 // approval is what the attempt waits for, nil when it waits for nothing.
 func (r *runner) approval() *job.Approval {
-	if !slices.ContainsFunc(r.stopped, func(a *task.Approval) bool { return a != nil }) {
+	if !slices.ContainsFunc(r.steps, func(s step) bool { return s.stopped != nil }) {
 		return nil
 	}
-	s := snapshot{Workflow: workflowDigest(r.a.Workflow), Tasks: r.a.tasks, Outputs: r.outputs, States: map[int]json.RawMessage{}, Decided: r.a.decided, Waited: r.a.waited}
+	s := snapshot{Workflow: workflowDigest(r.a.Workflow), Tasks: r.a.tasks, Outputs: make([]task.Output, len(r.steps)), States: map[int]json.RawMessage{}, Decided: r.a.decided, Waited: r.a.waited}
 	a := &job.Approval{ExecutionID: r.a.ExecutionID, Attempt: r.a.Attempt, State: job.ApprovalPending}
-	for i, stopped := range r.stopped {
-		if stopped != nil && r.a.tasks[i].State == job.TaskAwaitingApproval {
-			s.States[i] = stopped.State
-			a.Plans = append(a.Plans, stopped.Plans...)
+	for i, step := range r.steps {
+		s.Outputs[i] = step.output
+		if step.stopped != nil && r.a.tasks[i].State == job.TaskAwaitingApproval {
+			s.States[i] = step.stopped.State
+			a.Plans = append(a.Plans, step.stopped.Plans...)
 		}
 	}
 	if len(a.Plans) == 0 {
@@ -104,8 +106,10 @@ func (r *runner) resume() error {
 	if s.Workflow != workflowDigest(r.a.Workflow) || len(s.Tasks) != len(r.w.Tasks) || len(s.Outputs) != len(r.w.Tasks) {
 		return errWorkflowChanged
 	}
-	r.logger("").Info("goes on after approval", "approvedBy", approved.DecidedBy, "plan", approved.Digest)
-	r.outputs, r.approved = s.Outputs, s.States
+	slog.New(r.a.log.Handler()).Info("goes on after approval", "approvedBy", approved.DecidedBy, "plan", approved.Digest)
+	for i := range r.steps {
+		r.steps[i].output, r.steps[i].approved = s.Outputs[i], s.States[i]
+	}
 	r.a.takeUp(s.Tasks)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/store"
 	"github.com/pointscene/carillon/server/internal/workdir"
+	"github.com/pointscene/carillon/server/internal/workflow"
 )
 
 // reportTasksEvery is how often the counters of a running task are told.
@@ -21,8 +22,9 @@ func (a *attempt) begin(now time.Time, log *executionlog.Writer, work *workdir.D
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.startedAt, a.log, a.work, a.changed = now, log, work, true
-	if limit := a.Policies.TimeLimit; limit > 0 {
-		a.limit = time.AfterFunc(limit, func() { a.cancel(errTimeLimit) })
+	a.leaveBatch()
+	if a.TimeLimit > 0 {
+		a.limit = time.AfterFunc(a.TimeLimit, func() { a.cancel(errTimeLimit) })
 	}
 }
 
@@ -33,10 +35,13 @@ func (a *attempt) fail(f *job.Failure) {
 	a.failure = f
 }
 
-func (a *attempt) setTasks(records []job.TaskRecord) {
+func (a *attempt) setTasks(tasks []workflow.Task) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.tasks = records
+	a.tasks = slices.Grow(a.first[:0], len(tasks))
+	for i := range tasks {
+		a.tasks = append(a.tasks, job.TaskRecord{Name: tasks[i].Name, Type: tasks[i].Type, State: job.TaskPending})
+	}
 }
 
 // startTask notes that the n-th try of a task begins.

@@ -19,6 +19,10 @@ type accept struct{ executor.Store }
 
 func (accept) Finish(context.Context, []store.Finish) ([]int64, error) { return nil, nil }
 
+func (accept) ExpireApprovals(context.Context, time.Time, int, job.Failure) ([]int64, error) {
+	return nil, nil
+}
+
 // BenchmarkExecutions is what an execution costs between its claim and the
 // statement that stores its end.
 func BenchmarkExecutions(b *testing.B) {

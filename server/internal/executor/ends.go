@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -18,6 +21,48 @@ const (
 	// costs more than many ends.
 	gather = 3 * time.Millisecond
 )
+
+// ends are known and on their way to the store.
+type ends struct {
+	mu      sync.Mutex
+	waiting []store.Finish
+	// unstored counts also those that are being stored.
+	unstored atomic.Int64
+	// news tells of the first that waits, and when they fill a group.
+	news chan struct{}
+}
+
+// add takes an end.
+func (q *ends) add(f store.Finish) {
+	q.unstored.Add(1)
+	q.mu.Lock()
+	q.waiting = append(q.waiting, f)
+	n := len(q.waiting)
+	q.mu.Unlock()
+	if n == 1 || n == maxGroup {
+		select {
+		case q.news <- struct{}{}:
+		default: // who stores has not heard the last yet
+		}
+	}
+}
+
+// count is how many ends nobody has begun to store.
+func (q *ends) count() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+// take moves the oldest ends to a group, as many as one commit writes.
+func (q *ends) take(group []store.Finish) []store.Finish {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(len(q.waiting), maxGroup)
+	group = append(group, q.waiting[:n]...)
+	q.waiting = slices.Delete(q.waiting, 0, n)
+	return group
+}
 
 // end closes an attempt's log and hands its end to be stored.
 func (e *Executor) end(a *attempt) {
@@ -44,14 +89,16 @@ func (e *Executor) end(a *attempt) {
 		e.free(a)
 		return
 	}
-	e.toStore(e.finish(a, logBytes))
+	f := e.finish(a, logBytes)
+	a.cancel(nil)
+	e.ends.add(f)
 }
 
 func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
 	state, failure := a.outcome()
 	now := notBefore(e.o.Now(), a.startedAt)
 	f := store.Finish{
-		ExecutionID: a.ExecutionID, JobID: a.JobID, Fence: a.Fence, Mark: a.Mark, State: state, Error: failure, PauseAfter: pauseAfter(a.Claimed),
+		ExecutionID: a.ExecutionID, JobID: a.JobID, Fence: a.Fence, Mark: a.Mark, State: state, Error: failure, PauseAfter: a.PauseAfter,
 		Tasks: a.tasks, StartedAt: a.startedAt, FinishedAt: now, Now: e.o.Now, LogBytes: logBytes, Decided: a.decided > 0,
 	}
 	switch state {
@@ -59,7 +106,7 @@ func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
 		a.approval.RequestedAt = now
 		f.Approval, f.RetryAt = a.approval, now.Add(e.o.ApprovalTimeout)
 	case job.StateFailed, job.StateWorkerLost, job.StatePartiallySucceeded:
-		if at, ok := policy.Retry(unwaited(a.Claimed, a.decided, a.waited), failure, a.startedAt, now); ok {
+		if at, ok := a.retry(failure, now); ok {
 			f.State, f.RetryAt = job.StateQueued, at
 		}
 	}
@@ -74,6 +121,14 @@ func (e *Executor) finish(a *attempt, logBytes int64) store.Finish {
 	return f
 }
 
+// retry is when the attempt's next one begins, if the job's policy has one.
+func (a *attempt) retry(failure *job.Failure, now time.Time) (time.Time, bool) {
+	if a.Whole == nil {
+		return time.Time{}, false
+	}
+	return policy.Retry(unwaited(*a.Whole, a.decided, a.waited), failure, a.startedAt, now)
+}
+
 // settleTasks ends the tasks that waited for an approval which is not asked
 // for any more.
 func settleTasks(tasks []job.TaskRecord) {
@@ -85,7 +140,7 @@ func settleTasks(tasks []job.TaskRecord) {
 }
 
 // pauseAfter is the job's limit of failures in a row; a backfill's don't count.
-func pauseAfter(c store.Claimed) int {
+func pauseAfter(c *store.Claimed) int {
 	if c.Trigger == job.TriggerBackfill {
 		return 0
 	}
@@ -111,7 +166,7 @@ func (e *Executor) lostEnd(l store.Lost) store.Finish {
 		Message: "The server that ran the execution died or lost its connection to the database. It may have done part of its work.",
 	}
 	f := store.Finish{
-		ExecutionID: l.ExecutionID, JobID: l.JobID, Fence: l.Fence, State: job.StateWorkerLost, Error: failure, PauseAfter: pauseAfter(l.Claimed),
+		ExecutionID: l.ExecutionID, JobID: l.JobID, Fence: l.Fence, State: job.StateWorkerLost, Error: failure, PauseAfter: pauseAfter(&l.Claimed),
 		Tasks: l.Tasks, StartedAt: l.StartedAt, FinishedAt: now, Now: e.o.Now, LogBytes: l.LogBytes, Decided: decided,
 	}
 	for i := range f.Tasks {
@@ -146,66 +201,34 @@ func (e *Executor) lostClaim(c store.Claimed) (_ store.Claimed, decided bool) {
 	return unwaited(c, n, waited), true
 }
 
-// toStore hands an end over to be stored.
-func (e *Executor) toStore(f store.Finish) {
-	e.mu.Lock()
-	e.unstored++
-	e.ends = append(e.ends, f)
-	n := len(e.ends)
-	e.mu.Unlock()
-	if n == 1 || n == maxGroup {
-		select {
-		case e.news <- struct{}{}:
-		default: // who stores has not heard the last yet
-		}
-	}
-}
-
 // storeEnds writes ends in groups until ctx ends.
 func (e *Executor) storeEnds(ctx context.Context) {
 	late := time.NewTimer(0)
 	defer late.Stop()
+	var group []store.Finish // no store keeps it
 	for {
-		if e.waitingEnds() == 0 {
+		if e.ends.count() == 0 {
 			select {
 			case <-ctx.Done():
 				return
-			case <-e.news:
+			case <-e.ends.news:
 			}
 		}
 		late.Reset(gather)
-		for soon := true; soon && e.waitingEnds() < maxGroup; {
+		for soon := true; soon && e.ends.count() < maxGroup; {
 			select {
 			case <-ctx.Done():
 				return
-			case <-e.news:
+			case <-e.ends.news:
 			case <-late.C:
 				soon = false
 			}
 		}
-		if group := e.takeEnds(); len(group) > 0 {
+		if group = e.ends.take(group[:0]); len(group) > 0 {
 			e.storeGroup(ctx, group)
+			clear(group)
 		}
 	}
-}
-
-// waitingEnds is how many ends nobody has begun to store.
-func (e *Executor) waitingEnds() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.ends)
-}
-
-// takeEnds takes the oldest ends, as many as one commit writes.
-func (e *Executor) takeEnds() (group []store.Finish) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	n := min(len(e.ends), maxGroup)
-	group, e.ends = e.ends[:n:n], e.ends[n:]
-	if len(e.ends) == 0 {
-		e.ends = make([]store.Finish, 0, n)
-	}
-	return group
 }
 
 // storeGroup writes one group, however long the database is away or full: what a
@@ -270,6 +293,6 @@ func (e *Executor) stored(ctx context.Context, group []store.Finish, stale []int
 			e.forget(a)
 		}
 	}
-	e.unstored -= len(group)
+	e.ends.unstored.Add(-int64(len(group)))
 	e.makeRoom(len(group))
 }

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
@@ -88,8 +89,6 @@ type Executor struct {
 	room chan struct{}
 	// attempts are those between Submit and the stored end, by execution.
 	attempts map[int64]*attempt
-	// unstored counts ends that are known and not stored.
-	unstored int
 	// adopted are executions of dead replicas whose end is not stored.
 	adopted  map[claimKey]bool
 	draining bool
@@ -99,11 +98,8 @@ type Executor struct {
 	starts    *starter
 	workers   workers
 	workflows *workflows
-	// ends are known and on their way to the store; news tells of the first of
-	// them, and when they fill a group.
-	ends  []store.Finish
-	news  chan struct{}
-	loops sync.WaitGroup
+	ends      ends
+	loops     sync.WaitGroup
 	// ctx ends with the loops.
 	ctx  context.Context
 	stop context.CancelFunc
@@ -112,9 +108,42 @@ type Executor struct {
 // claimKey names a claim: an execution has a new fence with each.
 type claimKey struct{ id, fence int64 }
 
+// claim is what an attempt needs of its claim until its end. It is copied: the
+// claims of a batch lie in one piece, which a long attempt would keep in memory.
+type claim struct {
+	ExecutionID, JobID, InstanceID int64
+	Attempt                        int
+	Fence                          int64
+	Mark                           store.Mark
+	NotBefore                      time.Time
+	Workflow                       json.RawMessage
+	TimeLimit                      time.Duration
+	PauseAfter                     int
+	// Whole is nil once it is needed no more: it was started, and won't be
+	// retried.
+	Whole *store.Claimed
+}
+
+func newClaim(c *store.Claimed) claim {
+	return claim{
+		ExecutionID: c.ExecutionID, JobID: c.JobID, InstanceID: c.InstanceID, Attempt: c.Attempt, Fence: c.Fence, Mark: c.Mark, NotBefore: c.NotBefore,
+		Workflow: c.Workflow, TimeLimit: c.Policies.TimeLimit, PauseAfter: pauseAfter(c), Whole: c,
+	}
+}
+
+// leaveBatch lets the batch go in which the store answered the claim.
+func (c *claim) leaveBatch() {
+	if c.Whole.Policies.Retry == nil {
+		c.Whole = nil
+		return
+	}
+	whole := *c.Whole
+	c.Whole = &whole
+}
+
 // attempt is one claimed execution on its way.
 type attempt struct {
-	store.Claimed
+	claim
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	// wait is the starter's.
@@ -123,8 +152,10 @@ type attempt struct {
 	mu sync.Mutex
 	// startedAt is zero until it runs.
 	startedAt time.Time
-	tasks     []job.TaskRecord
-	log       *executionlog.Writer
+	// tasks are none until it runs; first is room for one.
+	tasks []job.TaskRecord
+	first [1]job.TaskRecord
+	log   *executionlog.Writer
 	// work is nil until it runs.
 	work *workdir.Dir
 	// limit ends the attempt after the job's time limit, nil for none.
@@ -152,7 +183,7 @@ func New(o Options) *Executor {
 		attempts:  make(map[int64]*attempt),
 		held:      make(map[int64]int),
 		adopted:   make(map[claimKey]bool),
-		news:      make(chan struct{}, 1),
+		ends:      ends{news: make(chan struct{}, 1)},
 		workflows: newWorkflows(o.Types),
 	}
 	e.workers.run = e.run
@@ -169,22 +200,25 @@ func (e *Executor) Start() {
 	e.loops.Go(func() { e.reconcileLoop(e.ctx) })
 }
 
-// Submit takes claimed executions, no more than Free said.
+// Submit takes claimed executions, no more than Free said. They are the
+// executor's from then on.
 func (e *Executor) Submit(claimed []store.Claimed) {
 	if len(claimed) == 0 {
 		return
 	}
 	attempts := make([]*attempt, len(claimed))
-	e.mu.Lock()
-	for i, c := range claimed {
-		a := &attempt{Claimed: c}
+	for i := range claimed {
+		a := &attempt{claim: newClaim(&claimed[i])}
 		a.ctx, a.cancel = context.WithCancelCause(context.Background())
 		attempts[i] = a
-		if old := e.attempts[c.ExecutionID]; old != nil {
+	}
+	e.mu.Lock()
+	for _, a := range attempts {
+		if old := e.attempts[a.ExecutionID]; old != nil {
 			e.forget(old) // its end is stored, and its place is about to be free
 		}
-		e.attempts[c.ExecutionID] = a
-		e.held[c.InstanceID]++
+		e.attempts[a.ExecutionID] = a
+		e.held[a.InstanceID]++
 	}
 	e.taken += len(claimed)
 	e.mu.Unlock()
@@ -207,7 +241,7 @@ func (e *Executor) Adopt(lost []store.Lost) {
 	// Whoever adopts must not wait for what the database tells of each.
 	e.loops.Go(func() {
 		for _, l := range lost {
-			e.toStore(e.lostEnd(l))
+			e.ends.add(e.lostEnd(l))
 		}
 	})
 }

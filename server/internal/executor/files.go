@@ -33,7 +33,13 @@ type fileRecorder struct {
 	a    *attempt
 	task string
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// unwritten is nil until the first use: most tasks have no files.
+	*unwritten
+}
+
+// unwritten is what a fileRecorder has not written, and the loop that writes it.
+type unwritten struct {
 	pending []job.FileRecord
 	// open are announced files without a record, by announcement; left counts
 	// them, and settled are announcements that have none left.
@@ -43,8 +49,7 @@ type fileRecorder struct {
 	// room is closed and replaced when pending was written.
 	room chan struct{}
 
-	// wake starts a write early, stop ends the loop; both are nil until the
-	// first use.
+	// wake starts a write early, stop ends the loop.
 	wake chan struct{}
 	stop chan struct{}
 	loop sync.WaitGroup
@@ -53,10 +58,6 @@ type fileRecorder struct {
 type fileKey struct{ remote, path string }
 
 var _ task.Files = (*fileRecorder)(nil)
-
-func (e *Executor) newFileRecorder(a *attempt, taskName string) *fileRecorder {
-	return &fileRecorder{e: e, a: a, task: taskName} // most tasks never use it
-}
 
 // Doubtful implements task.Files.
 func (r *fileRecorder) Doubtful(ctx context.Context, remote string) (files []job.FileRecord, err error) {
@@ -149,11 +150,12 @@ func (r *fileRecorder) fill(f *job.FileRecord, now time.Time) {
 
 // begin starts the loop that writes; r.mu is held.
 func (r *fileRecorder) begin() {
-	if r.stop != nil {
+	if r.unwritten != nil {
 		return
 	}
-	r.open, r.left, r.room = map[fileKey]int64{}, map[int64]int{}, make(chan struct{})
-	r.wake, r.stop = make(chan struct{}, 1), make(chan struct{})
+	r.unwritten = &unwritten{
+		open: map[fileKey]int64{}, left: map[int64]int{}, room: make(chan struct{}), wake: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
 	r.loop.Go(func() {
 		tick := time.NewTicker(filesEvery)
 		defer tick.Stop()
@@ -172,12 +174,12 @@ func (r *fileRecorder) begin() {
 // close writes what is left. Announced files without a record were never begun.
 func (r *fileRecorder) close() {
 	r.mu.Lock()
-	stop := r.stop
+	used := r.unwritten != nil
 	r.mu.Unlock()
-	if stop == nil {
+	if !used {
 		return
 	}
-	close(stop)
+	close(r.stop)
 	r.loop.Wait()
 	r.mu.Lock()
 	for id := range r.left {
@@ -235,19 +237,16 @@ func (r *fileRecorder) write(ctx context.Context, write func(context.Context) er
 }
 
 // memory is task.Memory for one attempt.
-type memory struct {
-	store Store
-	a     *attempt
-}
+type memory struct{ *runner }
 
 // Recall implements task.Memory.
 func (m memory) Recall(ctx context.Context, key string) ([]byte, error) {
-	return m.store.Recall(ctx, m.a.JobID, key)
+	return m.e.o.Store.Recall(ctx, m.a.JobID, key)
 }
 
 // Remember implements task.Memory.
 func (m memory) Remember(ctx context.Context, key string, value []byte) error {
-	err := m.store.Remember(ctx, m.a.JobID, m.a.ExecutionID, m.a.Fence, key, value)
+	err := m.e.o.Store.Remember(ctx, m.a.JobID, m.a.ExecutionID, m.a.Fence, key, value)
 	if errors.Is(err, store.ErrStale) {
 		m.a.cancel(errFenced)
 		return errFenced

@@ -69,7 +69,6 @@ func (e *Executor) free(attempts ...*attempt) {
 
 // forget lets go of an attempt; e.mu is held.
 func (e *Executor) forget(a *attempt) {
-	a.cancel(nil)
 	if e.attempts[a.ExecutionID] != a {
 		return
 	}

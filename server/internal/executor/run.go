@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"slices"
 
@@ -34,12 +33,9 @@ func (e *Executor) runWorkflow(a *attempt) {
 		a.fail(asWorkflowFailure(err))
 		return
 	}
-	records := make([]job.TaskRecord, len(w.Tasks))
-	for i, t := range w.Tasks {
-		records[i] = job.TaskRecord{Name: t.Name, Type: t.Type, State: job.TaskPending}
-	}
-	a.setTasks(records)
-	r := &runner{e: e, a: a, w: w, outputs: make([]task.Output, len(w.Tasks)), stopped: make([]*task.Approval, len(w.Tasks))}
+	a.setTasks(w.Tasks)
+	r := &runner{e: e, a: a, w: w}
+	r.steps = append(r.first[:0], make([]step, len(w.Tasks))...)
 	if err := r.resume(); err != nil {
 		a.fail(job.FailureOf(err))
 		return
@@ -47,8 +43,6 @@ func (e *Executor) runWorkflow(a *attempt) {
 	if len(w.Tasks) == 1 {
 		r.runTask(0)
 	} else {
-		r.graph = w.Graph()
-		r.waits = slices.Clone(r.graph.Waits)
 		r.runAll()
 	}
 	a.approval = r.approval()
@@ -64,26 +58,31 @@ func asWorkflowFailure(err error) *job.Failure {
 
 // runner runs the tasks of one attempt.
 type runner struct {
-	e       *Executor
-	a       *attempt
-	w       *workflow.Workflow
-	graph   *workflow.Graph
-	outputs []task.Output
-	// waits counts down the tasks that each one still waits for.
-	waits []int
-	// stopped are the tasks that a guard has stopped, by their places.
-	stopped []*task.Approval
-	// approved is what tasks go on with after an approval, by their places.
-	approved map[int]json.RawMessage
+	e *Executor
+	a *attempt
+	w *openWorkflow
+	// steps are the tasks, by their places; first is room for one.
+	steps []step
+	first [1]step
+}
+
+// step is one task on its way.
+type step struct {
+	output task.Output
+	// stopped is why a guard has stopped it, nil for not.
+	stopped *task.Approval
+	// approved is what it goes on with after an approval.
+	approved json.RawMessage
 }
 
 // runAll starts each task when those it waits for have ended, and returns
 // when all have. The first of several that are ready runs right here, so that
 // a chain needs no goroutine.
 func (r *runner) runAll() {
+	graph := r.w.Graph()
 	done := make(chan int, len(r.w.Tasks))
 	ready := make([]int, 0, len(r.w.Tasks))
-	for i, n := range r.waits {
+	for i, n := range graph.Waits {
 		if n == 0 {
 			ready = append(ready, i)
 		}
@@ -96,19 +95,19 @@ func (r *runner) runAll() {
 			r.runTask(ready[0])
 			done <- ready[0]
 		}
-		ready = r.release(<-done, ready[:0])
+		ready = release(graph, <-done, ready[:0])
 		left--
 		for len(done) > 0 {
-			ready = r.release(<-done, ready)
+			ready = release(graph, <-done, ready)
 			left--
 		}
 	}
 }
 
 // release appends the tasks that waited for nothing but task i.
-func (r *runner) release(i int, ready []int) []int {
-	for _, dependent := range r.graph.Dependents[i] {
-		if r.waits[dependent]--; r.waits[dependent] == 0 {
+func release(graph *workflow.Graph, i int, ready []int) []int {
+	for _, dependent := range graph.Dependents[i] {
+		if graph.Waits[dependent]--; graph.Waits[dependent] == 0 {
 			ready = append(ready, dependent)
 		}
 	}
@@ -137,31 +136,42 @@ func (r *runner) runTask(i int) {
 		return
 	}
 	output, err := r.try(i)
-	r.outputs[i] = output
+	r.steps[i].output = output
 	state, failure := job.TaskSucceeded, (*job.Failure)(nil)
-	var partial *task.Partial
-	switch {
-	case err == nil:
-	case errors.As(err, &r.stopped[i]) && r.a.ctx.Err() == nil:
-		state, failure = job.TaskAwaitingApproval, r.masked(r.stopped[i].Failure)
-		r.logger(t.Name).Warn("waits for approval", "reason", failure.Reason, "error", failure.Message)
-	case errors.As(err, &partial) && r.a.ctx.Err() == nil:
-		state, failure = job.TaskPartiallySucceeded, r.masked(partial.Failure)
-		r.logger(t.Name).Error("task succeeded partially", "code", failure.Code, "reason", failure.Reason, "error", failure.Message)
-	case r.a.ctx.Err() != nil:
-		state, failure = job.TaskCancelled, job.FailureOf(r.a.cause())
-		r.logger(t.Name).Warn("task cancelled", "reason", failure.Reason, "cause", failure.Message)
-	default:
-		state, failure = job.TaskFailed, r.masked(job.FailureOf(err))
-		r.logger(t.Name).Error("task failed", "code", failure.Code, "reason", failure.Reason, "error", failure.Message)
+	if err != nil {
+		state, failure = r.failed(i, err)
 	}
 	r.a.endTask(i, state, r.e.o.Now(), failure)
+}
+
+// failed tells what an error makes of a task, also in the log.
+func (r *runner) failed(i int, err error) (job.TaskState, *job.Failure) {
+	s, log := &r.steps[i], r.a.log.Task(r.w.Tasks[i].Name)
+	var partial *task.Partial
+	switch {
+	case errors.As(err, &s.stopped) && r.a.ctx.Err() == nil:
+		failure := r.masked(s.stopped.Failure)
+		log.Warn("waits for approval", "reason", failure.Reason, "error", failure.Message)
+		return job.TaskAwaitingApproval, failure
+	case errors.As(err, &partial) && r.a.ctx.Err() == nil:
+		failure := r.masked(partial.Failure)
+		log.Error("task succeeded partially", "code", failure.Code, "reason", failure.Reason, "error", failure.Message)
+		return job.TaskPartiallySucceeded, failure
+	case r.a.ctx.Err() != nil:
+		failure := job.FailureOf(r.a.cause())
+		log.Warn("task cancelled", "reason", failure.Reason, "cause", failure.Message)
+		return job.TaskCancelled, failure
+	default:
+		failure := r.masked(job.FailureOf(err))
+		log.Error("task failed", "code", failure.Code, "reason", failure.Reason, "error", failure.Message)
+		return job.TaskFailed, failure
+	}
 }
 
 // do calls the task type; a panic there is the task's failure.
 func (r *runner) do(ctx context.Context, i int) (output task.Output, err error) {
 	t := &r.w.Tasks[i]
-	log := r.logger(t.Name)
+	log := r.a.log.Task(t.Name)
 	defer func() {
 		if p := recover(); p != nil {
 			text := telemetry.PanicText(p)
@@ -170,19 +180,15 @@ func (r *runner) do(ctx context.Context, i int) (output task.Output, err error) 
 			err = &job.Failure{Code: "INTERNAL", Reason: job.ReasonTaskPanicked, Message: "The task stopped by a fault in its code; the server's log has the details."}
 		}
 	}()
-	kind, ok := r.e.o.Types.Lookup(t.Type)
-	if !ok {
-		return nil, job.Invalid("type", "UNKNOWN_TASK_TYPE", "%q is not known", t.Type)
-	}
-	files := r.e.newFileRecorder(r.a, t.Name)
+	files := &fileRecorder{e: r.e, a: r.a, task: t.Name}
 	defer files.close()
-	return kind.Do(ctx, task.Run{
+	return r.w.kinds[i].Do(ctx, task.Run{
 		ExecutionID:    r.a.ExecutionID,
 		JobID:          r.a.JobID,
 		InstanceID:     r.a.InstanceID,
 		TaskName:       t.Name,
 		Fence:          r.a.Fence,
-		IdempotencyKey: job.KindExecution.Format(r.a.ExecutionID) + "/" + t.Name,
+		IdempotencyKey: idempotencyKey(r.a.ExecutionID, t.Name),
 		Args:           t.Args,
 		Inputs:         r.inputs(t.Inputs),
 		Log:            log,
@@ -191,9 +197,15 @@ func (r *runner) do(ctx context.Context, i int) (output task.Output, err error) 
 		Attempt:        r.a.Attempt,
 		Report:         func(report job.TaskReport) { r.a.reportTask(i, report, r.e.o.Now()) },
 		Files:          files,
-		Memory:         memory{r.e.o.Store, r.a},
-		Approved:       r.approved[i],
+		Memory:         memory{r},
+		Approved:       r.steps[i].approved,
 	})
+}
+
+// idempotencyKey is exec_5/fetch for a task of an execution.
+func idempotencyKey(executionID int64, taskName string) string {
+	key := job.KindExecution.Append(make([]byte, 0, 64), executionID)
+	return string(append(append(key, '/'), taskName...))
 }
 
 func (r *runner) inputs(names []string) map[string]task.Output {
@@ -203,14 +215,10 @@ func (r *runner) inputs(names []string) map[string]task.Output {
 	inputs := make(map[string]task.Output, len(names))
 	for i, t := range r.w.Tasks {
 		if slices.Contains(names, t.Name) {
-			inputs[t.Name] = r.outputs[i]
+			inputs[t.Name] = r.steps[i].output
 		}
 	}
 	return inputs
-}
-
-func (r *runner) logger(taskName string) *slog.Logger {
-	return slog.New(r.a.log.Handler().WithAttrs([]slog.Attr{slog.String("task", taskName)}))
 }
 
 // masked keeps secrets out of an error that a library worded.

@@ -193,7 +193,7 @@ func (s *starter) look(attempts []*attempt) {
 		}
 		claims := make([]store.Claimed, len(attempts))
 		for i, a := range attempts {
-			claims[i] = a.Claimed
+			claims[i] = *a.Whole
 		}
 		asked := s.e.o.Now()
 		states, err := s.e.o.Store.StillClaimed(s.e.ctx, claims)

@@ -40,16 +40,14 @@ func (e *Executor) Drain(ctx context.Context, storing time.Duration) {
 	e.await(ctx, func() bool { return e.taken == 0 })
 	e.stop()
 	e.loops.Wait()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.unstored > 0 {
-		e.o.Log.Error("the database did not take the ends of executions in time; they will be told as lost", "executions", e.unstored)
+	if n := e.ends.unstored.Load(); n > 0 {
+		e.o.Log.Error("the database did not take the ends of executions in time; they will be told as lost", "executions", n)
 	}
 }
 
 // Settle waits until every end that is known is stored, or ctx ends.
 func (e *Executor) Settle(ctx context.Context) {
-	e.await(ctx, func() bool { return e.unstored == 0 })
+	e.await(ctx, func() bool { return e.ends.unstored.Load() == 0 })
 }
 
 // await waits until the counts are as reached wants, which is asked with e.mu
@@ -86,7 +84,7 @@ func (e *Executor) giveBack(ctx context.Context) {
 	}
 	claims := make([]store.Claimed, len(waiting))
 	for i, a := range waiting {
-		claims[i] = a.Claimed
+		claims[i] = *a.Whole
 	}
 	if err := e.o.Store.Release(context.WithoutCancel(ctx), claims); err != nil {
 		e.o.Log.WarnContext(ctx, "can't give executions back; another replica takes them over", "executions", len(claims), "error", err)

@@ -45,7 +45,7 @@ func (r *runner) try(i int) (task.Output, error) {
 			return output, err
 		}
 		at := r.e.o.Now().Add(wait)
-		r.logger(t.Name).Warn("task failed; trying again", "attempt", n, "code", last.Code, "reason", last.Reason, "error", last.Message, "wait", wait.String())
+		r.a.log.Task(t.Name).Warn("task failed; trying again", "attempt", n, "code", last.Code, "reason", last.Reason, "error", last.Message, "wait", wait.String())
 		r.a.waitTask(i, at, last)
 		pause(ctx, wait)
 		if r.a.ctx.Err() != nil {
@@ -63,7 +63,7 @@ func (r *runner) try(i int) (task.Output, error) {
 func (r *runner) final(i int, err error) bool {
 	var waits *task.Approval
 	var partial *task.Partial
-	return errors.As(err, &waits) || errors.As(err, &partial) && r.approved[i] != nil
+	return errors.As(err, &waits) || errors.As(err, &partial) && r.steps[i].approved != nil
 }
 
 // retry is what the workflow says, or else the type's own way.
@@ -72,8 +72,7 @@ func (r *runner) retry(i int) task.Retry {
 	if t.Retry != nil {
 		return *t.Retry
 	}
-	kind, _ := r.e.o.Types.Lookup(t.Type)
-	if retrier, ok := kind.(task.Retrier); ok {
+	if retrier, ok := r.w.kinds[i].(task.Retrier); ok {
 		return retrier.DefaultRetry()
 	}
 	return task.Retry{MaxAttempts: 1}

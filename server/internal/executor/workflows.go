@@ -37,6 +37,8 @@ type workflows struct {
 type openWorkflow struct {
 	*workflow.Workflow
 	text []byte
+	// kinds are the types of the tasks.
+	kinds []task.Type
 	// resources are those that the tasks name.
 	resources []task.ResourceRef
 }
@@ -60,7 +62,10 @@ func (w *workflows) open(text json.RawMessage) (*openWorkflow, error) {
 	if err := workflow.Check(parsed, w.types); err != nil {
 		return nil, err
 	}
-	opened := &openWorkflow{parsed, text, parsed.Resources(w.types)}
+	opened := &openWorkflow{Workflow: parsed, text: text, kinds: make([]task.Type, len(parsed.Tasks)), resources: parsed.Resources(w.types)}
+	for i, t := range parsed.Tasks {
+		opened.kinds[i], _ = w.types.Lookup(t.Type) // it was checked
+	}
 	if len(text) <= keptBytes && w.seen[key%uint64(len(w.seen))].Swap(key) == key {
 		w.kept.Add(key, opened)
 	}
@@ -69,7 +74,7 @@ func (w *workflows) open(text json.RawMessage) (*openWorkflow, error) {
 
 // open opens the attempt's workflow, and checks what may have changed at any
 // moment: whose resources it names.
-func (e *Executor) open(a *attempt) (*workflow.Workflow, error) {
+func (e *Executor) open(a *attempt) (*openWorkflow, error) {
 	w, err := e.workflows.open(a.Workflow)
 	if err != nil {
 		return nil, err
@@ -78,7 +83,7 @@ func (e *Executor) open(a *attempt) (*workflow.Workflow, error) {
 		return nil, job.Invalid("workflow.instanceId", "INSTANCE_MISMATCH", "must be the job's instance")
 	}
 	if len(w.resources) > 0 {
-		return w.Workflow, e.o.CheckResources(a.ctx, a.InstanceID, w.resources)
+		return w, e.o.CheckResources(a.ctx, a.InstanceID, w.resources)
 	}
-	return w.Workflow, nil
+	return w, nil
 }

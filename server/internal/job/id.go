@@ -26,7 +26,12 @@ const (
 )
 
 // Format returns the text form, such as job_19.
-func (k Kind) Format(id int64) string { return string(k) + "_" + strconv.FormatInt(id, 10) }
+func (k Kind) Format(id int64) string { return string(k.Append(make([]byte, 0, 32), id)) }
+
+// Append appends the text form.
+func (k Kind) Append(text []byte, id int64) []byte {
+	return strconv.AppendInt(append(append(text, k...), '_'), id, 10)
+}
 
 // Parse reads an identifier with this kind's prefix or without any. It
 // answers false for everything else: another prefix, signs, leading zeros,
