@@ -96,7 +96,7 @@ func rawBatches(rows []rawRow) (batches []rawBatch) {
 			workflows: []any{jobs, instances}, behind: []any{jobs},
 			move:   []any{ctids, next, one, usual},
 			insert: []any{now, int64(1), jobs, instances, due, usual, []bool(nil), one},
-			finish: []any{make([]pgtype.TID, 0, n), ids, one, []string(nil), []string(nil), tasks, times, times, usual},
+			finish: []any{make([]pgtype.TID, 0, n), ids, one, times, times, usual, []string(nil), []string(nil), tasks},
 		})
 	}
 	return batches

@@ -21,7 +21,7 @@ ON CONFLICT (id) DO UPDATE SET attempt = excluded.attempt, state = excluded.stat
   snapshot = excluded.snapshot, requested_at = excluded.requested_at, expires_at = excluded.expires_at, decided_by = '', decided_at = 0`
 
 // putApprovals stores the approvals of the ends that were put back.
-func putApprovals(r runner, ends []store.Finish, kept map[int64]bool) error {
+func putApprovals(r runner, ends []*store.Finish, kept map[int64]bool) error {
 	for _, end := range ends {
 		a := end.Approval
 		if a == nil || !kept[end.ExecutionID] {
@@ -48,7 +48,7 @@ WHERE id IN (SELECT id FROM active_executions WHERE `
 )
 
 // settleApprovals forgets what was kept for the ends that were written.
-func settleApprovals(r runner, ends []store.Finish, missing map[int64]bool) error {
+func settleApprovals(r runner, ends []*store.Finish, missing map[int64]bool) error {
 	for _, end := range ends {
 		if !end.Decided || missing[end.ExecutionID] {
 			continue

@@ -129,6 +129,9 @@ type startRow struct {
 	owner   int64
 	attempt int64
 	fence   int64
+	// id and mark are what the database gave to it.
+	id   int64
+	mark store.Mark
 }
 
 // skipRow is a ledger entry to add.
@@ -137,15 +140,6 @@ type skipRow struct {
 	skip job.Skip
 	// apart says that another row tells an instant between it and the row before.
 	apart bool
-}
-
-// startKey finds an inserted execution again.
-type startKey struct{ job, scheduled int64 }
-
-// inserted is what the database gave to an execution.
-type inserted struct {
-	id   int64
-	mark store.Mark
 }
 
 // claimBatch is what the decisions about a batch of due rows come to.
@@ -297,23 +291,34 @@ func (b *claimBatch) inserts() insertColumns {
 	return c
 }
 
-// claimed lists the executions that got an owner, given their rows.
-func (b *claimBatch) claimed(rows map[startKey]inserted, created int64) []store.Claimed {
+// inserted finds the start whose row the database answered as the nth: they are
+// answered in their order, but nobody promises that.
+func (b *claimBatch) inserted(n int, jobID, scheduled int64) *startRow {
+	is := func(r startRow) bool { return r.due.JobID == jobID && micros(r.start.ScheduledFor) == scheduled }
+	if !is(b.starts[n]) {
+		n = slices.IndexFunc(b.starts, is)
+	}
+	return &b.starts[n]
+}
+
+// claimed lists the executions that got an owner, once they are inserted.
+func (b *claimBatch) claimed(now time.Time) []store.Claimed {
+	created := timeOf(micros(now))
 	claimed := make([]store.Claimed, 0, len(b.starts))
-	for _, r := range b.starts {
+	for i := range b.starts {
+		r := &b.starts[i]
 		if r.owner == 0 {
 			continue
 		}
-		row := rows[startKey{r.due.JobID, micros(r.start.ScheduledFor)}]
 		claimed = append(claimed, store.Claimed{
-			ExecutionID:  row.id,
-			Mark:         row.mark,
+			ExecutionID:  r.id,
+			Mark:         r.mark,
 			JobID:        r.due.JobID,
 			InstanceID:   r.due.InstanceID,
 			Trigger:      job.TriggerSchedule,
 			ScheduledFor: r.start.ScheduledFor,
 			NotBefore:    r.start.NotBefore,
-			CreatedAt:    timeOf(created),
+			CreatedAt:    created,
 			Attempt:      int(r.attempt),
 			Fence:        r.fence,
 			JobVersion:   r.due.Version,

@@ -12,11 +12,13 @@ import (
 )
 
 // The statements below take arrays, one element a row; one that is NULL stands for
-// what is usual (unless). Three habits keep their
-// plans right however stale the statistics are: rows are locked first and then
-// found again by ctid; no statement joins a big table to unnest() by anything
-// else than a lateral look-up of its key, which OFFSET 0 or FOR UPDATE keeps
-// from becoming a join; and no table is read from end to end (openEngine).
+// what is usual (unless). Those that every execution pays for unnest them in a
+// SELECT list, which goes through all of them in step: in FROM, each would be
+// stored as a table of its own before. Three habits keep the plans right however
+// stale the statistics are: rows are locked first and then found again by ctid; no
+// statement joins a big table to unnest() by anything else than a lateral look-up
+// of its key, which OFFSET 0 or FOR UPDATE keeps from becoming a join; and no
+// table is read from end to end (openEngine).
 
 var pgLockDue = `
 SELECT s.ctid, ` + dueColumns + `
@@ -32,7 +34,7 @@ FOR UPDATE SKIP LOCKED`
 // pgWorkflows names the instance too, so that whichever index the planner takes
 // while the table is small leads straight to the row when it is big.
 const pgWorkflows = `
-SELECT u.id, j.workflow FROM unnest($1::bigint[], $2::bigint[]) AS u(id, instance_id)
+SELECT u.id, j.workflow FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::bigint[]) AS instance_id) u
 CROSS JOIN LATERAL (SELECT workflow FROM jobs WHERE jobs.id = u.id AND jobs.instance_id = u.instance_id OFFSET 0) j`
 
 // pgBehindDue answers only the jobs that have executions, which are few.
@@ -51,7 +53,7 @@ SELECT id, paused_at, paused_until FROM instances WHERE id = ANY($1::bigint[]) O
 
 const pgMoveSchedules = `
 UPDATE schedules s SET next_run = u.next_run, fence = u.fence, skip_id = coalesce(u.skip_id, 0)
-FROM unnest($1::tid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(row, next_run, fence, skip_id)
+FROM (SELECT unnest($1::tid[]) AS row, unnest($2::bigint[]) AS next_run, unnest($3::bigint[]) AS fence, unnest($4::bigint[]) AS skip_id) u
 WHERE s.ctid = u.row`
 
 const pgInsertActive = `
@@ -59,8 +61,8 @@ INSERT INTO active_executions (job_id, instance_id, trigger, trigger_id, schedul
   owner, state, attempt, fence, first_started_at, started_at, error, tasks, log_bytes)
 SELECT u.job_id, u.instance_id, 'SCHEDULE', '', u.scheduled_for, coalesce(u.not_before, u.scheduled_for), coalesce(u.waits, false), $1,
   CASE WHEN u.fence > 0 THEN $2::bigint ELSE 0 END, 'QUEUED', CASE WHEN u.fence > 0 THEN 1 ELSE 0 END, u.fence, 0, 0, '', '', 0
-FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[], $8::bigint[])
-  AS u(job_id, instance_id, scheduled_for, not_before, waits, fence)
+FROM (SELECT unnest($3::bigint[]) AS job_id, unnest($4::bigint[]) AS instance_id, unnest($5::bigint[]) AS scheduled_for,
+  unnest($6::bigint[]) AS not_before, unnest($7::boolean[]) AS waits, unnest($8::bigint[]) AS fence) u
 RETURNING ctid, id, job_id, scheduled_for`
 
 func (s *Store) pgClaimDue(ctx context.Context, req store.ClaimRequest, decide func(store.Due) store.Decision) (claimed []store.Claimed, more bool, err error) {
@@ -186,7 +188,6 @@ func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *cl
 	for _, w := range b.rare {
 		work.Queue(w.sql, w.args...)
 	}
-	rows := make(map[startKey]inserted, len(b.starts))
 	if len(b.starts) > 0 {
 		a := b.inserts()
 		if slices.Equal(a.notBefore, a.scheduled) {
@@ -195,10 +196,12 @@ func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *cl
 		work.Queue(pgInsertActive, micros(req.Now), req.Owner, a.job, a.instance, a.scheduled, a.notBefore, unless(false, a.waits), a.fence).
 			Query(func(found pgx.Rows) error {
 				var row pgtype.TID
-				var id int64
-				var key startKey
-				_, err := pgx.ForEachRow(found, []any{&row, &id, &key.job, &key.scheduled}, func() error {
-					rows[key] = inserted{id, markOf(row)}
+				var id, jobID, scheduled int64
+				n := 0
+				_, err := pgx.ForEachRow(found, []any{&row, &id, &jobID, &scheduled}, func() error {
+					start := b.inserted(n, jobID, scheduled)
+					start.id, start.mark = id, markOf(row)
+					n++
 					return nil
 				})
 				return err
@@ -207,7 +210,7 @@ func pgStoreClaims(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, b *cl
 	if err := tx.SendBatch(ctx, &work).Close(); err != nil {
 		return nil, err
 	}
-	return b.claimed(rows, micros(req.Now)), b.hold(pgRunner{ctx, tx}, rows)
+	return b.claimed(req.Now), b.hold(pgRunner{ctx, tx})
 }
 
 // pgCancelRunning asks the running executions of jobs to end and tells their

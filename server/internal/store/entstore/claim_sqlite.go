@@ -170,21 +170,18 @@ func liteStoreClaims(tx *liteTx, req store.ClaimRequest, b *claimBatch) ([]store
 			return nil, err
 		}
 	}
-	rows := make(map[startKey]inserted, len(b.starts))
-	for _, r := range b.starts {
-		scheduled := micros(r.start.ScheduledFor)
-		done, err := tx.exec(liteInsertActive, r.due.JobID, r.due.InstanceID, scheduled, micros(r.start.NotBefore), r.start.Waits,
+	for i := range b.starts {
+		r := &b.starts[i]
+		done, err := tx.exec(liteInsertActive, r.due.JobID, r.due.InstanceID, micros(r.start.ScheduledFor), micros(r.start.NotBefore), r.start.Waits,
 			micros(req.Now), r.owner, r.attempt, r.fence)
 		if err != nil {
 			return nil, err
 		}
-		id, err := done.LastInsertId()
-		if err != nil {
+		if r.id, err = done.LastInsertId(); err != nil {
 			return nil, err
 		}
-		rows[startKey{r.due.JobID, scheduled}] = inserted{id: id}
 	}
-	return b.claimed(rows, micros(req.Now)), b.hold(liteRunner{tx, nil}, rows)
+	return b.claimed(req.Now), b.hold(liteRunner{tx, nil})
 }
 
 func liteAddSkip(tx *liteTx, k *skipRow) error {

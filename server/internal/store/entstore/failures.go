@@ -11,14 +11,14 @@ import (
 // countFailures counts the ends of jobs that are to be paused after several
 // failures in a row, in the order of the ends, and pauses those that have had
 // enough. Only these jobs pay for it. The missing ends were not written.
-func countFailures(ends []store.Finish, missing map[int64]bool, r runner) error {
-	var counted []store.Finish
+func countFailures(ends []*store.Finish, missing map[int64]bool, r runner) error {
+	var counted []*store.Finish
 	for _, end := range ends {
 		if end.PauseAfter > 0 && !missing[end.ExecutionID] && end.State != job.StateCancelled {
 			counted = append(counted, end)
 		}
 	}
-	slices.SortStableFunc(counted, func(a, b store.Finish) int { return a.FinishedAt.Compare(b.FinishedAt) })
+	slices.SortStableFunc(counted, func(a, b *store.Finish) int { return a.FinishedAt.Compare(b.FinishedAt) })
 	for _, end := range counted {
 		if err := countFailure(end, r); err != nil {
 			return err
@@ -27,7 +27,7 @@ func countFailures(ends []store.Finish, missing map[int64]bool, r runner) error 
 	return nil
 }
 
-func countFailure(end store.Finish, r runner) error {
+func countFailure(end *store.Finish, r runner) error {
 	var failures int
 	var active bool
 	found, err := r.row(`

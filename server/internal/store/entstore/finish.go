@@ -10,36 +10,34 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-func byID(a, b store.Finish) int { return cmp.Compare(a.ExecutionID, b.ExecutionID) }
+func byID(a, b *store.Finish) int { return cmp.Compare(a.ExecutionID, b.ExecutionID) }
 
 // splitFinish parts the attempts that end the execution from those that are
 // followed by another one. Both are in the order of their ids, so that rows
 // are locked in one order.
-func splitFinish(ends []store.Finish) (final, retries []store.Finish) {
-	final = make([]store.Finish, 0, len(ends))
-	for _, end := range ends {
-		if end.RetryAt.IsZero() {
+func splitFinish(ends []store.Finish) (final, retries []*store.Finish) {
+	final = make([]*store.Finish, 0, len(ends))
+	for i := range ends {
+		if end := &ends[i]; end.RetryAt.IsZero() {
 			final = append(final, end)
 		} else {
 			retries = append(retries, end)
 		}
 	}
-	for _, part := range [][]store.Finish{final, retries} {
-		if !slices.IsSortedFunc(part, byID) {
-			slices.SortFunc(part, byID)
-		}
-	}
+	slices.SortFunc(final, byID)
+	slices.SortFunc(retries, byID)
 	return final, retries
 }
 
 // notKept turns the retries that were not put back into final ends: somebody
 // asked to cancel them meanwhile, or their fence is stale.
-func notKept(retries []store.Finish, kept map[int64]bool) (final []store.Finish) {
-	for _, end := range retries {
-		if !kept[end.ExecutionID] {
+func notKept(retries []*store.Finish, kept map[int64]bool) (final []*store.Finish) {
+	for _, retry := range retries {
+		if !kept[retry.ExecutionID] {
+			end := *retry
 			end.State = job.StateCancelled
 			end.Tasks = cancelledTasks(end.Tasks)
-			final = append(final, end)
+			final = append(final, &end)
 		}
 	}
 	return final
@@ -62,19 +60,19 @@ type finishArrays struct {
 	state, failure, tasks                           []string
 }
 
-func finishColumns(ends []store.Finish) finishArrays {
+func finishColumns(ends []*store.Finish) finishArrays {
 	n := len(ends)
 	c := finishArrays{
 		make([]pgtype.TID, n),
 		make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n),
 		make([]string, n), make([]string, n), make([]string, n),
 	}
-	for i := range ends {
-		end := &ends[i]
+	tasks := newTasksColumn(n)
+	for i, end := range ends {
 		c.row[i] = tidOf(end.Mark)
 		c.id[i], c.fence[i], c.logBytes[i] = end.ExecutionID, end.Fence, end.LogBytes
 		c.started[i], c.finished[i], c.retryAt[i] = micros(end.StartedAt), micros(end.FinishedAt), micros(end.RetryAt)
-		c.state[i], c.failure[i], c.tasks[i] = string(end.State), failureText(end.Error), tasksText(end.Tasks)
+		c.state[i], c.failure[i], c.tasks[i] = string(end.State), failureText(end.Error), tasks.text(end.Tasks)
 	}
 	return c
 }

@@ -16,11 +16,13 @@ import (
 // beforehand. It leaves out what has moved since. The ids are compared in a way
 // that no index serves: else a plan that was made while few executions were
 // active reads all of them for each end, by the index that they are joined by.
+// The tasks come last, as the longest: the driver's buffers grow by each argument.
 const pgFinish = `
 WITH gone AS (
   DELETE FROM active_executions a
-  USING unnest($1::tid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[])
-    AS l(row, id, fence, state, error, tasks, started_at, finished_at, log_bytes)
+  USING (SELECT unnest($1::tid[]) AS row, unnest($2::bigint[]) AS id, unnest($3::bigint[]) AS fence, unnest($4::bigint[]) AS started_at,
+    unnest($5::bigint[]) AS finished_at, unnest($6::bigint[]) AS log_bytes, unnest($7::text[]) AS state, unnest($8::text[]) AS error,
+    unnest($9::text[]) AS tasks) l
   WHERE a.ctid = l.row AND a.id IS NOT DISTINCT FROM l.id AND a.fence = l.fence AND a.owner <> 0` + pgGone + `
 )` + pgHistory
 
@@ -76,7 +78,7 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 			return err
 		}
 		if len(retries) > 0 {
-			kept, err := pgTwice(retries, finishID, func(part []store.Finish) (map[int64]bool, error) {
+			kept, err := pgTwice(retries, finishID, func(part []*store.Finish) (map[int64]bool, error) {
 				f := finishColumns(part)
 				return pgIDs(ctx, tx, len(part), pgRetry, f.id, f.fence, f.failure, f.tasks, f.started, f.retryAt, f.logBytes, f.state)
 			})
@@ -107,10 +109,10 @@ func (s *Store) pgFinish(ctx context.Context, ends []store.Finish) (stale []int6
 
 // pgWriteEnds writes ends to the history and answers the ids of those whose
 // fence is stale.
-func pgWriteEnds(ctx context.Context, tx pgx.Tx, ends []store.Finish) (missing map[int64]bool, err error) {
+func pgWriteEnds(ctx context.Context, tx pgx.Tx, ends []*store.Finish) (missing map[int64]bool, err error) {
 	f := finishColumns(ends)
-	done, err := tx.Exec(ctx, pgFinish, f.row, f.id, f.fence, unless(string(job.StateSucceeded), f.state), unless("", f.failure), f.tasks,
-		f.started, f.finished, unless(0, f.logBytes))
+	done, err := tx.Exec(ctx, pgFinish, f.row, f.id, f.fence, f.started, f.finished, unless(0, f.logBytes),
+		unless(string(job.StateSucceeded), f.state), unless("", f.failure), f.tasks)
 	if err != nil || int(done.RowsAffected()) == len(ends) {
 		return nil, err
 	}
@@ -118,8 +120,8 @@ func pgWriteEnds(ctx context.Context, tx pgx.Tx, ends []store.Finish) (missing m
 	if err != nil {
 		return nil, err
 	}
-	searched := slices.DeleteFunc(slices.Clone(ends), func(end store.Finish) bool { return written[end.ExecutionID] })
-	found, err := pgTwice(searched, finishID, func(part []store.Finish) (map[int64]bool, error) {
+	searched := slices.DeleteFunc(slices.Clone(ends), func(end *store.Finish) bool { return written[end.ExecutionID] })
+	found, err := pgTwice(searched, finishID, func(part []*store.Finish) (map[int64]bool, error) {
 		f := finishColumns(part)
 		return pgIDs(ctx, tx, len(part), pgFinishSearched, f.id, f.fence, f.state, f.failure, f.tasks, f.started, f.finished, f.logBytes)
 	})
@@ -143,7 +145,7 @@ func tidOf(mark store.Mark) pgtype.TID {
 
 // pgLockCounted locks the schedule rows that countFailures will write, before
 // any execution is locked: everybody takes them in this order.
-func pgLockCounted(ctx context.Context, tx pgx.Tx, ends []store.Finish) error {
+func pgLockCounted(ctx context.Context, tx pgx.Tx, ends []*store.Finish) error {
 	var jobs []int64
 	for _, end := range ends {
 		if end.PauseAfter > 0 {
@@ -157,7 +159,7 @@ func pgLockCounted(ctx context.Context, tx pgx.Tx, ends []store.Finish) error {
 	return err
 }
 
-func finishID(end store.Finish) int64 { return end.ExecutionID }
+func finishID(end *store.Finish) int64 { return end.ExecutionID }
 
 const pgProgress = `
 WITH locked AS MATERIALIZED (

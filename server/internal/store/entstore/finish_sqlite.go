@@ -71,7 +71,7 @@ func (s *Store) liteFinish(ctx context.Context, ends []store.Finish) (stale []in
 	return stale, nil
 }
 
-func liteRetries(tx *liteTx, retries []store.Finish) (map[int64]bool, error) {
+func liteRetries(tx *liteTx, retries []*store.Finish) (map[int64]bool, error) {
 	kept := make(map[int64]bool, len(retries))
 	c := finishColumns(retries)
 	for i, id := range c.id {

@@ -174,13 +174,13 @@ func (b *claimBatch) tooSoon(d *dueRow, ahead bool) bool {
 }
 
 // hold notes the folders of a batch's executions in their rows.
-func (b *claimBatch) hold(r runner, rows map[startKey]inserted) error {
-	for _, start := range b.starts {
+func (b *claimBatch) hold(r runner) error {
+	for i := range b.starts {
+		start := &b.starts[i]
 		if len(start.due.Folders) == 0 {
 			continue
 		}
-		id := rows[startKey{start.due.JobID, micros(start.start.ScheduledFor)}].id
-		if err := r.exec(`UPDATE active_executions SET trees = $2 WHERE id = $1`, id, foldersText(start.due.Folders)); err != nil {
+		if err := r.exec(`UPDATE active_executions SET trees = $2 WHERE id = $1`, start.id, foldersText(start.due.Folders)); err != nil {
 			return err
 		}
 	}

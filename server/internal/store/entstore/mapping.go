@@ -50,7 +50,7 @@ func tasksText(tasks []job.TaskRecord) string {
 	if len(tasks) == 0 {
 		return ""
 	}
-	return string(appendTasks(make([]byte, 0, 192*len(tasks)), tasks))
+	return string(appendTasks(make([]byte, 0, tasksSize*len(tasks)), tasks))
 }
 
 func tasksOf(text string) ([]job.TaskRecord, error) {

@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -19,6 +20,33 @@ func appendTasks(to []byte, tasks []job.TaskRecord) []byte {
 		to = appendTask(to, &tasks[i])
 	}
 	return append(to, ']')
+}
+
+// tasksColumn makes the texts of many ends: one behind the other, since each in
+// memory of its own would be two objects more.
+type tasksColumn struct {
+	all  strings.Builder
+	last []byte
+}
+
+// tasksSize is a usual length of the text of one task.
+const tasksSize = 192
+
+func newTasksColumn(ends int) *tasksColumn {
+	c := new(tasksColumn)
+	c.all.Grow(tasksSize * ends)
+	return c
+}
+
+// text is what tasksText answers.
+func (c *tasksColumn) text(tasks []job.TaskRecord) string {
+	if len(tasks) == 0 {
+		return ""
+	}
+	c.last = appendTasks(c.last[:0], tasks)
+	before := c.all.Len()
+	c.all.Write(c.last)
+	return c.all.String()[before:]
 }
 
 func appendTask(to []byte, t *job.TaskRecord) []byte {

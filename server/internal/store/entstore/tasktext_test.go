@@ -35,5 +35,15 @@ func FuzzTaskText(f *testing.F) {
 				t.Errorf("wrote %s, want %s", got, want)
 			}
 		}
+		column, want := newTasksColumn(1), [][]job.TaskRecord{{record}, nil, {record, record}, {{}}}
+		got := make([]string, len(want))
+		for i, tasks := range want {
+			got[i] = column.text(tasks)
+		}
+		for i, tasks := range want {
+			if got[i] != tasksText(tasks) {
+				t.Errorf("the column says %s, want %s", got[i], tasksText(tasks))
+			}
+		}
 	})
 }
