@@ -27,7 +27,7 @@ const copyEnded = `INSERT INTO executions SELECT id + 1000, job_id, instance_id,
 const copyOpen = `INSERT INTO active_executions (id, job_id, instance_id, "trigger", trigger_id, scheduled_for, not_before, waits, created_at, owner, state, attempt, fence, first_started_at, started_at, error, tasks, log_bytes)
 SELECT id, job_id, instance_id, "trigger", trigger_id, scheduled_for, scheduled_for, false, created_at, (SELECT max(id) FROM replicas), 'RUNNING', attempt, fence, started_at, started_at, error, tasks, log_bytes FROM executions WHERE scheduled_for = {5}`
 
-const skipOf = `INSERT INTO skips (id, job_id, instance_id, reason, first, last, count, blocked_by) SELECT 1000, job_id, instance_id, `
+const skipOf = `INSERT INTO skips (id, job_id, instance_id, reason, first, last, count, blocked_by) SELECT (SELECT 1000 + count(*) FROM skips), job_id, instance_id, `
 
 // Each kind of damage, and what must be found of it.
 func TestDamage(t *testing.T) {
@@ -59,6 +59,12 @@ func TestDamage(t *testing.T) {
 		"a row that is gone":             {[]string{`DELETE FROM skips WHERE first = {11}`}, []string{"missing 11-14"}},
 		"a row that ends too early":      {[]string{`UPDATE skips SET last = {13}, count = 3 WHERE first = {11}`}, []string{"missing 14"}},
 		"a row that was not folded into": {[]string{`UPDATE skips SET id = id + 2000 WHERE first = {20}`, `UPDATE skips SET last = {12}, count = 2 WHERE first = {11}`, skipOf + `'OVERLAP', {13}, {14}, 2, blocked_by FROM skips WHERE first = {11}`}, []string{"unfolded 11-14"}},
+		"a row of one that may be moved": {[]string{`UPDATE skips SET id = id + 2000 WHERE first = {20}`, `UPDATE skips SET last = {13}, count = 3 WHERE first = {11}`, skipOf + `'OVERLAP', {14}, {14}, 1, blocked_by FROM skips WHERE first = {11}`}, nil},
+		"many such rows": {[]string{
+			`UPDATE skips SET id = id + 2000 WHERE first = {20}`, `UPDATE skips SET last = {11}, count = 1 WHERE first = {11}`,
+			skipOf + `'OVERLAP', {12}, {12}, 1, blocked_by FROM skips WHERE first = {11}`, skipOf + `'OVERLAP', {13}, {13}, 1, blocked_by FROM skips WHERE first = {11}`,
+			skipOf + `'OVERLAP', {14}, {14}, 1, blocked_by FROM skips WHERE first = {11}`,
+		}, []string{"unfolded 11-12", "unfolded 12-13", "unfolded 13-14"}},
 		"rows that must not be one": {
 			[]string{`UPDATE skips SET id = id + 2000 WHERE first = {20}`, `UPDATE skips SET last = {12}, count = 2 WHERE first = {11}`, skipOf + `'OVERLAP', {13}, {14}, 2, blocked_by + 1 FROM skips WHERE first = {11}`}, nil},
 		"rows that an execution by hand parts": {

@@ -209,8 +209,8 @@ func newSeveral(row job.Skip, from time.Time) *several {
 }
 
 // cover gives each instant that nothing tells alone to a row around it. Rows
-// may overlap, where occurrences were moved; the one that ends first is the
-// right one to take, unless that is an older one.
+// of earlier versions may overlap, where occurrences were moved; the one that ends
+// first is the right one to take, unless that is an older one.
 func (l *ledger) cover(instants []instant, rows []*several) {
 	slices.SortStableFunc(rows, func(a, b *several) int {
 		if a.older != b.older {
@@ -276,12 +276,15 @@ type apart struct {
 }
 
 // unfolded finds rows that the row before should hold: with its reason and its
-// blocker, and no instant between them.
+// blocker, and no instant between them. An occurrence that was moved has a row of
+// its own, so one that tells a single instant counts only among others of the kind.
 func (l *ledger) unfolded() (found []apart) {
 	slices.SortFunc(l.rows, func(a, b job.Skip) int { return cmp.Compare(a.ID, b.ID) })
+	single := func(i int) bool { return i >= 0 && i < len(l.rows) && l.rows[i].Count == 1 }
 	for i := 1; i < len(l.rows); i++ {
 		a, b := l.rows[i-1], l.rows[i]
-		if a.Reason != b.Reason || a.BlockedBy != b.BlockedBy || a.Reason == job.SkipExcluded || !a.First.After(l.from) {
+		moved := (single(i-1) || single(i)) && !(single(i-1) && single(i) && (single(i-2) || single(i+1)))
+		if moved || a.Reason != b.Reason || a.BlockedBy != b.BlockedBy || a.Reason == job.SkipExcluded || !a.First.After(l.from) {
 			continue
 		}
 		if next, ok := l.times.Next(a.Last); !ok || !next.Equal(b.First) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -35,7 +36,7 @@ func TestNothingSeemsBroken(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWalk(t, seed)
-				for range 400 {
+				for range 500 {
 					w.step()
 				}
 				for range 120 { // so that nothing is overdue
@@ -48,8 +49,42 @@ func TestNothingSeemsBroken(t *testing.T) {
 				for _, v := range report.Violations {
 					t.Errorf("%+v\n%s", v, strings.Join(w.log, "\n"))
 				}
+				w.wantExactRows()
 			})
 		})
+	}
+}
+
+// wantExactRows fails when what a row tells reaches over what another row or an
+// execution tells. What was told before its time may belong to a schedule of
+// earlier.
+func (w *walk) wantExactRows() {
+	w.t.Helper()
+	began, end := time.Now().Add(-14*24*time.Hour), time.Now().Add(24*time.Hour)
+	for _, id := range w.ids {
+		rows, err := w.SkipsBetween(w.ctx, id, began, end, math.MaxInt32)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		runs, err := w.Runs(w.ctx, id, began, end)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, row := range rows {
+			within := func(at time.Time) bool {
+				return at.After(row.First) && at.Before(row.Last) && (id == w.fixed || !w.early[at.UTC()])
+			}
+			for _, other := range rows {
+				if within(other.First) || within(other.Last) {
+					w.t.Errorf("job %d: %+v reaches over %+v\n%s", id, row, other, strings.Join(w.log, "\n"))
+				}
+			}
+			for _, run := range runs {
+				if within(run.ScheduledFor) {
+					w.t.Errorf("job %d: %+v reaches over %+v\n%s", id, row, run, strings.Join(w.log, "\n"))
+				}
+			}
+		}
 	}
 }
 
@@ -61,6 +96,10 @@ type walk struct {
 	jobs      *jobs.Service
 	instances *instances.Service
 	ids       []int64
+	// fixed is a job that keeps its schedule, early what was moved to before its
+	// time of the others.
+	fixed int64
+	early map[time.Time]bool
 	// open are the claims that have not ended.
 	open []*running
 	// log is what was done, the newest last.
@@ -86,16 +125,20 @@ func newWalk(t *testing.T, seed uint64) *walk {
 		bench: b, random: rand.New(rand.NewPCG(seed, 3)),
 		ctx:       auth.With(t.Context(), auth.Principal{Subject: "operator", Scopes: scopes}),
 		jobs:      jobs.New(b, authorizer, task.NewRegistry(util.Noop{}), time.Now),
-		instances: instances.New(b, authorizer, time.Now),
+		instances: instances.New(b, authorizer, time.Now), early: map[time.Time]bool{},
 	}
-	for range 3 {
+	for n := range 4 {
 		f := w.fields()
+		if n == 3 {
+			*f.Type, f.Cron, f.IntervalMinutes = job.CronBased, new("* * * * *"), nil
+		}
 		f.Workflow = map[string]any{"tasks": []any{map[string]any{"name": "a", "type": "util.noop"}}}
 		j, err := w.jobs.Create(w.ctx, jobs.Create{InstanceID: b.instance, Fields: f})
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.ids = append(w.ids, j.ID)
+		w.fixed = j.ID
 	}
 	return w
 }
@@ -148,14 +191,17 @@ func (w *walk) act(id int64) {
 	until := one(w.random, time.Time{}, soon)
 	var err error
 	var what string
-	switch w.random.IntN(12) {
-	case 0:
+	switch w.random.IntN(14) {
+	case 0, 12:
 		what = "pause"
 		_, err = w.jobs.Pause(w.ctx, jobs.Pause{ID: id, Until: until})
 	case 1, 2:
 		what = "resume"
 		_, err = w.jobs.Resume(w.ctx, id, "")
 	case 3:
+		if id == w.fixed {
+			return
+		}
 		what = "define anew"
 		_, err = w.jobs.Update(w.ctx, jobs.Update{ID: id, Fields: w.fields()})
 	case 4:
@@ -168,9 +214,11 @@ func (w *walk) act(id int64) {
 	case 6:
 		what = "skip " + slot.String()
 		_, err = w.jobs.SkipOccurrence(w.ctx, id, slot)
-	case 7:
+	case 7, 13:
 		what = "move " + slot.String() + " to " + soon.String()
-		_, err = w.jobs.MoveOccurrence(w.ctx, id, slot, soon)
+		if _, err = w.jobs.MoveOccurrence(w.ctx, id, slot, soon); soon.Before(slot) {
+			w.early[slot.UTC()] = true
+		}
 	case 8:
 		what = "restore " + slot.String()
 		_, err = w.jobs.RestoreOccurrence(w.ctx, id, slot)

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -103,6 +104,53 @@ func TestSettle(t *testing.T) {
 			got := []time.Time{j.NextRun, j.PausedAt, j.Schedule.Anchor}
 			if diff := cmp.Diff([]time.Time{at(t, test.next), at(t, test.pausedAt), at(t, test.anchor)}, got); diff != "" {
 				t.Errorf("next run, pause and anchor (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What an edit tells is parted by what is told elsewhere, before the edit, by it or
+// after it.
+func TestSettlePartsRows(t *testing.T) {
+	t.Parallel()
+	moved := func(slot, to string) job.OccurrenceChange {
+		return job.OccurrenceChange{JobID: 19, Slot: at(t, slot), MoveTo: at(t, to)}
+	}
+	old := job.Job{
+		ID: 19, InstanceID: 42, Active: true, NextRun: at(t, "04 08:00:00"),
+		Schedule: job.Schedule{Type: job.CronBased, Cron: "0 * * * *", TimeZone: "UTC"},
+		Changes:  []job.OccurrenceChange{moved("02 22:00:00", "04 08:10:00"), moved("04 10:00:00", "04 18:00:00")},
+	}
+	row := func(reason, first, last string, count int64, apart, alone bool) job.Skip {
+		return job.Skip{JobID: 19, InstanceID: 42, Reason: reason, First: at(t, first), Last: at(t, last), Count: count, Apart: apart, Alone: alone}
+	}
+	for name, test := range map[string]struct {
+		change func(*job.Job)
+		want   []job.Skip
+	}{
+		"paused": {func(j *job.Job) { j.Active = false }, []job.Skip{
+			row(job.SkipMissed, "02 22:00:00", "02 22:00:00", 1, true, true),
+			row(job.SkipMissed, "04 08:00:00", "04 09:00:00", 2, false, false),
+			row(job.SkipMissed, "04 11:00:00", "04 12:00:00", 2, true, false),
+		}},
+		"on another schedule": {func(j *job.Job) { j.Schedule.Cron = "30 * * * *" }, []job.Skip{
+			row(job.SkipSuperseded, "02 22:00:00", "02 22:00:00", 1, true, true),
+			row(job.SkipSuperseded, "04 08:00:00", "04 09:00:00", 2, false, false),
+			row(job.SkipSuperseded, "04 11:00:00", "04 12:00:00", 2, true, false),
+			row(job.SkipSuperseded, "04 10:00:00", "04 10:00:00", 1, true, true),
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := old
+			j.Changes = slices.Clone(old.Changes)
+			test.change(&j)
+			skips, err := settle(old, &j, at(t, "04 12:00:30"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, skips); diff != "" {
+				t.Errorf("skips (-want +got):\n%s", diff)
 			}
 		})
 	}

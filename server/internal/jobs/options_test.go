@@ -54,7 +54,7 @@ func TestSettleOptions(t *testing.T) {
 		"dates that leave nothing": {[]edit{dates("03 10:00:00", "2026-05-04/2199-12-31"), next("")}, []edit{dates("03 10:00:00")}, state{next: "04 13:00:00"},
 			[]skip{{"EXCLUDED", "04 00:00:00", "04 12:00:00", 13}}},
 		"dates, overdue": {[]edit{dates("01 10:30:00", "2026-05-02", "2026-05-04"), next("01 23:00:00")}, []edit{dates("01 10:30:00")}, state{next: "04 13:00:00"},
-			[]skip{{"SUPERSEDED", "01 23:00:00", "03 23:00:00", 25}, {"EXCLUDED", "02 00:00:00", "02 23:00:00", 24}, {"EXCLUDED", "04 00:00:00", "04 12:00:00", 13}}},
+			[]skip{{"SUPERSEDED", "01 23:00:00", "01 23:00:00", 1}, {"EXCLUDED", "02 00:00:00", "02 23:00:00", 24}, {"SUPERSEDED", "03 00:00:00", "03 23:00:00", 24}, {"EXCLUDED", "04 00:00:00", "04 12:00:00", 13}}},
 		"dates, resumed": {[]edit{dates("01 10:30:00", "2026-05-02", "2026-05-04"), paused("03 21:30:00")}, []edit{resume}, state{next: "05 00:00:00", since: now},
 			[]skip{{"PAUSED", "03 22:00:00", "03 23:00:00", 2}, {"EXCLUDED", "04 00:00:00", "04 12:00:00", 13}}},
 		"dates, renamed": {[]edit{dates("01 10:30:00", "2026-05-04"), next("05 00:00:00")}, []edit{func(j *job.Job) { j.Name = "new" }}, state{next: "05 00:00:00", since: "01 10:30:00"}, nil},

@@ -67,6 +67,7 @@ func retain(j *job.Job, changes []job.OccurrenceChange, moved bool, now time.Tim
 		case passed && moved:
 			dropped = append(dropped, job.Skip{
 				JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipSuperseded, First: c.Slot, Last: c.Slot, Count: 1,
+				Apart: true, Alone: true,
 			})
 		case passed, plan.IsSlot(c.Slot):
 			j.Changes = append(j.Changes, c)
@@ -88,6 +89,7 @@ func left(old job.Job, reason string, now time.Time) (skips []job.Skip, rest []j
 	}
 	times, err := compile(old)
 	overdue := paused || !old.NextRun.IsZero() && !old.NextRun.After(now)
+	plan := occurrence.Plan{Times: times, Changes: old.Changes}
 	rest = old.Changes
 	switch {
 	case exhausted(old):
@@ -97,10 +99,11 @@ func left(old job.Job, reason string, now time.Time) (skips []job.Skip, rest []j
 	case err != nil:
 		return nil, rest
 	case overdue:
-		skips, rest = occurrence.Plan{Times: times, Changes: old.Changes}.Passed(reason, after, now)
+		skips, rest = plan.Passed(reason, after, now)
 	}
 	if err == nil {
 		skips = append(skips, excluded(old, times, now)...)
+		plan.InOrder(skips)
 	}
 	for i := range skips {
 		skips[i].JobID, skips[i].InstanceID = old.ID, old.InstanceID

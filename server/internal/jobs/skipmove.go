@@ -119,6 +119,7 @@ func (e *occurrenceEdit) leaveOut() error {
 	// The ticker does not come by any more: it is told now.
 	e.skips = []job.Skip{{
 		JobID: e.job.ID, InstanceID: e.job.InstanceID, Reason: job.SkipByCaller, First: e.slot, Last: e.slot, Count: 1,
+		Apart: true, Alone: true,
 	}}
 	e.unset()
 	return nil

@@ -82,9 +82,7 @@ func elsewhere(c job.OccurrenceChange) bool { return c.Done || !c.MoveTo.IsZero(
 
 // Passed tells the occurrences that came due in (after, upTo] and did not run,
 // with a reason, oldest slot first and folded; and the changes that are still
-// needed afterwards. Of the rows only Reason, First, Last and Count are set. A
-// folded row may span a slot that was moved out of the range and is not
-// counted.
+// needed afterwards. Of the rows JobID, InstanceID and BlockedBy are not set.
 func (p Plan) Passed(reason string, after, upTo time.Time) (rows []job.Skip, rest []job.OccurrenceChange) {
 	t := teller{times: p.Times, reason: reason, told: after}
 	for _, c := range p.Changes {
@@ -95,12 +93,12 @@ func (p Plan) Passed(reason string, after, upTo time.Time) (rows []job.Skip, res
 		case cameDue && inside, void:
 			// It counts among the others, if it is one of them.
 		case cameDue:
-			t.add(reason, c.Slot)
+			t.add(job.Skip{Reason: reason, First: c.Slot, Alone: true})
 			c.MoveTo, c.Done = time.Time{}, true
 		case inside:
 			t.without(c.Slot)
 			if !moved && !c.Done {
-				t.add(job.SkipByCaller, c.Slot)
+				t.add(job.Skip{Reason: job.SkipByCaller, First: c.Slot})
 			}
 		}
 		if c.Slot.After(upTo) || c.MoveTo.After(upTo) {
@@ -108,8 +106,33 @@ func (p Plan) Passed(reason string, after, upTo time.Time) (rows []job.Skip, res
 		}
 	}
 	t.upTo(upTo)
-	slices.SortStableFunc(t.rows, func(a, b job.Skip) int { return a.First.Compare(b.First) })
+	p.InOrder(t.rows)
 	return t.rows, rest
+}
+
+// InOrder sorts the rows that are told at one time by their first slots, and keeps
+// those apart that another row may not be folded into: whatever comes between them,
+// of excluded slots or of one that is told at another time, is told by it alone.
+func (p Plan) InOrder(rows []job.Skip) {
+	slices.SortStableFunc(rows, func(a, b job.Skip) int { return a.First.Compare(b.First) })
+	for i := range rows {
+		rows[i].Apart = rows[i].Alone || p.followsMoved(rows[i].First, rows[:i])
+	}
+}
+
+// followsMoved tells whether a slot was moved after which this one is the next, and
+// the rows before don't tell it in its turn.
+func (p Plan) followsMoved(slot time.Time, rows []job.Skip) bool {
+	return slices.ContainsFunc(p.Changes, func(c job.OccurrenceChange) bool {
+		if !elsewhere(c) || !c.Slot.Before(slot) {
+			return false
+		}
+		told := slices.ContainsFunc(rows, func(k job.Skip) bool {
+			return !k.Alone && !c.Slot.Before(k.First) && !c.Slot.After(k.Last)
+		})
+		_, between := p.Times.Between(c.Slot, slot.Add(-1))
+		return !told && !between
+	})
 }
 
 // teller tells the slots of a range in order.
@@ -121,8 +144,16 @@ type teller struct {
 	rows []job.Skip
 }
 
-// upTo tells the slots that are not told yet, up to and with an instant.
+// upTo tells the slots that are not told yet, up to and with an instant, in a row
+// for each stretch between excluded ones.
 func (t *teller) upTo(at time.Time) {
+	for _, run := range t.times.ExcludedRuns(t.told, at) {
+		t.stretch(run.First)
+	}
+	t.stretch(at)
+}
+
+func (t *teller) stretch(at time.Time) {
 	if slots, ok := t.times.Between(t.told, at); ok {
 		t.rows = append(t.rows, job.Skip{Reason: t.reason, First: slots.First, Last: slots.Last, Count: slots.Count})
 	}
@@ -135,6 +166,8 @@ func (t *teller) without(slot time.Time) {
 	t.told = slot
 }
 
-func (t *teller) add(reason string, slot time.Time) {
-	t.rows = append(t.rows, job.Skip{Reason: reason, First: slot, Last: slot, Count: 1})
+// add tells one slot.
+func (t *teller) add(row job.Skip) {
+	row.Last, row.Count = row.First, 1
+	t.rows = append(t.rows, row)
 }

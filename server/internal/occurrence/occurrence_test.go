@@ -94,7 +94,7 @@ func TestPassed(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		changes []string
-		// rows are reason, first, last and count.
+		// rows are reason, first, last, count, and whether they are not folded.
 		rows []string
 		rest []string
 	}{
@@ -102,21 +102,22 @@ func TestPassed(t *testing.T) {
 		"one left out":                {[]string{"12:00", ""}, []string{"R 10:00 11:00 2", "SKIPPED_BY_CALLER 12:00 12:00 1", "R 13:00 14:00 2"}, nil},
 		"the first and last left out": {[]string{"10:00", "", "14:00", ""}, []string{"SKIPPED_BY_CALLER 10:00 10:00 1", "R 11:00 13:00 3", "SKIPPED_BY_CALLER 14:00 14:00 1"}, nil},
 		"moved within":                {[]string{"12:00", "13:30"}, []string{"R 10:00 14:00 5"}, nil},
-		"moved out, later":            {[]string{"12:00", "18:30"}, []string{"R 10:00 11:00 2", "R 13:00 14:00 2"}, []string{"12:00", "18:30"}},
-		"moved in, later":             {[]string{"09:00", "11:30"}, []string{"R 09:00 09:00 1", "R 10:00 14:00 5"}, nil},
-		"moved in, earlier":           {[]string{"18:00", "11:30"}, []string{"R 10:00 14:00 5", "R 18:00 18:00 1"}, []string{"18:00", "done"}},
-		"moved over":                  {[]string{"09:00", "18:30"}, []string{"R 10:00 14:00 5"}, []string{"09:00", "18:30"}},
+		"moved out, later":            {[]string{"12:00", "18:30"}, []string{"R 10:00 11:00 2", "R 13:00 14:00 2 apart"}, []string{"12:00", "18:30"}},
+		"moved in, later":             {[]string{"09:00", "11:30"}, []string{"R 09:00 09:00 1 alone", "R 10:00 14:00 5 apart"}, nil},
+		"moved in, earlier":           {[]string{"18:00", "11:30"}, []string{"R 10:00 14:00 5", "R 18:00 18:00 1 alone"}, []string{"18:00", "done"}},
+		"moved over":                  {[]string{"09:00", "18:30"}, []string{"R 10:00 14:00 5 apart"}, []string{"09:00", "18:30"}},
+		"moved over, long before":     {[]string{"08:00", "18:30"}, []string{"R 10:00 14:00 5"}, []string{"08:00", "18:30"}},
 		"to come":                     {[]string{"15:00", "", "16:00", "17:30"}, []string{"R 10:00 14:00 5"}, []string{"15:00", "", "16:00", "17:30"}},
-		"started before, slot inside": {[]string{"12:00", "done"}, []string{"R 10:00 11:00 2", "R 13:00 14:00 2"}, nil},
+		"started before, slot inside": {[]string{"12:00", "done"}, []string{"R 10:00 11:00 2", "R 13:00 14:00 2 apart"}, nil},
 		"started before, slot after":  {[]string{"18:00", "done"}, []string{"R 10:00 14:00 5"}, []string{"18:00", "done"}},
-		"to the end of the range":     {[]string{"16:00", "14:30"}, []string{"R 10:00 14:00 5", "R 16:00 16:00 1"}, []string{"16:00", "done"}},
+		"to the end of the range":     {[]string{"16:00", "14:30"}, []string{"R 10:00 14:00 5", "R 16:00 16:00 1 alone"}, []string{"16:00", "done"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rows, rest := hourly(t, test.changes...).Passed("R", at(t, "09:30"), at(t, "14:30"))
 			var got []string
 			for _, r := range rows {
-				got = append(got, fmt.Sprintf("%s %s %s %d", r.Reason, r.First.Format("15:04"), r.Last.Format("15:04"), r.Count))
+				got = append(got, fmt.Sprintf("%s %s %s %d%s", r.Reason, r.First.Format("15:04"), r.Last.Format("15:04"), r.Count, apartness(r)))
 			}
 			if diff := cmp.Diff(test.rows, got); diff != "" {
 				t.Errorf("rows (-want +got):\n%s", diff)
@@ -128,13 +129,46 @@ func TestPassed(t *testing.T) {
 	}
 }
 
+func apartness(r job.Skip) string {
+	switch {
+	case r.Alone:
+		return " alone"
+	case r.Apart:
+		return " apart"
+	default:
+		return ""
+	}
+}
+
+// No row of a stretch reaches over what excluded dates took away.
+func TestPassedIsPartedByExcludedDates(t *testing.T) {
+	t.Parallel()
+	times, err := schedule.Compile(job.Schedule{
+		Type: job.CronBased, Cron: "0 */8 * * *", TimeZone: "UTC",
+		ScheduleOptions: job.ScheduleOptions{ExcludedDates: []string{"2026-05-04", "2026-05-06"}},
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := func(d, h int) time.Time { return time.Date(2026, 5, d, h, 0, 0, 0, time.UTC) }
+	rows, _ := occurrence.Plan{Times: times}.Passed("R", day(3, 0), day(7, 1))
+	want := []job.Skip{
+		{Reason: "R", First: day(3, 8), Last: day(3, 16), Count: 2},
+		{Reason: "R", First: day(5, 0), Last: day(5, 16), Count: 3},
+		{Reason: "R", First: day(7, 0), Last: day(7, 0), Count: 1},
+	}
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
 func TestPassedInAPause(t *testing.T) {
 	t.Parallel()
 	p := hourly(t, "12:00", "", "13:00", "18:30", "15:00", "")
 	rows, rest := p.Passed(job.SkipPaused, at(t, "09:30"), at(t, "14:30"))
 	want := []job.Skip{
 		{Reason: job.SkipPaused, First: at(t, "10:00"), Last: at(t, "12:00"), Count: 3},
-		{Reason: job.SkipPaused, First: at(t, "14:00"), Last: at(t, "14:00"), Count: 1},
+		{Reason: job.SkipPaused, First: at(t, "14:00"), Last: at(t, "14:00"), Count: 1, Apart: true},
 	}
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)

@@ -34,7 +34,7 @@ func Due(due store.Due, now time.Time) store.Decision {
 	default:
 		d.decide()
 	}
-	d.inOrder()
+	d.plan().InOrder(d.out.Skips)
 	return d.out
 }
 

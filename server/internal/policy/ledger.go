@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"slices"
 	"sort"
 	"time"
 
@@ -91,30 +90,6 @@ func (d *decider) skip(reason string, first, last time.Time, blockedBy int64) {
 		tell(run.First)
 	}
 	tell(last)
-}
-
-// inOrder puts what was told of excluded slots, which comes first, and of moved
-// ones, which comes last, between the rows of others, so that these are not folded
-// over it, nor over a slot that is told at another time.
-func (d *decider) inOrder() {
-	slices.SortStableFunc(d.out.Skips, func(a, b job.Skip) int { return a.First.Compare(b.First) })
-	for i := range d.out.Skips {
-		row := &d.out.Skips[i]
-		row.Apart = row.Alone || d.followsMoved(row.First, d.out.Skips[:i])
-	}
-}
-
-// followsMoved tells whether a slot was moved after which this one is the next, and
-// the rows before don't tell it in its turn.
-func (d *decider) followsMoved(slot time.Time, rows []job.Skip) bool {
-	return slices.ContainsFunc(d.Changes, func(c job.OccurrenceChange) bool {
-		if c.MoveTo.IsZero() && !c.Done || !c.Slot.Before(slot) {
-			return false
-		}
-		told := slices.ContainsFunc(rows, func(k job.Skip) bool { return !k.Alone && k.First.Equal(c.Slot) })
-		_, between := d.times.Between(c.Slot, slot.Add(-1))
-		return !told && !between
-	})
 }
 
 func (d *decider) row(reason string, first, last time.Time, count, blockedBy int64) job.Skip {

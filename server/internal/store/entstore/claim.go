@@ -22,14 +22,15 @@ type dueRow struct {
 	// skipID is the ledger row that a further skip may fold into.
 	skipID int64
 	next   int64
-	// started tells that the newest that the batch tells of it is a start.
-	started bool
+	// parted tells that the newest that the batch tells of it is a start, or an
+	// occurrence that was moved.
+	parted bool
 }
 
-// closedSkip is skipID after the claim: a start closes the ledger row, unless
-// the row is newer.
+// closedSkip is skipID after the claim: what parts rows closes the ledger row,
+// unless the row is newer.
 func (d *dueRow) closedSkip() int64 {
-	if d.started {
+	if d.parted {
 		return 0
 	}
 	return d.skipID
@@ -188,7 +189,7 @@ func (b *claimBatch) add(req store.ClaimRequest, d *dueRow, decision store.Decis
 			told = k.Last
 		}
 	}
-	d.started = startIn(decision.Starts, told, timeOf(math.MaxInt64))
+	d.parted = startIn(decision.Starts, told, timeOf(math.MaxInt64)) || movedSince(consumed(d.Changes, decision.Consumed), told)
 	for _, start := range decision.Starts {
 		row := startRow{due: d, start: start}
 		// By jitter it may be long until the start: no place is held for that.
@@ -205,6 +206,16 @@ func (b *claimBatch) add(req store.ClaimRequest, d *dueRow, decision store.Decis
 		b.cancel = append(b.cancel, d.JobID)
 	}
 	b.rare = append(b.rare, rareWrites(req, d, decision)...)
+}
+
+// consumed are the changes of slots.
+func consumed(changes []job.OccurrenceChange, slots []time.Time) []job.OccurrenceChange {
+	if len(slots) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(changes), func(c job.OccurrenceChange) bool {
+		return !slices.ContainsFunc(slots, c.Slot.Equal)
+	})
 }
 
 // startIn tells whether any start has its slot between two times.

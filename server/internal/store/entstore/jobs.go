@@ -164,7 +164,7 @@ func (s *Store) UpdateJob(ctx context.Context, id int64, clock store.Clock, chan
 		if _, err := storeChanges(ctx, tx, id, wishes, j.Changes); err != nil {
 			return err
 		}
-		if err := addSkips(ctx, tx, row, skips); err != nil {
+		if err := addSkips(ctx, tx, row, skips, forgotten(wishes, j.Changes, now)); err != nil {
 			return err
 		}
 		result, err = jobByID(ctx, tx, id, now)

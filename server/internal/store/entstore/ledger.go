@@ -2,6 +2,8 @@ package entstore
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/pointscene/carillon/ent"
 	entschedule "github.com/pointscene/carillon/ent/schedule"
@@ -10,10 +12,13 @@ import (
 
 // addSkips adds to the ledger of a job whose schedule row is locked. A skip
 // with the reason and blocker of the one before, with no execution between,
-// folds into its row.
-func addSkips(ctx context.Context, tx *ent.Tx, row *ent.Schedule, skips []job.Skip) error {
-	open := row.SkipID
+// folds into its row. gone are the changes of occurrences that are forgotten.
+func addSkips(ctx context.Context, tx *ent.Tx, row *ent.Schedule, skips []job.Skip, gone []job.OccurrenceChange) error {
+	open, told := row.SkipID, time.Time{}
 	for _, k := range skips {
+		if !k.Alone && k.Last.After(told) {
+			told = k.Last
+		}
 		if !k.Apart {
 			if folded, err := fold(ctx, tx, open, k); err != nil || folded {
 				if err != nil {
@@ -31,10 +36,30 @@ func addSkips(ctx context.Context, tx *ent.Tx, row *ent.Schedule, skips []job.Sk
 			open = added.ID
 		}
 	}
+	if movedSince(gone, told) {
+		open = 0
+	}
 	if open == row.SkipID {
 		return nil
 	}
 	return tx.Schedule.Update().Where(entschedule.ID(row.ID)).SetSkipID(open).Exec(ctx)
+}
+
+// forgotten are the changes that an edit leaves behind, of slots up to now.
+func forgotten(old, wanted []job.OccurrenceChange, now time.Time) []job.OccurrenceChange {
+	return slices.DeleteFunc(slices.Clone(old), func(c job.OccurrenceChange) bool {
+		known := slices.ContainsFunc(wanted, func(w job.OccurrenceChange) bool { return w.Slot.Equal(c.Slot) })
+		return known || c.Slot.After(now)
+	})
+}
+
+// movedSince tells whether an occurrence that is told out of its turn comes after
+// what the rows tell. Once its change is forgotten, nothing else keeps the next row
+// from being folded over it.
+func movedSince(gone []job.OccurrenceChange, told time.Time) bool {
+	return slices.ContainsFunc(gone, func(c job.OccurrenceChange) bool {
+		return (c.Done || !c.MoveTo.IsZero()) && c.Slot.After(told)
+	})
 }
 
 // foldSkip widens a row to both sides: an edit may tell what came before.

@@ -64,7 +64,7 @@ func (s *Store) ChangeOccurrences(ctx context.Context, jobID int64, clock store.
 		if err := refuseStarted(ctx, tx, jobID, set); err != nil {
 			return err
 		}
-		if err := addSkips(ctx, tx, row, skips); err != nil {
+		if err := addSkips(ctx, tx, row, skips, forgotten(old, result.Changes, now)); err != nil {
 			return err
 		}
 		if !result.Active {

@@ -27,6 +27,12 @@ func skip(t *testing.T, s store.Store, jobID int64, added ...job.Skip) {
 	}))(t)
 }
 
+// folded is a row that begins as one does and ends as another.
+func folded(first, last job.Skip, count int64) job.Skip {
+	first.Last, first.Count = last.Last, count
+	return first
+}
+
 // minute is the n-th minute after noon.
 func minute(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
 
@@ -108,6 +114,54 @@ var ledgerTests = tests{
 		ok(t, err)
 		skip(t, s, j.ID, overlap(11, 12, 2))
 		same(t, "ledger", skips(t, s, j.ID), []job.Skip{overlap(1, 1, 1), overlap(2, 2, 1), overlap(5, 8, 4), overlap(10, 12, 3)})
+	},
+	"what was moved and is forgotten parts the rows of edits": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		missed := func(n int) job.Skip {
+			return job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipMissed, First: minute(n), Last: minute(n), Count: 1}
+		}
+		edit := func(at int, slots []int, told ...job.Skip) {
+			t.Helper()
+			_ = must(s.UpdateJob(t.Context(), j.ID, store.At(minute(at)), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
+				j.Description += "."
+				j.Changes = nil
+				for _, n := range slots {
+					j.Changes = append(j.Changes, job.OccurrenceChange{JobID: j.ID, Slot: minute(n), Done: true})
+				}
+				return true, told, nil
+			}))(t)
+		}
+		edit(1, []int{2, 4, 6}, missed(1))
+		edit(3, []int{4, 6}, missed(3)) // 2 lies before it, and edits say so themselves
+		edit(4, []int{6})
+		edit(5, nil, missed(5)) // 6 has not passed
+		edit(7, nil, missed(7))
+		same(t, "ledger", skips(t, s, j.ID), []job.Skip{folded(missed(1), missed(3), 2), folded(missed(5), missed(7), 2)})
+	},
+	"what was moved and is forgotten parts the rows of claims": func(t *testing.T, s store.Store) {
+		j := newJob(t, s)
+		overlap := func(n int) job.Skip {
+			return job.Skip{JobID: j.ID, InstanceID: j.InstanceID, Reason: job.SkipOverlap, First: minute(n), Last: minute(n), Count: 1, BlockedBy: 9}
+		}
+		_ = must(s.UpdateJob(t.Context(), j.ID, store.At(noon.Add(-time.Minute)), func(j *job.Job, _ time.Time) (bool, []job.Skip, error) {
+			j.Changes = []job.OccurrenceChange{{JobID: j.ID, Slot: minute(2), MoveTo: minute(3)}, {JobID: j.ID, Slot: minute(5), Done: true}}
+			return true, nil, nil
+		}))(t)
+		claim := func(at int, d store.Decision) {
+			t.Helper()
+			d.Next = minute(at + 1)
+			_, _, err := s.ClaimDue(t.Context(), store.ClaimRequest{Owner: owner, Now: minute(at), Ahead: minute(at), Limit: 10}, func(store.Due) store.Decision { return d })
+			ok(t, err)
+		}
+		late := overlap(2)
+		late.Apart, late.Alone = true, true
+		claim(1, store.Decision{Skips: []job.Skip{overlap(1)}})
+		claim(3, store.Decision{Skips: []job.Skip{late}, Consumed: []time.Time{minute(2)}})
+		claim(4, store.Decision{Skips: []job.Skip{overlap(4)}})
+		claim(6, store.Decision{Skips: []job.Skip{overlap(6)}, Consumed: []time.Time{minute(5)}}) // 5 lies before it, and the decision says so itself
+		claim(7, store.Decision{Skips: []job.Skip{overlap(7)}})
+		late.Apart, late.Alone = false, false
+		same(t, "ledger", skips(t, s, j.ID), []job.Skip{overlap(1), late, folded(overlap(4), overlap(7), 3)})
 	},
 	"ledgers of jobs are apart": func(t *testing.T, s store.Store) {
 		a, b := newJob(t, s), newJob(t, s)
