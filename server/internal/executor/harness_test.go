@@ -29,8 +29,9 @@ type bench struct {
 	logs  *executionlog.Store
 	// work is the folder of the work directories.
 	work string
-	// slow is how long it takes to tell the time.
-	slow atomic.Int64
+	// slow is how long it takes to tell the time, and ahead how far it is ahead of
+	// the local clock.
+	slow, ahead atomic.Int64
 }
 
 func newBench(t *testing.T) *bench {
@@ -54,7 +55,11 @@ func newBench(t *testing.T) *bench {
 		Configs:         func(_, _ int64, mask func(...string)) task.Configs { mask(secret); return nil },
 		CheckResources:  func(context.Context, int64, []task.ResourceRef) error { return nil },
 		ApprovalTimeout: time.Hour,
-		Now:             func() time.Time { time.Sleep(time.Duration(b.slow.Load())); return time.Now() }, Owner: func() int64 { return 1 }, Places: 10, PerInstance: 9, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
+		Now: func() time.Time {
+			time.Sleep(time.Duration(b.slow.Load()))
+			return time.Now().Add(time.Duration(b.ahead.Load()))
+		},
+		Owner: func() int64 { return 1 }, Places: 10, PerInstance: 9, ReportAfter: 50 * time.Millisecond, Metrics: ignore{}, Log: slog.New(slog.DiscardHandler),
 	})
 	b.Start()
 	return b

@@ -22,6 +22,9 @@ const (
 	// database's answer is there in time. What needs a look until freshFor
 	// goes with it.
 	lookAhead = 25 * time.Millisecond
+	// lookAgain is how long the starter sleeps at most while anything waits: the
+	// database's clock may make a step, and what was far away is due.
+	lookAgain = time.Second
 )
 
 // starter holds attempts until their time.
@@ -34,6 +37,8 @@ type starter struct {
 	waiting []*attempt
 	// doubts says that an attempt is in doubt.
 	doubts bool
+	// picked is when the attempts to start were last picked.
+	picked time.Time
 	// poke makes the loop go round.
 	poke chan struct{}
 }
@@ -113,6 +118,15 @@ func (s *starter) pick() (ready, unsure []*attempt, next time.Duration) {
 	next = time.Hour
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if now.Before(s.picked) { // a step back: what is known would seem fresh for longer
+		for _, a := range s.waiting {
+			a.wait.seenAt = time.Time{}
+		}
+	}
+	s.picked = now
+	if len(s.waiting) > 0 {
+		next = lookAgain
+	}
 	begin, look := false, next
 	kept := s.waiting[:0]
 	for i, a := range s.waiting {
