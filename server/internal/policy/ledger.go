@@ -79,6 +79,9 @@ func (d *decider) excludedRuns(after, upTo time.Time) {
 // skip tells the slots in [first, last], if there are any, in a row for each
 // stretch between excluded ones: what lies in a row's range is told by that row.
 func (d *decider) skip(reason string, first, last time.Time, blockedBy int64) {
+	if last.Before(first) {
+		return
+	}
 	after := first.Add(-1)
 	tell := func(upTo time.Time) {
 		if slots, ok := d.times.Between(after, upTo); ok {
