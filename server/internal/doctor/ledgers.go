@@ -20,10 +20,14 @@ func (r *Report) ledgers(ctx context.Context, s store.Inspection, o Options, pag
 	if err != nil {
 		return 0, err
 	}
+	told, err := s.Told(ctx, idsOf(jobs), r.Since, r.CheckedAt.Add(ahead))
+	if err != nil {
+		return 0, err
+	}
 	for _, j := range jobs {
 		r.Jobs++
 		last = j.ID
-		found, err := examine(ctx, s, j, r.Since, r.CheckedAt)
+		found, err := examine(ctx, s, j, r.Since, r.CheckedAt, told[j.ID])
 		if err != nil {
 			return 0, fmt.Errorf("read the ledger of job %d: %w", j.ID, err)
 		}
@@ -43,6 +47,14 @@ func (r *Report) ledgers(ctx context.Context, s store.Inspection, o Options, pag
 	return last, nil
 }
 
+func idsOf(jobs []job.Job) []int64 {
+	ids := make([]int64, len(jobs))
+	for i, j := range jobs {
+		ids[i] = j.ID
+	}
+	return ids
+}
+
 // told tells whether an instant is known to be doubled already, by its second
 // execution.
 func (r *Report) told(jobID int64, at time.Time) bool {
@@ -59,18 +71,22 @@ type finding struct {
 	text        string
 }
 
+// ahead is how far beyond now a ledger is read: what was told before its time.
+const ahead = time.Hour
+
 // examine looks at the ledger of a job since a time. What seems wrong must seem
-// so twice.
-func examine(ctx context.Context, s store.Inspection, j job.Job, since, now time.Time) ([]finding, error) {
-	found, err := examineOnce(ctx, s, j, since, now)
+// so twice. Most jobs have no ledger (told), which is not read then: that nothing
+// was told is as wrong as that too little was.
+func examine(ctx context.Context, s store.Inspection, j job.Job, since, now time.Time, told bool) ([]finding, error) {
+	found, err := examineOnce(ctx, s, j, since, now, told)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	again, err := examineOnce(ctx, s, j, since, now)
+	again, err := examineOnce(ctx, s, j, since, now, true)
 	return slices.DeleteFunc(found, func(f finding) bool { return !slices.Contains(again, f) }), err
 }
 
-func examineOnce(ctx context.Context, s store.Inspection, j job.Job, since, now time.Time) ([]finding, error) {
+func examineOnce(ctx context.Context, s store.Inspection, j job.Job, since, now time.Time, told bool) ([]finding, error) {
 	if !j.Active || j.Schedule.Type == job.Manual {
 		return nil, nil // what a pause takes away is told at its end
 	}
@@ -79,18 +95,10 @@ func examineOnce(ctx context.Context, s store.Inspection, j job.Job, since, now 
 	if l.times, err = schedule.Compile(j.Schedule, j.ID); err != nil {
 		return nil, nil // damaged: the job has stopped, and the ledger says so
 	}
-	changes, err := s.OccurrenceChanges(ctx, j.ID)
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range changes {
-		l.waits[c.Slot.UnixMicro()] = !c.Done // what was moved to before its time is told already
-	}
-	if l.runs, err = s.Runs(ctx, j.ID, l.from, now.Add(time.Hour)); err != nil {
-		return nil, err
-	}
-	if l.rows, err = s.SkipsBetween(ctx, j.ID, l.from, now.Add(time.Hour), math.MaxInt32); err != nil {
-		return nil, err
+	if told {
+		if err := l.read(ctx, s, j.ID); err != nil {
+			return nil, err
+		}
 	}
 	l.bound(j)
 	found := l.check()
@@ -104,6 +112,22 @@ func examineOnce(ctx context.Context, s store.Inspection, j job.Job, since, now 
 		}
 	}
 	return found, nil
+}
+
+// read reads what tells the instants.
+func (l *ledger) read(ctx context.Context, s store.Inspection, jobID int64) error {
+	changes, err := s.OccurrenceChanges(ctx, jobID)
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		l.waits[c.Slot.UnixMicro()] = !c.Done // what was moved to before its time is told already
+	}
+	if l.runs, err = s.Runs(ctx, jobID, l.from, l.now.Add(ahead)); err != nil {
+		return err
+	}
+	l.rows, err = s.SkipsBetween(ctx, jobID, l.from, l.now.Add(ahead), math.MaxInt32)
+	return err
 }
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }

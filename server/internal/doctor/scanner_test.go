@@ -70,6 +70,14 @@ func (w *ward) AllJobs(_ context.Context, page store.Page) (list []job.Job, err 
 	return list, nil
 }
 
+func (w *ward) Told(_ context.Context, jobIDs []int64, _, _ time.Time) (map[int64]bool, error) {
+	told := make(map[int64]bool)
+	for _, id := range jobIDs {
+		told[id] = true
+	}
+	return told, nil
+}
+
 func (w *ward) Runs(_ context.Context, _ int64, from, to time.Time) (runs []store.Run, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -59,6 +59,9 @@ type Inspection interface {
 	Doubles(ctx context.Context, newest, limit int) ([]Double, error)
 	// AllJobs lists the jobs of all instances.
 	AllJobs(ctx context.Context, page Page) ([]job.Job, error)
+	// Told tells which of some jobs have anything of what Runs, OccurrenceChanges and
+	// SkipsBetween list.
+	Told(ctx context.Context, jobIDs []int64, from, to time.Time) (map[int64]bool, error)
 	// Runs lists the executions by schedule of a job with ScheduledFor in
 	// [from, to), in that order.
 	Runs(ctx context.Context, jobID int64, from, to time.Time) ([]Run, error)

@@ -154,6 +154,29 @@ func (s *Store) AllJobs(ctx context.Context, page store.Page) (list []job.Job, e
 	return list, err
 }
 
+// toldOf is a question of the indexes for each job, whatever the tables hold.
+func (s *Store) toldOf() string {
+	one := s.inList("job_id", 1)
+	return `
+SELECT job_id FROM active_executions WHERE ` + one + `
+UNION SELECT job_id FROM executions WHERE ` + one + ` AND scheduled_for >= $2 AND scheduled_for < $3
+UNION SELECT job_id FROM skips WHERE ` + one + ` AND last >= $2 AND first < $3
+UNION SELECT job_id FROM occurrence_changes WHERE ` + one
+}
+
+// Told implements store.Inspection.
+func (s *Store) Told(ctx context.Context, jobIDs []int64, from, to time.Time) (told map[int64]bool, err error) {
+	err = s.query(ctx, "look which jobs have a ledger", func(ctx context.Context, c *ent.Client) error {
+		found, err := collect(ctx, c, scanID, s.toldOf(), s.list(jobIDs), micros(from), micros(to))
+		told = make(map[int64]bool, len(found))
+		for _, id := range found {
+			told[id] = true
+		}
+		return err
+	})
+	return told, err
+}
+
 const runsBetween = `
 SELECT id, scheduled_for FROM active_executions WHERE job_id = $1 AND scheduled_for >= $2 AND scheduled_for < $3 AND "trigger" = 'SCHEDULE'
 UNION ALL

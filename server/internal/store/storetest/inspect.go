@@ -103,6 +103,29 @@ var inspectionTests = tests{
 		second := must(s.AllJobs(t.Context(), store.Page{Limit: 2, Before: b.ID}))(t)
 		same(t, "jobs", append(first, second...), []job.Job{c, b, a})
 	},
+	"a job has a ledger by anything that tells of its time": func(t *testing.T, s store.Store) {
+		active, ended, skipped := newJob(t, s), newJob(t, s), newJob(t, s)
+		changed, none := newJob(t, s, onTheHour), newJob(t, s)
+		all := []int64{active.ID, ended.ID, skipped.ID, changed.ID, none.ID}
+		told := func(jobs []int64, from, to int) map[int64]bool {
+			return must(s.Told(t.Context(), jobs, minute(from), minute(to)))(t)
+		}
+		same(t, "at first", len(told(all, 0, 1000)), 0)
+		enqueue(t, s, ended.ID, minute(1))
+		finish(t, s, claimQueued(t, s, minute(1))[0], job.StateSucceeded, minute(1), minute(2))
+		enqueue(t, s, active.ID, minute(3))
+		skip(t, s, skipped.ID, job.Skip{JobID: skipped.ID, InstanceID: skipped.InstanceID, Reason: job.SkipMissed, First: minute(10), Last: minute(20), Count: 11})
+		_ = must(change(t, s, changed.ID, noon, minute(60), wish(changed, 2, time.Time{})))(t)
+		want := map[int64]bool{active.ID: true, ended.ID: true, skipped.ID: true, changed.ID: true}
+		same(t, "in the end", told(all, 0, 1000), want)
+		same(t, "of some", told(all[2:3], 0, 1000), map[int64]bool{skipped.ID: true})
+		same(t, "of none", len(told(nil, 0, 1000)), 0)
+		delete(want, ended.ID)
+		same(t, "within the skips", told(all, 15, 16), want)
+		delete(want, skipped.ID)
+		same(t, "before the skips", told(all, 5, 10), want)
+		same(t, "after the skips", told(all, 21, 22), want)
+	},
 	"runs are those of the schedule": func(t *testing.T, s store.Store) {
 		j := newJob(t, s)
 		enqueue(t, s, j.ID, minute(1))
