@@ -10,6 +10,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/configs"
 	"github.com/pointscene/carillon/server/internal/egress"
 	"github.com/pointscene/carillon/server/internal/executor"
+	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/lease"
 	"github.com/pointscene/carillon/server/internal/logquota"
 	"github.com/pointscene/carillon/server/internal/notice"
@@ -17,6 +18,7 @@ import (
 	"github.com/pointscene/carillon/server/internal/remote"
 	"github.com/pointscene/carillon/server/internal/retention"
 	"github.com/pointscene/carillon/server/internal/store"
+	"github.com/pointscene/carillon/server/internal/store/entstore"
 	"github.com/pointscene/carillon/server/internal/task"
 	"github.com/pointscene/carillon/server/internal/task/grpccall"
 	"github.com/pointscene/carillon/server/internal/task/httprequest"
@@ -30,11 +32,11 @@ import (
 )
 
 const (
-	// lookEvery is the longest time between looks for work while there is some,
-	// and lookIdle while there is none; lookAhead is how long before its time a
-	// slot is claimed.
+	// lookEvery is the longest time between looks for work while there is some.
+	// While there is none, each heartbeat looks, and after lookIdle the ticker does
+	// without one; lookAhead is how long before its time a slot is claimed.
 	lookEvery = 250 * time.Millisecond
-	lookIdle  = 2 * time.Second
+	lookIdle  = 5 * time.Second
 	lookAhead = 500 * time.Millisecond
 	// claimBatch is how many executions one transaction claims at most.
 	claimBatch = 1000
@@ -42,10 +44,11 @@ const (
 	reportAfter = 100 * time.Millisecond
 	// pruneEvery is the time between two rounds of retention.
 	pruneEvery = 10 * time.Minute
-	// noticesEvery is the time between looks for notices while there are webhooks,
-	// and noticesIdle while there are none, or nothing is to be sent.
+	// noticesEvery is the time between looks for notices while there are webhooks.
+	// While there are none, or nothing is to be sent, every other heartbeat looks,
+	// and noticesIdle is the longest time without one.
 	noticesEvery = time.Second
-	noticesIdle  = 5 * time.Second
+	noticesIdle  = 10 * time.Second
 	// countEvery is the time between counts of remotes that need credentials.
 	countEvery = time.Minute
 	// storeEndsFor is how long a stop waits for the database to take the ends.
@@ -70,7 +73,7 @@ func (s *Server) openEngine(ctx context.Context) error {
 	o.Adopt = func(lost []store.Lost) { s.executor.Adopt(lost) }
 	o.Lost = func(cause error) { s.executor.AbandonAll(cause) }
 	o.Settle = func(ctx context.Context) { s.executor.Settle(ctx) }
-	o.Listening = s.store.Listening
+	o.Listening, o.Beat = s.store.Listening, s.beats()
 	s.lease = lease.New(s.store, o)
 	if !s.runsJobs() {
 		if err := s.lease.ReadClock(ctx); err != nil {
@@ -84,7 +87,7 @@ func (s *Server) openEngine(ctx context.Context) error {
 		return err
 	}
 	s.executor = executor.New(executor.Options{
-		Store: s.store, Types: s.types, Logs: s.logQuota, Work: work,
+		Store: restful{s.store, func() bool { return s.ticker.Quiet() }}, Types: s.types, Logs: s.logQuota, Work: work,
 		Configs: func(instanceID, executionID int64, mask func(...string)) task.Configs {
 			return maskedConfigs{s.configs.For(instanceID, executionID), mask}
 		},
@@ -200,6 +203,21 @@ func (s *Server) startEngine(ctx context.Context) {
 	s.claims.Go(func() { s.ticker.Run(claiming) })
 }
 
+// beats answers what each heartbeat does: it wakes who looks now and then. Together
+// they cost a process and a database that have nothing to do less than each alone.
+func (s *Server) beats() func() {
+	second := false
+	return func() {
+		s.ticker.Wake()
+		if second = !second; second {
+			s.rotation.Wake()
+			return
+		}
+		s.watcher.Wake()
+		s.sender.Wake()
+	}
+}
+
 // handle acts on a signal from this or another replica.
 func (s *Server) handle(sig store.Signal) {
 	switch sig.Kind {
@@ -247,6 +265,29 @@ func (s *Server) stopEngine() {
 // what was checked when it was stored is checked again when it runs.
 func (s *Server) checkResources(ctx context.Context, instanceID int64, refs []task.ResourceRef) error {
 	return s.jobs.CheckResources(ctx, instanceID, refs)
+}
+
+// restful spares the database what the executor asks again and again, while the
+// ticker has seen that nothing is active.
+type restful struct {
+	*entstore.Store
+	quiet func() bool
+}
+
+// Owned implements executor.Store.
+func (r restful) Owned(ctx context.Context, owner int64) ([]store.Owned, error) {
+	if r.quiet() {
+		return nil, nil
+	}
+	return r.Store.Owned(ctx, owner)
+}
+
+// ExpireApprovals implements executor.Store.
+func (r restful) ExpireApprovals(ctx context.Context, now time.Time, limit int, why job.Failure) ([]int64, error) {
+	if r.quiet() {
+		return nil, nil
+	}
+	return r.Store.ExpireApprovals(ctx, now, limit, why)
 }
 
 // maskedConfigs hides the secrets of what it opens from the execution's log.

@@ -134,21 +134,30 @@ func (s *Server) startServices(ctx context.Context, failed chan<- error) {
 	s.engine.Go(func() { s.rotation.Run(ctx) })
 }
 
-// watchDatabase tells health checks whether the database answers.
+// watchDatabase tells health checks whether the database answers. It asks only
+// when nobody else has had an answer for a while.
 func (s *Server) watchDatabase(ctx context.Context) {
-	tick := time.NewTicker(pingEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		status := healthv1.HealthCheckResponse_SERVING
-		if err := s.ping(ctx); err != nil {
-			status = healthv1.HealthCheckResponse_NOT_SERVING
-		}
-		s.tellHealth(status)
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
+		silence := s.store.Silence()
+		if silence < askAfter {
+			s.tellHealth(healthv1.HealthCheckResponse_SERVING)
+			timer.Reset(askAfter - silence)
+			continue
+		}
+		if err := s.ping(ctx); err != nil {
+			s.tellHealth(healthv1.HealthCheckResponse_NOT_SERVING)
+			timer.Reset(askAgain)
+			continue
+		}
+		s.tellHealth(healthv1.HealthCheckResponse_SERVING)
+		timer.Reset(askAfter)
 	}
 }
 
@@ -161,8 +170,13 @@ func (s *Server) tellHealth(status healthv1.HealthCheckResponse_ServingStatus) {
 	}
 }
 
-// Together these let health checks tell within 5 s that the database is away.
-const pingEvery, pingTimeout = 2 * time.Second, 3 * time.Second
+// Together askAfter, longer than a heartbeat, and pingTimeout let health checks tell
+// within 5 s that the database is away; askAgain is the time to the next question then.
+const (
+	askAfter    = 3200 * time.Millisecond
+	pingTimeout = 1800 * time.Millisecond
+	askAgain    = time.Second
+)
 
 func (s *Server) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)

@@ -7,8 +7,8 @@
 //     lies in the database, so that all replicas change over at once, whether
 //     or not they share the file.
 //   - Every process that opens the keyset looks at its file once a second, and at
-//     the database when a signal tells of a change or, at most, every
-//     [followEvery]; without signals every second too. It reports which keys it
+//     the database when a signal tells of a change, with every other heartbeat
+//     and, at most, every [followEvery]; without signals every second too. It reports which keys it
 //     holds and with which it seals. A report lives for [livesFor].
 //   - A key is promoted only when every living process holds it, disabled only
 //     when it seals nothing and nobody seals with it, and destroyed only when

@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -56,10 +57,11 @@ type Service struct {
 
 const (
 	// lookEvery is the time between looks at the file, and at the database unless
-	// a signal tells of its changes: then it is followEvery.
+	// signals tell of its changes: then it is looked at when Wake is called, and
+	// after followEvery.
 	lookEvery   = time.Second
-	followEvery = 5 * time.Second
-	// reportEvery is the time between reports without a change.
+	followEvery = 10 * time.Second
+	// reportEvery is the least time between reports without a change.
 	reportEvery = 5 * time.Second
 	// livesFor is how long after a report a process counts as living.
 	livesFor = 15 * time.Second
@@ -204,12 +206,20 @@ func roles(states []store.SealingKey) (r seal.Roles) {
 func (s *Service) report(ctx context.Context, now time.Time) error {
 	h := store.KeyHolder{ID: s.id, Name: s.o.Name, Keys: s.o.Keyring.KeyIDs(), Primary: s.o.Keyring.PrimaryKeyID()}
 	s.mu.Lock()
-	fresh := slices.Equal(s.reported.Keys, h.Keys) && s.reported.Primary == h.Primary && now.Sub(s.reportedAt) < reportEvery
+	same := slices.Equal(s.reported.Keys, h.Keys) && s.reported.Primary == h.Primary
+	fresh := same && now.Sub(s.reportedAt) < reportEvery
 	s.mu.Unlock()
 	if fresh {
 		return nil
 	}
-	if err := s.o.Store.ReportKeys(ctx, h, livesFor); err != nil {
+	err := store.ErrNotFound
+	if same {
+		err = s.o.Store.RenewKeyReport(ctx, s.id, livesFor)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		err = s.o.Store.ReportKeys(ctx, h, livesFor)
+	}
+	if err != nil {
 		return fmt.Errorf("report the keys that this process holds: %w", err)
 	}
 	s.mu.Lock()

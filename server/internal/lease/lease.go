@@ -46,11 +46,13 @@ type Options struct {
 	// Margin is how long before the lease's end the replica counts itself out.
 	Margin time.Duration
 	// BuryEvery is the time between looks for dead replicas. A replica that has
-	// been alone for longer than a lease looks once a heartbeat, until another
+	// been alone for longer than a lease looks after each heartbeat, until another
 	// one registers.
 	BuryEvery time.Duration
 	// Listening tells whether Wake is called when a replica registers.
 	Listening func() bool
+	// Beat is called after each renewal, also of the time alone; nil for nothing.
+	Beat func()
 	// Now is the local clock.
 	Now func() time.Time
 	// Adopt takes the executions of buried replicas.
@@ -85,8 +87,9 @@ type Keeper struct {
 	left atomic.Bool
 	// blind is while the looks for dead replicas fail.
 	blind atomic.Bool
-	// wake makes the look for dead replicas come now.
-	wake chan struct{}
+	// wake makes the look for dead replicas come now, and beats tells it of
+	// renewals.
+	wake, beats chan struct{}
 }
 
 // clock says that it was base for the database at the local time at.
@@ -94,7 +97,7 @@ type clock struct{ base, at time.Time }
 
 // New returns a keeper without a lease.
 func New(replicas store.Replicas, o Options) *Keeper {
-	k := &Keeper{store: replicas, o: o, wake: make(chan struct{}, 1)}
+	k := &Keeper{store: replicas, o: o, wake: make(chan struct{}, 1), beats: make(chan struct{}, 1)}
 	k.clock.Store(&clock{base: o.Now(), at: o.Now()})
 	return k
 }
@@ -165,14 +168,28 @@ func (k *Keeper) Run(ctx context.Context) {
 	var burying sync.WaitGroup
 	defer burying.Wait()
 	burying.Go(func() { k.buryAll(ctx) })
-	k.every(ctx, k.o.Heartbeat, k.beat)
+	k.every(ctx, k.o.Heartbeat, func(ctx context.Context) {
+		k.beat(ctx)
+		poke(k.beats)
+		k.tellBeat()
+	})
+}
+
+// tellBeat lets others use the moment: what comes together wakes the process and
+// the database once.
+func (k *Keeper) tellBeat() {
+	if k.o.Beat != nil {
+		k.o.Beat()
+	}
 }
 
 // Wake makes the keeper look for dead replicas, and often from now on: another
 // one has registered.
-func (k *Keeper) Wake() {
+func (k *Keeper) Wake() { poke(k.wake) }
+
+func poke(sleeper chan<- struct{}) {
 	select {
-	case k.wake <- struct{}{}:
+	case sleeper <- struct{}{}:
 	default: // it is awake already
 	}
 }
@@ -184,10 +201,18 @@ func (k *Keeper) buryAll(ctx context.Context) {
 	defer timer.Stop()
 	counted, lonely := k.o.Now(), 0
 	for {
+		var beats <-chan struct{}
+		if lonely > 1 && k.o.Listening() {
+			beats = k.beats
+			timer.Stop()
+		} else {
+			timer.Reset(k.o.BuryEvery)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-beats:
 		case <-k.wake:
 			counted, lonely = k.o.Now(), 0
 		}
@@ -197,11 +222,6 @@ func (k *Keeper) buryAll(ctx context.Context) {
 			if lonely++; !k.alone(ctx) {
 				lonely = 0
 			}
-		}
-		if lonely > 1 && k.o.Listening() {
-			timer.Reset(k.o.Heartbeat)
-		} else {
-			timer.Reset(k.o.BuryEvery)
 		}
 	}
 }
@@ -292,6 +312,7 @@ func (k *Keeper) Follow(ctx context.Context) {
 		if err := k.ReadClock(ctx); err != nil && ctx.Err() == nil {
 			k.o.Log.WarnContext(ctx, "can't read the database's clock; trying again", "error", err)
 		}
+		k.tellBeat()
 	})
 }
 

@@ -139,6 +139,8 @@ type bench struct {
 	jump atomic.Int64
 	// deaf is while signals don't arrive.
 	deaf atomic.Bool
+	// beats counts the calls of Beat.
+	beats atomic.Int64
 }
 
 // inBubble runs a test with a keeper that is running and registered.
@@ -168,6 +170,7 @@ func newBench(t *testing.T) *bench {
 		defer b.mu.Unlock()
 		b.lostAt, b.causes = append(b.lostAt, time.Now()), append(b.causes, cause)
 	}
+	o.Beat = func() { b.beats.Add(1) }
 	o.Settle = func(ctx context.Context) {
 		if b.settle != nil {
 			b.settle(ctx)
@@ -381,5 +384,25 @@ func TestRegistersLater(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	})
+}
+
+// TestTellsEachHeartbeat: also a process that has no lease.
+func TestTellsEachHeartbeat(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(b *bench) {
+		b.after(9*time.Second + time.Millisecond)
+		if got := b.beats.Load(); got != 3 {
+			b.t.Errorf("%d beats with a lease in 9 s, want 3", got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		b.Follow(ctx)
+		if got := b.beats.Load(); got != 3 {
+			t.Errorf("%d beats without a lease in 10 s, want 3", got)
+		}
 	})
 }

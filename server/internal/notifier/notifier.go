@@ -12,8 +12,9 @@
 //   - An answer's body is not read, a redirect not followed, and every
 //     connection passes the guard of package egress.
 //   - With nothing to do the loops sleep: without webhooks until there is one, and
-//     with nothing to send until something is due. The store's signals wake them
-//     ([Watcher.Wake], [Sender.Wake]); those may be lost, so they never sleep long.
+//     with nothing to send until something is due. The store's signals and now and
+//     then a heartbeat wake them ([Watcher.Wake], [Sender.Wake]); signals may be lost,
+//     so they never sleep long.
 package notifier
 
 import (

@@ -138,7 +138,14 @@ func (s *Sender) claim(ctx, attempts context.Context) (wait time.Duration) {
 		return s.every
 	}
 	now := s.now()
-	claimed, err := s.store.ClaimDeliveries(ctx, store.DeliveryClaim{Now: now, Until: now.Add(claimFor), Most: most, Taken: s.taken})
+	next, err := s.store.NextDelivery(ctx)
+	if err == nil && (next.IsZero() || next.After(now)) {
+		return s.pause(next, now)
+	}
+	var claimed []store.Sending
+	if err == nil {
+		claimed, err = s.store.ClaimDeliveries(ctx, store.DeliveryClaim{Now: now, Until: now.Add(claimFor), Most: most, Taken: s.taken})
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			s.log.WarnContext(ctx, "can't claim notices; trying again", "error", err)
@@ -155,24 +162,18 @@ func (s *Sender) claim(ctx, attempts context.Context) (wait time.Duration) {
 	if len(claimed) > 0 {
 		return 0
 	}
-	return s.pause(ctx, now)
+	return s.every // what is due has no place
 }
 
-// pause is how long to wait after a look that found nothing: until the next is
-// due, or for a place, when one is due already.
-func (s *Sender) pause(ctx context.Context, now time.Time) time.Duration {
-	if !s.listens() {
-		return s.every
-	}
-	next, err := s.store.NextDelivery(ctx)
-	away := next.Sub(now)
+// pause is how long to wait while nothing is due.
+func (s *Sender) pause(next, now time.Time) time.Duration {
 	switch {
-	case err != nil || !next.IsZero() && away <= 0:
+	case !s.listens():
 		return s.every
-	case next.IsZero() || away > s.idle:
+	case next.IsZero():
 		return s.idle
 	}
-	return away
+	return min(s.idle, next.Sub(now))
 }
 
 // send makes one attempt and records it, unless the process stops before it

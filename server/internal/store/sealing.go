@@ -75,6 +75,9 @@ type SealingKeys interface {
 	// are new to the database as ENABLED. While there is no PRIMARY one, its
 	// primary becomes that.
 	ReportKeys(ctx context.Context, h KeyHolder, lives time.Duration) error
+	// RenewKeyReport makes a holder live for that long from now on; ErrNotFound when
+	// there is no report of it.
+	RenewKeyReport(ctx context.Context, id string, lives time.Duration) error
 	// ForgetKeyHolder ends a report.
 	ForgetKeyHolder(ctx context.Context, id string) error
 	// SealedKeyIDs lists the sealing keys that any sealed row needs.

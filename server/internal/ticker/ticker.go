@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -45,8 +46,8 @@ type Options struct {
 	// Schedules is whether this process looks for due jobs.
 	Schedules bool
 	// Every is the longest time between looks while executions are active, due
-	// soon, or waiting. Else the ticker sleeps until the next job is due, but no
-	// longer than Idle, in case that a signal is lost.
+	// soon, or waiting. Else the ticker sleeps until the next job is due or it is
+	// woken, but no longer than Idle, in case that a signal is lost.
 	Every, Idle time.Duration
 	// Ahead is how long before its time a slot is claimed; more than Every.
 	Ahead time.Duration
@@ -74,12 +75,19 @@ type Ticker struct {
 	folders bool
 	// backfills wakes up who advances them.
 	backfills chan struct{}
+	// quiet is whether the last look found nothing active, and nothing was claimed
+	// since.
+	quiet atomic.Bool
 }
 
 // New returns a ticker that does nothing until Run.
 func New(o Options) *Ticker {
 	return &Ticker{o: o, wake: make(chan struct{}, 1), backfills: make(chan struct{}, 1)}
 }
+
+// Quiet tells whether this process surely owned nothing at the last look, and has
+// claimed nothing since.
+func (t *Ticker) Quiet() bool { return t.quiet.Load() }
 
 // Wake makes the ticker look now.
 func (t *Ticker) Wake() { poke(t.wake) }
@@ -156,6 +164,7 @@ func (t *Ticker) look(ctx context.Context) (more, blocked bool, wait time.Durati
 		return false, false, t.o.Every
 	}
 	work, err := t.o.Store.NextWork(ctx)
+	t.quiet.Store(err == nil && !work.Active)
 	if err != nil {
 		if ctx.Err() == nil {
 			t.o.Log.WarnContext(ctx, "can't look for work; trying again", "error", err)
@@ -286,6 +295,7 @@ func (t *Ticker) claim(ctx context.Context, what string, req store.ClaimRequest,
 	if ctx.Err() != nil {
 		return false
 	}
+	t.quiet.Store(false)
 	// One that is under way at the end is carried out: a claim that was stored, and
 	// its answer dropped, would be lost without a start.
 	claimed, more, err := take(context.WithoutCancel(ctx), req)

@@ -58,6 +58,36 @@ func TestSleepsUntilWork(t *testing.T) {
 	})
 }
 
+// TestQuiet: only a look that found nothing active makes the ticker quiet, and any
+// claim ends that until the next one.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(b *bench) {
+		work := store.Work{Signals: true}
+		is := func(when string, want bool) {
+			t.Helper()
+			b.Wake()
+			b.after(time.Millisecond)
+			if b.Quiet() != want {
+				t.Errorf("%s: quiet is %v, want %v", when, !want, want)
+			}
+		}
+		is("with work", false)
+		b.set(func() { b.work = &work })
+		is("with nothing active", true)
+		b.set(func() { work.Due = b.Now() })
+		is("after a claim", false)
+		b.set(func() { work.Due = time.Time{} })
+		is("after the next look", true)
+		b.set(func() { work.Active = true })
+		is("with something active", false)
+		b.set(func() { work.Active = false })
+		is("with nothing active any more", true)
+		b.set(func() { b.workErr = errors.New("away") })
+		is("without an answer", false)
+	})
+}
+
 // TestWakesBeforeTheDueTime: a job of which the ticker knew is claimed about as
 // long before its time as jobs are claimed at most.
 func TestWakesBeforeTheDueTime(t *testing.T) {

@@ -115,18 +115,8 @@ func (s *Store) dueDeliveries(failing bool) string {
 	return query
 }
 
-// ClaimDeliveries implements store.Notices. Most looks find nothing, and write
-// nothing then.
+// ClaimDeliveries implements store.Notices.
 func (s *Store) ClaimDeliveries(ctx context.Context, c store.DeliveryClaim) (claimed []store.Sending, err error) {
-	due := false
-	err = s.query(ctx, "look for deliveries", func(ctx context.Context, q *ent.Client) error {
-		found, err := collect(ctx, q, scanID, "SELECT id FROM deliveries WHERE next_at > 0 AND next_at <= $1 LIMIT 1", micros(c.Now))
-		due = len(found) > 0
-		return err
-	})
-	if err != nil || !due {
-		return nil, err
-	}
 	err = s.tx(ctx, "claim deliveries", func(ctx context.Context, tx *ent.Tx) error {
 		claimed = nil
 		found, err := s.takeDue(ctx, tx, c)

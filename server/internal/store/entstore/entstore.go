@@ -96,6 +96,10 @@ type Store struct {
 	// limits are those of instances that were not given any.
 	limits job.Limits
 	quotas quotas
+	// answered is when after it was opened the database last answered a caller: by
+	// other connections than those of the engine.
+	opened   time.Time
+	answered atomic.Int64
 	// feedSettled is where the feeds of notices may begin.
 	feedSettled atomic.Pointer[settledID]
 	// session is the application_name of this process's connections, by which
@@ -159,6 +163,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	config.MaxConns = 1
+	config.ShouldPing = idleLong
 	pulse, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		pool.Close()
@@ -168,7 +173,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	db := stdlib.OpenDBFromPool(pool)
 	db.SetMaxIdleConns(0) // the pool keeps them
 	client := ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, db)))
-	return &Store{client: client, db: db, timeout: o.Timeout, log: o.Log, limits: o.Limits, pool: pool, engine: engine, pulse: pulse, read: db, readClient: client, session: session}, nil
+	return &Store{opened: time.Now(), client: client, db: db, timeout: o.Timeout, log: o.Log, limits: o.Limits, pool: pool, engine: engine, pulse: pulse, read: db, readClient: client, session: session}, nil
 }
 
 // prepare sets what a connection needs. What was acknowledged must survive a crash
@@ -192,6 +197,13 @@ func noticeDeath(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
+// idleLong tells whether a connection is asked whether it still stands before it is
+// used. The loops that use it come again when it does not, so what they do every
+// few seconds does without.
+func idleLong(_ context.Context, p pgxpool.ShouldPingParams) bool {
+	return p.IdleDuration > 10*time.Second
+}
+
 // engineConns are enough for one claim, one group of ends, and what runs now
 // and then beside them.
 const engineConns = 4
@@ -209,6 +221,7 @@ func stalledAfter(timeout time.Duration) time.Duration { return timeout / 5 }
 func openEngine(ctx context.Context, config *pgxpool.Config, timeout time.Duration) (*pgxpool.Pool, error) {
 	config = config.Copy()
 	config.MaxConns = engineConns
+	config.ShouldPing = idleLong
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		FastArrays(conn)
 		return prepare(ctx, conn)
@@ -237,7 +250,7 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 		_ = db.Close()
 		return nil, fmt.Errorf("open database file: %w", err)
 	}
-	s := &Store{db: db, timeout: o.Timeout, log: o.Log, limits: o.Limits, read: db, local: newLocalSignals()}
+	s := &Store{opened: time.Now(), db: db, timeout: o.Timeout, log: o.Log, limits: o.Limits, read: db, local: newLocalSignals()}
 	s.client = ent.NewClient(ent.Driver(entsql.OpenDB(dialect.SQLite, db)))
 	s.readClient = s.client
 	if !strings.Contains(o.URL, "mode=memory") {
@@ -287,6 +300,11 @@ func sqliteDSN(o Options) (string, error) {
 		values.Add("_pragma", "query_only(1)")
 	}
 	return name + "?" + values.Encode(), nil
+}
+
+// Silence is for how long no caller has had an answer of the database.
+func (s *Store) Silence() time.Duration {
+	return time.Since(s.opened) - time.Duration(s.answered.Load())
 }
 
 // Ping tells whether the database answers.

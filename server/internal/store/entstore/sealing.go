@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"entgo.io/ent/dialect/sql"
@@ -112,6 +113,25 @@ func (s *Store) ReportKeys(ctx context.Context, h store.KeyHolder, lives time.Du
 			return err
 		}
 		return addSealingKeys(ctx, tx, h, micros(now))
+	})
+}
+
+// RenewKeyReport implements store.SealingKeys.
+func (s *Store) RenewKeyReport(ctx context.Context, id string, lives time.Duration) error {
+	clock := pgNow
+	if !s.postgres() {
+		clock = strconv.FormatInt(micros(time.Now()), 10)
+	}
+	return s.run(ctx, "renew the report of keys", func(ctx context.Context) error {
+		result, err := s.db.ExecContext(ctx, "UPDATE key_holders SET lives_until = "+clock+" + $2 WHERE id = $1", id, lives.Microseconds())
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		if err == nil && n == 0 {
+			return store.ErrNotFound
+		}
+		return err
 	})
 }
 

@@ -169,3 +169,28 @@ func TestQueriesUseIndexes(t *testing.T) {
 		}
 	}
 }
+
+// TestSilenceEndsWithAnAnswerToACaller: what the engine hears on its own connections,
+// and what fails, says nothing about those of callers.
+func TestSilenceEndsWithAnAnswerToACaller(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, url string) {
+		s := openMigrated(t, url)
+		silent := func(what string, want bool, err error) {
+			t.Helper()
+			if got := s.Silence() >= time.Hour; got != want {
+				t.Errorf("silent after %s: %v, want %v (%v)", what, got, want, err)
+			}
+			s.opened = s.opened.Add(-2 * time.Hour)
+		}
+		s.opened = s.opened.Add(-2 * time.Hour)
+		_, err := s.NextWork(t.Context())
+		silent("a look for work", true, err)
+		_, err = s.Instance(t.Context(), 1)
+		silent("a question that failed", true, err)
+		_, err = s.Replicas(t.Context())
+		silent("an answer", false, err)
+		_, err = s.CreateInstance(t.Context(), job.Instance{}, 0, store.Request{})
+		silent("a write", false, err)
+	})
+}

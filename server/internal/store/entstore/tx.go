@@ -21,7 +21,7 @@ const attempts = 6
 // run. All runs together have the store's timeout. What must happen only after
 // the commit goes into a hook ([ent.Tx.OnCommit]).
 func (s *Store) tx(ctx context.Context, name string, fn func(ctx context.Context, tx *ent.Tx) error) error {
-	return s.run(ctx, name, func(ctx context.Context) error {
+	return s.heard(s.run(ctx, name, func(ctx context.Context) error {
 		tx, err := s.client.BeginTx(ctx, nil)
 		if err != nil {
 			return err
@@ -41,7 +41,7 @@ func (s *Store) tx(ctx context.Context, name string, fn func(ctx context.Context
 			event.Written()
 		}
 		return nil
-	})
+	}))
 }
 
 // query runs fn, which only reads: in the snapshot of ctx, if there is one.
@@ -52,7 +52,15 @@ func (s *Store) query(ctx context.Context, name string, fn func(ctx context.Cont
 	if !inside {
 		c = s.readClient
 	}
-	return s.run(ctx, name, func(ctx context.Context) error { return fn(ctx, c) })
+	return s.heard(s.run(ctx, name, func(ctx context.Context) error { return fn(ctx, c) }))
+}
+
+// heard notes that a caller had an answer.
+func (s *Store) heard(err error) error {
+	if err == nil {
+		s.answered.Store(int64(time.Since(s.opened)))
+	}
+	return err
 }
 
 // snapshotKey finds the snapshot of a store in a context.

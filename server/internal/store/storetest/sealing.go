@@ -88,6 +88,14 @@ var sealingTests = tests{
 			t.Errorf("the view is %+v", view)
 		}
 	},
+	"a renewed report lives on": func(t *testing.T, s store.Store) {
+		report(t, s, "a", -time.Second, 5)
+		ok(t, s.RenewKeyReport(t.Context(), "a", time.Hour))
+		same(t, "holders", must(s.SealingView(t.Context()))(t).Holders, []store.KeyHolder{{ID: "a", Name: "process a", Keys: []uint32{5}, Primary: 5}})
+		ok(t, s.RenewKeyReport(t.Context(), "a", -time.Second))
+		same(t, "holders whose time is over", len(must(s.SealingView(t.Context()))(t).Holders), 0)
+		missing(t, "RenewKeyReport", s.RenewKeyReport(t.Context(), "b", time.Hour))
+	},
 	"a refused change changes nothing": func(t *testing.T, s store.Store) {
 		report(t, s, "a", time.Minute, 5, 6)
 		err := s.ChangeSealingKeys(t.Context(), func(store.SealingView) ([]store.SealingKey, error) {
