@@ -25,7 +25,7 @@ import (
 // The server's settings.
 const (
 	lookEvery   = 250 * time.Millisecond
-	lookIdle    = 2 * time.Second
+	lookIdle    = 5 * time.Second
 	lookAhead   = 500 * time.Millisecond
 	claimBatch  = 1000
 	reportAfter = 100 * time.Millisecond
@@ -66,6 +66,7 @@ func openEngine(ctx context.Context, url string, places int) (e *engine, err err
 	o.Adopt = func(lost []store.Lost) { e.executor.Adopt(lost) }
 	o.Lost = func(cause error) { e.executor.AbandonAll(cause) }
 	o.Listening = e.store.Listening
+	o.Beat = func() { e.ticker.Wake() }
 	e.lease = lease.New(e.store, o)
 	e.executor = executor.New(executor.Options{
 		Store: e.store, Types: task.NewRegistry(util.Noop{}), Logs: e.logs,
@@ -189,6 +190,15 @@ func (c *counts) Stored(ends int, took time.Duration) {
 	if before < c.until && c.stored >= c.until {
 		close(c.enough)
 	}
+}
+
+// takeLooks answers the looks since the last time.
+func (c *counts) takeLooks() []time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	looks := c.looks
+	c.looks = nil
+	return looks
 }
 
 // timedStore notes how long looks took that found nothing.
