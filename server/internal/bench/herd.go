@@ -25,6 +25,15 @@ func (s *series) values(of func(figure) float64) []float64 {
 	return values
 }
 
+// rawWays are the ways of raw SQL: an end after each claim, and on PostgreSQL also
+// an end beside the next claim.
+func rawWays(server string) (names []string) {
+	if names = []string{"raw SQL"}; server != "" {
+		names = append(names, "raw SQL, ends beside claims")
+	}
+	return names
+}
+
 // herd measures jobs that are all due at once, the engine and raw SQL in
 // turns.
 func (c Config) herd(ctx context.Context, server string, jobs int) error {
@@ -33,19 +42,26 @@ func (c Config) herd(ctx context.Context, server string, jobs int) error {
 		note:  fmt.Sprintf("Median of %d runs [lowest–highest], in turns. CPU in seconds per 100,000 executions.", c.Rounds),
 		head:  []string{"", "executions/s", "CPU", "of it program", "of it database"},
 	}
-	var engines, raws series
+	ways := rawWays(server)
+	raws := make([]series, len(ways))
+	var engines series
 	for range c.Rounds {
-		raw, err := c.herdOnce(ctx, server, herd{jobs: jobs}, c.runRaw)
-		if err != nil {
-			return fmt.Errorf("raw SQL: %w", err)
+		for i := range ways {
+			raw, err := c.herdOnce(ctx, server, herd{jobs: jobs}, func(ctx context.Context, d *database, h herd) (figure, error) { return runRaw(ctx, d, h, i == 1) })
+			if err != nil {
+				return fmt.Errorf("%s: %w", ways[i], err)
+			}
+			raws[i].runs = append(raws[i].runs, raw)
 		}
 		engine, err := c.herdOnce(ctx, server, herd{jobs: jobs}, c.runEngine)
 		if err != nil {
 			return fmt.Errorf("engine: %w", err)
 		}
-		raws.runs, engines.runs = append(raws.runs, raw), append(engines.runs, engine)
+		engines.runs = append(engines.runs, engine)
 	}
-	t.compare(jobs, "engine", engines, "raw SQL", raws)
+	for i, way := range ways {
+		t.compare(jobs, "engine", engines, way, raws[i])
+	}
 	return t.write(c.Out)
 }
 
@@ -97,8 +113,8 @@ func (c Config) herdOnce(ctx context.Context, server string, h herd, run func(co
 	return f, d.verify(ctx, h)
 }
 
-func (c Config) runRaw(ctx context.Context, d *database, h herd) (f figure, err error) {
-	run, done, err := d.rawSQL(ctx, h)
+func runRaw(ctx context.Context, d *database, h herd, beside bool) (f figure, err error) {
+	run, done, err := d.rawSQL(ctx, h, beside)
 	if err != nil {
 		return f, err
 	}

@@ -62,13 +62,13 @@ const day = int64(24 * time.Hour / time.Microsecond)
 
 // rawSQL runs the engine's statements for all jobs and returns a function to
 // call when the clock runs.
-func (d *database) rawSQL(ctx context.Context, h herd) (run func() error, done func() error, err error) {
+func (d *database) rawSQL(ctx context.Context, h herd, beside bool) (run func() error, done func() error, err error) {
 	rows, err := d.rawRows(ctx, h)
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare raw SQL: %w", err)
 	}
 	if d.postgres {
-		return d.rawPostgres(ctx, rows)
+		return d.rawPostgres(ctx, rows, beside)
 	}
 	return d.rawSQLite(ctx, rows)
 }
@@ -102,37 +102,67 @@ func rawBatches(rows []rawRow) (batches []rawBatch) {
 	return batches
 }
 
-func (d *database) rawPostgres(ctx context.Context, rows []rawRow) (run, done func() error, err error) {
+// rawPostgres claims batch after batch. The end of each follows it or, beside,
+// goes with the next claim, on a connection of its own, as in the engine: more is
+// done in a second, and the same work takes more of the processors.
+func (d *database) rawPostgres(ctx context.Context, rows []rawRow, beside bool) (run, done func() error, err error) {
 	batches := rawBatches(rows)
-	config, err := pgx.ParseConfig(d.url)
-	if err != nil {
-		return nil, nil, errors.New("the database's URL is malformed")
-	}
-	// As the store's connections for the engine.
-	config.RuntimeParams["jit"], config.RuntimeParams["enable_seqscan"] = "off", "off"
-	conn, err := pgx.ConnectConfig(ctx, config)
+	claims, err := d.rawConnection(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	entstore.FastArrays(conn)
-	sql := entstore.HotPath
+	ends := claims
+	if beside {
+		if ends, err = d.rawConnection(ctx); err != nil {
+			return nil, nil, errors.Join(err, claims.Close(ctx))
+		}
+	}
 	run = func() error {
+		ended := make(chan error, 1)
+		ended <- nil
 		for _, b := range batches {
-			err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-				return errors.Join(execute(ctx, tx, sql.PostgresLock, b.lock), execute(ctx, tx, sql.PostgresHolds, b.holds), execute(ctx, tx, sql.PostgresWorkflows, b.workflows), execute(ctx, tx, sql.PostgresBehind, b.behind),
-					execute(ctx, tx, sql.PostgresChanges, b.behind),
-					execute(ctx, tx, sql.PostgresMove, b.move), b.insertInto(ctx, tx))
-			})
-			if err != nil {
+			if err := errors.Join(b.claim(ctx, claims), <-ended); err != nil {
 				return err
 			}
-			if err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return execute(ctx, tx, sql.PostgresFinish, b.finish) }); err != nil {
-				return err
+			if beside {
+				go func() { ended <- b.end(ctx, ends) }()
+			} else {
+				ended <- b.end(ctx, ends)
 			}
 		}
-		return nil
+		return <-ended
 	}
-	return run, func() error { return conn.Close(context.WithoutCancel(ctx)) }, nil
+	return run, func() error {
+		ctx := context.WithoutCancel(ctx)
+		return errors.Join(claims.Close(ctx), ends.Close(ctx)) // closing twice is none
+	}, nil
+}
+
+// rawConnection is like the store's connections for the engine.
+func (d *database) rawConnection(ctx context.Context) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(d.url)
+	if err != nil {
+		return nil, errors.New("the database's URL is malformed")
+	}
+	config.RuntimeParams["jit"], config.RuntimeParams["enable_seqscan"] = "off", "off"
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err == nil {
+		entstore.FastArrays(conn)
+	}
+	return conn, err
+}
+
+func (b rawBatch) claim(ctx context.Context, conn *pgx.Conn) error {
+	sql := entstore.HotPath
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		return errors.Join(execute(ctx, tx, sql.PostgresLock, b.lock), execute(ctx, tx, sql.PostgresHolds, b.holds), execute(ctx, tx, sql.PostgresWorkflows, b.workflows), execute(ctx, tx, sql.PostgresBehind, b.behind),
+			execute(ctx, tx, sql.PostgresChanges, b.behind),
+			execute(ctx, tx, sql.PostgresMove, b.move), b.insertInto(ctx, tx))
+	})
+}
+
+func (b rawBatch) end(ctx context.Context, conn *pgx.Conn) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return execute(ctx, tx, entstore.HotPath.PostgresFinish, b.finish) })
 }
 
 // insertInto inserts the executions and notes where they lie, for their end.
