@@ -786,7 +786,7 @@ var (
 			{
 				Name:    "schedules_turns",
 				Unique:  false,
-				Columns: []*schema.Column{SchedulesColumns[1], SchedulesColumns[3]},
+				Columns: []*schema.Column{SchedulesColumns[1], SchedulesColumns[14], SchedulesColumns[3]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "(next_run > 0)",
 				},

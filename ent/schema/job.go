@@ -130,8 +130,9 @@ func (Schedule) Annotations() []schema.Annotation {
 func (Schedule) Indexes() []ent.Index {
 	return []ent.Index{
 		index.Fields("next_run").StorageKey("schedules_due").Annotations(entsql.IndexWhere("(next_run > 0)")),
-		// Instances take turns by this one when there is more than can run.
-		index.Fields("instance_id", "next_run").StorageKey("schedules_turns").Annotations(entsql.IndexWhere("(next_run > 0)")),
+		// Instances take turns by this one when there is more than can run, and
+		// their jobs go by their priority.
+		index.Fields("instance_id", "priority", "next_run").StorageKey("schedules_turns").Annotations(entsql.IndexWhere("(next_run > 0)")),
 	}
 }
 

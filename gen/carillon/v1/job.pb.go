@@ -503,7 +503,7 @@ type Job struct {
 	// After how many executions in a row that did not succeed the job is paused;
 	// 0, the default, is never.
 	PauseAfterFailures int32 `protobuf:"varint,31,opt,name=pause_after_failures,json=pauseAfterFailures,proto3" json:"pause_after_failures,omitempty"`
-	// Among the waiting executions of an instance, those of a job with a higher
+	// While not all of an instance that is due or waits can run, jobs with a higher
 	// priority go first; 0 unless given, -100 to 100.
 	Priority int32 `protobuf:"varint,32,opt,name=priority,proto3" json:"priority,omitempty"`
 	// Why and since when it is paused; null while it is not. An instance that is

@@ -44,8 +44,8 @@ type ScheduleOptions struct {
 	// ExcludedDates are dates in the time zone, 2026-12-24, or ranges with both
 	// ends, 2026-12-24/2027-01-06.
 	ExcludedDates []string `json:"excludedDates,omitempty"`
-	// Since is since when this schedule holds; kept only with ExcludedDates, to
-	// tell which excluded slots are its own.
+	// Since is up to where the excluded slots of this schedule are told, at first
+	// when it began to hold; kept only with ExcludedDates.
 	Since time.Time `json:"since,omitzero"`
 }
 
@@ -123,7 +123,7 @@ type Policies struct {
 	// PauseAfterFailures is after how many executions in a row that did not
 	// succeed the job is paused; 0 is never.
 	PauseAfterFailures int `json:"pauseAfterFailures,omitempty"`
-	// Priority orders the waiting executions of an instance, the highest first.
+	// Priority orders what is due or waits in an instance, the highest first.
 	Priority int `json:"priority,omitempty"`
 }
 

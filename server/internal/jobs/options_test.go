@@ -36,6 +36,7 @@ func TestSettleOptions(t *testing.T) {
 		return func(j *job.Job) { j.Started, j.Failures = started, failures }
 	}
 	resume := func(j *job.Job) { j.Active = true }
+	jitter := func(j *job.Job) { j.Schedule.Jitter = time.Hour }
 	tests := map[string]struct {
 		old, change []edit
 		want        state
@@ -55,7 +56,12 @@ func TestSettleOptions(t *testing.T) {
 			[]skip{{"EXCLUDED", "04 00:00:00", "04 12:00:00", 13}}},
 		"dates, overdue": {[]edit{dates("01 10:30:00", "2026-05-02", "2026-05-04"), next("01 23:00:00")}, []edit{dates("01 10:30:00")}, state{next: "04 13:00:00"},
 			[]skip{{"SUPERSEDED", "01 23:00:00", "01 23:00:00", 1}, {"EXCLUDED", "02 00:00:00", "02 23:00:00", 24}, {"SUPERSEDED", "03 00:00:00", "03 23:00:00", 24}, {"EXCLUDED", "04 00:00:00", "04 12:00:00", 13}}},
-		"dates, resumed": {[]edit{dates("01 10:30:00", "2026-05-02", "2026-05-04"), paused("03 21:30:00")}, []edit{resume}, state{next: "05 00:00:00", since: now},
+		"dates, the next one moved": {[]edit{dates("01 10:30:00", "2026-05-04"), next("05 01:00:00")}, []edit{paused("")}, state{pausedAt: now, since: now},
+			[]skip{{"EXCLUDED", "04 00:00:00", "04 12:00:00", 13}}},
+		"overdue, paused":         {[]edit{next("04 12:00:00")}, []edit{paused("")}, state{pausedAt: now}, []skip{{"MISSED", "04 12:00:00", "04 12:00:00", 1}}},
+		"late by jitter, paused":  {[]edit{jitter, next("04 12:00:00")}, []edit{paused("")}, state{pausedAt: now}, []skip{{"PAUSED", "04 12:00:00", "04 12:00:00", 1}}},
+		"later by jitter, paused": {[]edit{jitter, next("04 11:00:00")}, []edit{paused("")}, state{pausedAt: now}, []skip{{"MISSED", "04 11:00:00", "04 12:00:00", 2}}},
+		"dates, resumed": {[]edit{dates("02 23:30:00", "2026-05-02", "2026-05-04"), paused("03 21:30:00")}, []edit{resume}, state{next: "05 00:00:00", since: now},
 			[]skip{{"PAUSED", "03 22:00:00", "03 23:00:00", 2}, {"EXCLUDED", "04 00:00:00", "04 12:00:00", 13}}},
 		"dates, renamed": {[]edit{dates("01 10:30:00", "2026-05-04"), next("05 00:00:00")}, []edit{func(j *job.Job) { j.Name = "new" }}, state{next: "05 00:00:00", since: "01 10:30:00"}, nil},
 

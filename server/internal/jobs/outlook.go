@@ -17,6 +17,9 @@ type outlook struct {
 	skipped []job.Skip
 	// from is when the next occurrence may come due, zero when none will.
 	from time.Time
+	// over is from when on slots are still to be told: those before it that were
+	// moved over it, too.
+	over time.Time
 	// left is how many executions the job may still make, negative for any.
 	left int64
 }
@@ -28,7 +31,11 @@ func look(j job.Job, now time.Time) (*outlook, error) {
 		return nil, err
 	}
 	o := &outlook{plan: occurrence.Plan{Times: times, Changes: j.Changes}, left: -1}
-	if exhausted(j) || j.Active && j.NextRun.IsZero() {
+	switch {
+	case exhausted(j):
+		return o, nil
+	case j.Active && j.NextRun.IsZero(): // nothing comes, and the ticker doesn't either
+		o.skipped = excluded(j, times, now)
 		return o, nil
 	}
 	if j.Policies.MaxExecutions > 0 {
@@ -36,7 +43,7 @@ func look(j job.Job, now time.Time) (*outlook, error) {
 	}
 	since, paused := stopped(j, now)
 	if !paused {
-		o.from, o.skipped = j.NextRun, excluded(j, times, now)
+		o.from, o.over, o.skipped = j.NextRun, j.NextRun, excluded(j, times, now)
 		return o, nil
 	}
 	end, ends := resumes(j, now)
@@ -45,10 +52,11 @@ func look(j job.Job, now time.Time) (*outlook, error) {
 	for i := range o.skipped {
 		o.skipped[i].JobID, o.skipped[i].InstanceID = j.ID, j.InstanceID
 	}
+	o.over = end.Add(1)
 	if !ends {
 		return o, nil
 	}
-	o.from = end.Add(1)
+	o.from = o.over
 	if !j.Active && j.Schedule.Type == job.IntervalBased {
 		j.Schedule.Anchor = j.Pause.Until.Truncate(time.Second) // as the ticker will do
 		if _, err := retain(&j, o.plan.Changes, false, end); err != nil {
@@ -118,11 +126,8 @@ func (o *outlook) rows(w Window, told []Occurrence, n int) (list []Occurrence) {
 			list = append(list, occurrenceOf(skip))
 		}
 	}
-	if o.from.IsZero() {
-		return list
-	}
 	for _, c := range o.plan.Changes { // moved over now
-		if c.Slot.Before(o.from) && !c.Done && !c.Slot.Before(w.start()) && c.Slot.Before(w.To) {
+		if c.Slot.Before(o.over) && !c.Done && !c.Slot.Before(w.start()) && c.Slot.Before(w.To) {
 			list = append(list, o.toCome(c.Slot))
 		}
 	}

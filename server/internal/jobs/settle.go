@@ -40,8 +40,11 @@ func settle(old job.Job, j *job.Job, now time.Time) ([]job.Skip, error) {
 		j.Schedule.Anchor = now.Truncate(time.Second)
 	}
 	reason := job.SkipMissed
-	if moved {
+	switch {
+	case moved:
 		reason = job.SkipSuperseded
+	case !j.Active && jitters(old, now):
+		reason = job.SkipPaused
 	}
 	skips, rest := left(old, reason, now)
 	dropped, err := retain(j, rest, moved, now)
@@ -51,6 +54,20 @@ func settle(old job.Job, j *job.Job, now time.Time) ([]job.Skip, error) {
 	// For a job that stays paused, the pause counts from now on by the new
 	// schedule: what the old one had is told.
 	return append(skips, dropped...), start(j, now)
+}
+
+// jitters tells whether all that is overdue of a job is one slot that was to
+// start later by jitter.
+func jitters(j job.Job, now time.Time) bool {
+	if !j.Active || j.Schedule.Jitter == 0 || j.NextRun.IsZero() {
+		return false
+	}
+	times, err := compile(j)
+	if err != nil {
+		return false
+	}
+	overdue, ok := times.Between(j.NextRun.Add(-1), now)
+	return ok && overdue.Count == 1 && times.FireAt(overdue.First).After(now)
 }
 
 // retain keeps the changes of occurrences that the job still has. With another
@@ -120,23 +137,13 @@ func stopped(j job.Job, now time.Time) (told time.Time, paused bool) {
 	return j.NextRun.Add(-1), !j.Hold.Over(now) || j.Hold.Covers(j.NextRun)
 }
 
-// excluded tells the slots that excluded dates took away since the job was
-// paused, or since the last slot that it came to.
+// excluded tells the slots that excluded dates took away and that are not told
+// yet.
 func excluded(j job.Job, times *schedule.Schedule, now time.Time) (skips []job.Skip) {
 	if j.Schedule.Since.IsZero() {
 		return nil
 	}
-	after := later(j.Schedule.Since, j.PausedAt)
-	if j.Active {
-		upTo := now
-		if !j.NextRun.IsZero() {
-			upTo = j.NextRun.Add(-1)
-		}
-		if slots, ok := times.Between(after, upTo); ok {
-			after = slots.Last
-		}
-	}
-	for _, run := range times.ExcludedRuns(after, now) {
+	for _, run := range times.ExcludedRuns(j.Schedule.Since, now) {
 		skips = append(skips, job.Skip{Reason: job.SkipExcluded, First: run.First, Last: run.Last, Count: run.Count})
 	}
 	return skips

@@ -217,7 +217,7 @@ func TestPauses(t *testing.T) {
 			}), at(time.Second),
 			store.Decision{
 				Skips: []job.Skip{skip(job.SkipExcluded, -36*time.Hour, -36*time.Hour, 1, 0), skip(job.SkipPaused, -12*time.Hour, -12*time.Hour, 1, 0)},
-				Next:  at(12 * time.Hour),
+				Since: at(-12 * time.Hour), Next: at(12 * time.Hour),
 			},
 		},
 		"wishes about paused slots are void": {
@@ -282,10 +282,22 @@ func TestExcludedDatesAreTold(t *testing.T) {
 		}}
 	})
 	want := store.Decision{
-		Starts: starts(0), Skips: []job.Skip{skip(job.SkipExcluded, -48*time.Hour, -24*time.Hour, 2, 0)}, Next: at(24 * time.Hour),
+		Starts: starts(0), Skips: []job.Skip{skip(job.SkipExcluded, -48*time.Hour, -24*time.Hour, 2, 0)}, Since: noon, Next: at(24 * time.Hour),
 	}
 	if diff := cmp.Diff(want, policy.Due(daily, noon)); diff != "" {
 		t.Errorf("decision (-want +got):\n%s", diff)
+	}
+	// The ticker came by before, but not at a slot that was moved after them.
+	moved := daily
+	moved.NextRun, moved.Changes = at(24*time.Hour), []job.OccurrenceChange{movedTo(0, 30*time.Hour)}
+	next := store.Decision{Starts: starts(24 * time.Hour), Skips: want.Skips, Since: at(24 * time.Hour), Next: at(30 * time.Hour)}
+	if diff := cmp.Diff(next, policy.Due(moved, at(24*time.Hour))); diff != "" {
+		t.Errorf("after a slot that was moved (-want +got):\n%s", diff)
+	}
+	// Once they are told, they are not told again.
+	moved.Schedule.Since, next.Skips, next.Since = noon, nil, time.Time{}
+	if diff := cmp.Diff(next, policy.Due(moved, at(24*time.Hour))); diff != "" {
+		t.Errorf("told before (-want +got):\n%s", diff)
 	}
 	// Since the schedule holds only from the second of them on, one is its own.
 	daily.Schedule.Since = at(-30 * time.Hour)

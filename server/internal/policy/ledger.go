@@ -57,22 +57,15 @@ func (d *decider) moved() {
 	}
 }
 
-// excluded tells the slots that excluded dates took away, between the slot
-// before the one that was due and the newest.
-func (d *decider) excluded(newest time.Time) {
+// excluded tells the slots that excluded dates took away and that are not told
+// yet, and notes up to where they are, if there were any.
+func (d *decider) excluded(upTo time.Time) {
 	if len(d.Schedule.ExcludedDates) == 0 || d.Schedule.Since.IsZero() {
 		return
 	}
-	after := d.Schedule.Since
-	if before, ok := d.times.Between(after, d.NextRun.Add(-1)); ok {
-		after = before.Last
-	}
-	d.excludedRuns(after, newest)
-}
-
-func (d *decider) excludedRuns(after, upTo time.Time) {
-	for _, run := range d.times.ExcludedRuns(after, upTo) {
+	for _, run := range d.times.ExcludedRuns(d.Schedule.Since, upTo) {
 		d.out.Skips = append(d.out.Skips, d.row(job.SkipExcluded, run.First, run.Last, run.Count, 0))
+		d.out.Since = upTo
 	}
 }
 

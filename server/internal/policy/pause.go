@@ -20,10 +20,7 @@ func (d *decider) resume() {
 		return // nothing was due
 	}
 	d.paused(d.PausedAt, end)
-	if len(d.Schedule.ExcludedDates) > 0 {
-		d.excludedRuns(d.PausedAt, end)
-		d.out.Since = end // what was excluded until then is told
-	}
+	d.excluded(end)
 	if d.Schedule.Type == job.IntervalBased {
 		d.Schedule.Anchor = end.Truncate(time.Second)
 		d.out.Anchor = d.Schedule.Anchor

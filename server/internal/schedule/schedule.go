@@ -114,12 +114,12 @@ func (s *Schedule) excludedRun(after, upTo time.Time) (r Range, ok bool) {
 // with no other slot inside of one. There are at most as many as exclusions
 // and changes of the clock.
 func (s *Schedule) ExcludedRuns(after, upTo time.Time) (runs []Range) {
-	if len(s.excluded) == 0 {
+	from, to := secondAfter(after), secondAfter(upTo)
+	if !s.excludesAny(floorDiv(from, daySeconds)-2, floorDiv(to, daySeconds)+2) { // whatever the zone
 		return nil
 	}
 	all := *s
 	all.excluded = nil
-	from, to := secondAfter(after), secondAfter(upTo)
 	for from < to {
 		// The first second up to which there are more slots without exclusions.
 		taken := sort.Search(int(to-from), func(n int) bool {
@@ -171,6 +171,12 @@ func (s *Schedule) excludedUntil(day int64) (int64, bool) {
 		return 0, false
 	}
 	return s.excluded[i].to, true
+}
+
+// excludesAny tells whether any of the days is excluded.
+func (s *Schedule) excludesAny(first, last int64) bool {
+	i := sort.Search(len(s.excluded), func(i int) bool { return s.excluded[i].to >= first })
+	return i < len(s.excluded) && s.excluded[i].from <= last
 }
 
 func instant(u int64) time.Time { return time.Unix(u, 0).UTC() }

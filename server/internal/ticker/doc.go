@@ -27,8 +27,8 @@
 // same transaction as the change; the executor looks at its claims once more
 // just before the start, and does not start what is gone. A job with an
 // execution that has not ended is not claimed ahead: whether a slot overlaps is
-// known only when it is due. Nor is one that a caller moved, or one whose
-// instance is paused.
+// known only when it is due. Nor is one that a caller moved, or one that another
+// was moved to the very time of, or one whose instance is paused.
 //
 // A change and a start that come together are parted by the claim's row. The
 // change locks it, then asks the clock, and waits for a start that is less than

@@ -499,7 +499,7 @@ extend type ScheduledJob {
   executionTimeLimit: Duration
   "After how many executions in a row that did not succeed it is paused; 0 is never."
   pauseAfterFailures: Int!
-  "Among the waiting executions of an instance, higher ones go first."
+  "While not all of an instance that is due or waits can run, higher ones go first."
   priority: Int!
   "Why and since when it is paused; null while it is not."
   pause: Pause

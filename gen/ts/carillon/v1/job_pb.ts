@@ -251,7 +251,7 @@ export type Job = Message<"carillon.v1.Job"> & {
   pauseAfterFailures: number;
 
   /**
-   * Among the waiting executions of an instance, those of a job with a higher
+   * While not all of an instance that is due or waits can run, jobs with a higher
    * priority go first; 0 unless given, -100 to 100.
    *
    * @generated from field: int32 priority = 32;

@@ -122,6 +122,13 @@ func instancesOf(rows []*dueRow) []int64 {
 	return slices.Compact(ids)
 }
 
+// meetsMove tells whether a caller moved another occurrence to just when this one
+// is due. Both are decided together, at that time: decided alone and ahead, this
+// one would be due again with the other.
+func (d *dueRow) meetsMove() bool {
+	return slices.ContainsFunc(d.Changes, func(c job.OccurrenceChange) bool { return c.MoveTo.Equal(d.NextRun) })
+}
+
 // startRow is an execution to insert.
 type startRow struct {
 	due   *dueRow
@@ -162,7 +169,7 @@ func newClaimBatch(req store.ClaimRequest, rows []*dueRow, holders []store.Holde
 	for _, d := range rows {
 		// Asked again under the lock.
 		ahead := d.NextRun.After(req.Now)
-		if ahead && (d.Blocking != 0 || !d.Active || !d.Hold.Over(req.Now)) {
+		if ahead && (d.Blocking != 0 || !d.Active || !d.Hold.Over(req.Now) || d.meetsMove()) {
 			continue
 		}
 		if len(d.Folders) > 0 && b.tooSoon(d, ahead) {

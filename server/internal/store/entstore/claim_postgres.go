@@ -116,7 +116,10 @@ func (s *Store) pgLockDueRows(ctx context.Context, tx pgx.Tx, req store.ClaimReq
 		return nil, err
 	}
 	rest, err := pgx.CollectRows(found, pgScanDue())
-	return withRest(rows, rest, req.Limit), err
+	if err != nil {
+		return nil, err
+	}
+	return pgPrefer(ctx, tx, req, withRest(rows, rest, req.Limit))
 }
 
 // pgScanDue reads the rows of one batch.

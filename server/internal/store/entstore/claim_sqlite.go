@@ -21,8 +21,8 @@ WHERE s.next_run > 0 AND s.next_run <= ?1 AND ` + strings.ReplaceAll(aheadOnlyFr
 ORDER BY s.next_run
 LIMIT ?3`
 
-// liteDueOf is liteDue for one instance.
-var liteDueOf = strings.Replace(liteDue, "s.next_run > 0 AND", "s.next_run > 0 AND s.instance_id = ?4 AND", 1)
+// liteDueOf is liteDue for the jobs of one instance that have one priority.
+var liteDueOf = strings.Replace(liteDue, "s.next_run > 0 AND", "s.next_run > 0 AND s.instance_id = ?4 AND s.priority = ?5 AND", 1)
 
 // liteChanges reads the wishes about jobs, given as a JSON array of their ids.
 // The join is in this order: there may be many due jobs and many wishes.
@@ -103,21 +103,20 @@ func (s *Store) liteClaimDue(ctx context.Context, req store.ClaimRequest, decide
 }
 
 func (s *Store) liteDueRows(tx *liteTx, req store.ClaimRequest) (rows []*dueRow, err error) {
-	ahead, now := micros(req.Ahead), micros(req.Now)
+	take := func(instance int64, limit int) ([]*dueRow, error) { return liteTakeTurn(tx, req, instance, limit) }
 	if req.PerInstance > 0 {
-		rows, err = s.liteTurns(tx, req, func(instance int64, limit int) ([]*dueRow, error) {
-			return liteReadDue(tx, liteDueOf, ahead, now, limit, instance)
-		})
-		if err != nil {
+		if rows, err = s.liteTurns(tx, req, take); err != nil {
 			return nil, err
 		}
 	}
 	if req.PerInstance == 0 || req.Rest {
-		rest, err := liteReadDue(tx, liteDue, ahead, now, req.Limit)
+		rest, err := liteReadDue(tx, liteDue, micros(req.Ahead), micros(req.Now), req.Limit)
 		if err != nil {
 			return nil, err
 		}
-		rows = withRest(rows, rest, req.Limit)
+		if rows, err = litePrefer(tx, req, withRest(rows, rest, req.Limit), take); err != nil {
+			return nil, err
+		}
 	}
 	known := make(holds)
 	err = tx.query(liteHolds, func(scan func(...any) error) error {

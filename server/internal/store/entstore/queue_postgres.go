@@ -16,7 +16,7 @@ import (
 // those of one job that wait for each other, only the oldest is eligible, and
 // only while none has an owner. The rows are found by the small index of those
 // that wait, whatever the planner thinks of the tables, and locked one by one
-// until there are enough.
+// until there are enough. Instances take turns, each by its own priorities.
 const pgLockQueued = `
 SELECT a.row, a.id, a.job_id, a.instance_id, a.trigger, a.trigger_id, a.scheduled_for, a.not_before, a.created_at,
        a.first_started_at, a.attempt, a.waits, s.fence, s.version, s.type, s.cron, s.minutes, s.time_zone, s.anchor, s.policies, s.extras, j.workflow
@@ -28,7 +28,7 @@ FROM (
       SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
         AND (o.trigger <> 'BACKFILL' OR (a.trigger = 'BACKFILL' AND o.trigger_id <> a.trigger_id))
         AND (o.owner <> 0 OR o.attempt > 0 OR (o.waits AND o.id < a.id))))
-  ORDER BY p.priority DESC, a.not_before
+  ORDER BY row_number() OVER (PARTITION BY a.instance_id ORDER BY p.priority DESC, a.not_before), a.not_before
   OFFSET 0
 ) q
 CROSS JOIN LATERAL (SELECT * FROM schedules WHERE id = q.job_id FOR UPDATE SKIP LOCKED) s

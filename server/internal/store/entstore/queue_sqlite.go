@@ -23,7 +23,7 @@ WHERE a.owner = 0 AND a.not_before <= ? AND a.state = 'QUEUED' AND length(a.tree
     SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
       AND (o."trigger" <> 'BACKFILL' OR (a."trigger" = 'BACKFILL' AND o.trigger_id <> a.trigger_id))
       AND (o.owner <> 0 OR o.attempt > 0 OR (o.waits AND o.id < a.id))))
-ORDER BY s.priority DESC, a.not_before
+ORDER BY row_number() OVER (PARTITION BY a.instance_id ORDER BY s.priority DESC, a.not_before), a.not_before
 LIMIT ?`
 	liteTake = `
 UPDATE active_executions SET owner = ?, attempt = ?, fence = ?, state = 'QUEUED', started_at = 0, error = '', tasks = '', waits = false WHERE id = ?`

@@ -69,15 +69,32 @@ func withRest(rows, rest []*dueRow, limit int) []*dueRow {
 	return rows
 }
 
+// levels are the priorities of what an instance has scheduled, the highest
+// first: a step in the index schedules_turns each.
+const levels = `
+WITH RECURSIVE levels(priority) AS (
+  SELECT (SELECT max(s.priority) FROM schedules s WHERE s.next_run > 0 AND s.instance_id = $1)
+  UNION ALL
+  SELECT (SELECT max(s.priority) FROM schedules s WHERE s.next_run > 0 AND s.instance_id = $1 AND s.priority < l.priority)
+  FROM levels l WHERE l.priority IS NOT NULL
+)
+SELECT priority FROM levels WHERE priority IS NOT NULL`
+
+// pgLockTurns takes up to $3 due rows of each of the instances $1, those of the
+// highest priority first.
 var pgLockTurns = `
 SELECT d.*
-FROM unnest($1::bigint[]) WITH ORDINALITY AS t(instance, n) CROSS JOIN LATERAL (
-  SELECT s.ctid, ` + dueColumns + `
-  FROM schedules s
-  WHERE s.next_run > 0 AND s.next_run <= $2 AND s.instance_id = t.instance AND ` + strings.ReplaceAll(aheadOnlyFree, "$", "$5") + `
-  ORDER BY s.next_run
-  LIMIT $3
-  FOR UPDATE SKIP LOCKED
+FROM unnest($1::bigint[], $3::bigint[]) WITH ORDINALITY AS t(instance, most, n) CROSS JOIN LATERAL (
+  SELECT d.*
+  FROM (` + strings.ReplaceAll(levels, "$1", "t.instance") + `) l CROSS JOIN LATERAL (
+    SELECT s.ctid, ` + dueColumns + `
+    FROM schedules s
+    WHERE s.next_run > 0 AND s.next_run <= $2 AND s.instance_id = t.instance AND s.priority = l.priority AND ` + strings.ReplaceAll(aheadOnlyFree, "$", "$5") + `
+    ORDER BY s.next_run
+    LIMIT t.most
+    FOR UPDATE SKIP LOCKED
+  ) d
+  LIMIT t.most
 ) d
 LIMIT $4`
 
@@ -95,26 +112,24 @@ func (s *Store) pgLockTurns(ctx context.Context, tx pgx.Tx, req store.ClaimReque
 		s.endTurn(found, nil, req)
 		return nil, nil
 	}
-	locked, err := tx.Query(ctx, pgLockTurns, turns, micros(req.Ahead), req.PerInstance, req.Limit, micros(req.Now))
-	if err != nil {
-		return nil, err
-	}
-	rows, err := pgx.CollectRows(locked, pgScanDue())
+	rows, err := pgTakeTurns(ctx, tx, req, turns, slices.Repeat([]int64{int64(req.PerInstance)}, len(turns)))
 	if err == nil {
 		s.endTurn(found, rows, req)
 	}
 	return rows, err
 }
 
+func pgTakeTurns(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, instances, most []int64) ([]*dueRow, error) {
+	locked, err := tx.Query(ctx, pgLockTurns, instances, micros(req.Ahead), most, req.Limit, micros(req.Now))
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(locked, pgScanDue())
+}
+
 // liteTurns reads what pgLockTurns reads.
 func (s *Store) liteTurns(tx *liteTx, req store.ClaimRequest, take func(instance int64, limit int) ([]*dueRow, error)) (rows []*dueRow, err error) {
-	var found []int64
-	err = tx.query(turnsQuery, func(scan func(...any) error) error {
-		var id int64
-		err := scan(&id)
-		found = append(found, id)
-		return err
-	}, s.turn.Load(), maxTurns)
+	found, err := liteIDs(tx, turnsQuery, s.turn.Load(), maxTurns)
 	if err != nil {
 		return nil, err
 	}
@@ -130,4 +145,107 @@ func (s *Store) liteTurns(tx *liteTx, req store.ClaimRequest, take func(instance
 	}
 	s.endTurn(found, rows, req)
 	return rows, nil
+}
+
+// Which of its jobs an instance runs, when not all can, is a matter of their
+// priorities; how many, never: those are for the others to say, too.
+
+// severalLevels lists those of the instances, given as an array on PostgreSQL and
+// as JSON on SQLite, whose jobs have not all one priority.
+const (
+	pgSeveralLevels = `
+SELECT u.id FROM unnest($1::bigint[]) AS u(id) WHERE` + unequalLevels
+	liteSeveralLevels = `
+SELECT u.id FROM (SELECT value AS id FROM json_each($1)) u WHERE` + unequalLevels
+	unequalLevels = `
+  (SELECT min(s.priority) FROM schedules s WHERE s.next_run > 0 AND s.instance_id = u.id) <
+  (SELECT max(s.priority) FROM schedules s WHERE s.next_run > 0 AND s.instance_id = u.id)`
+)
+
+// shares is how many of the rows each instance has.
+func shares(rows []*dueRow) map[int64]int64 {
+	n := make(map[int64]int64)
+	for _, d := range rows {
+		n[d.InstanceID]++
+	}
+	return n
+}
+
+// pgPrefer puts in the place of rows that were chosen by their time, when these
+// are as many as there may be, as many of the same instances by their priority.
+func pgPrefer(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, rows []*dueRow) ([]*dueRow, error) {
+	if len(rows) < req.Limit {
+		return rows, nil
+	}
+	listed, err := tx.Query(ctx, pgSeveralLevels, instancesOf(rows))
+	if err != nil {
+		return nil, err
+	}
+	several, err := pgx.CollectRows(listed, pgx.RowTo[int64])
+	if err != nil || len(several) == 0 {
+		return rows, err
+	}
+	n := shares(rows)
+	most := make([]int64, len(several))
+	for i, id := range several {
+		most[i] = n[id]
+	}
+	better, err := pgTakeTurns(ctx, tx, req, several, most)
+	return append(without(rows, several), better...), err
+}
+
+// litePrefer is pgPrefer.
+func litePrefer(tx *liteTx, req store.ClaimRequest, rows []*dueRow, take func(instance int64, limit int) ([]*dueRow, error)) ([]*dueRow, error) {
+	if len(rows) < req.Limit {
+		return rows, nil
+	}
+	several, err := liteIDs(tx, liteSeveralLevels, "["+idList(instancesOf(rows))+"]")
+	if err != nil || len(several) == 0 {
+		return rows, err
+	}
+	n := shares(rows)
+	rows = without(rows, several)
+	for _, id := range several {
+		better, err := take(id, int(n[id]))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, better...)
+	}
+	return rows, nil
+}
+
+// without leaves out the rows of some instances.
+func without(rows []*dueRow, instances []int64) []*dueRow {
+	return slices.DeleteFunc(rows, func(d *dueRow) bool { return slices.Contains(instances, d.InstanceID) })
+}
+
+// liteTakeTurn reads up to limit due rows of an instance, those of the highest
+// priority first.
+func liteTakeTurn(tx *liteTx, req store.ClaimRequest, instance int64, limit int) (rows []*dueRow, err error) {
+	priorities, err := liteIDs(tx, levels, instance)
+	if err != nil {
+		return nil, err
+	}
+	for _, priority := range priorities {
+		if len(rows) == limit {
+			break
+		}
+		more, err := liteReadDue(tx, liteDueOf, micros(req.Ahead), micros(req.Now), limit-len(rows), instance, priority)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
+}
+
+func liteIDs(tx *liteTx, query string, args ...any) (ids []int64, err error) {
+	err = tx.query(query, func(scan func(...any) error) error {
+		var id int64
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	}, args...)
+	return ids, err
 }

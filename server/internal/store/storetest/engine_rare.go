@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -26,6 +27,8 @@ var rareEngineTests = map[string]func(*testing.T, *engineBench){
 	"LateProgressLeavesRetries": testLateProgress,
 	"OwnerlessAreAdopted":       testOwnerless,
 	"PriorityGoesFirst":         testPriority,
+	"PriorityOfWhatIsDue":       testPriorityDue,
+	"PriorityIsTheInstances":    testPriorityOfOthers,
 	"CancelOtherEndsRetries":    testCancelOtherEndsRetries,
 	"CancelOtherEndsApprovals":  testCancelOtherEndsApprovals,
 	"CancelKeepsItsReason":      testCancelKeepsReason,
@@ -121,6 +124,64 @@ func testPriority(t *testing.T, b *engineBench) {
 	ok(t, err)
 	if c := only(t, claimed); c.JobID != high.ID || !more {
 		t.Errorf("job %d went first, want the one with the higher priority, %d; more %v", c.JobID, high.ID, more)
+	}
+}
+
+// Which jobs of an instance run when not all can is by priority, however the
+// claim shares places among instances.
+func testPriorityDue(t *testing.T, b *engineBench) {
+	for name, req := range map[string]store.ClaimRequest{
+		"by time":        {},
+		"in turns":       {PerInstance: 2},
+		"turns and rest": {PerInstance: 1, Rest: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.instance = b.another(t)
+			var want []int64
+			for i, priority := range []int{-7, 0, 70, 0, 5} {
+				j := b.job(t, job.Policies{Priority: priority})
+				if i == 2 || i == 4 {
+					want = append(want, j.ID)
+				}
+			}
+			single := b.jobOf(t)
+			now := b.start.Add(time.Second)
+			req.Owner, req.Now, req.Ahead, req.Limit = b.self, now, now, 2
+			var got []int64
+			for range 3 { // it may be the other instance's turn
+				claimed, _, err := b.ClaimDue(t.Context(), req, func(d store.Due) store.Decision { return policy.Due(d, now) })
+				ok(t, err)
+				for _, c := range claimed {
+					if c.JobID != single.ID {
+						got = append(got, c.JobID)
+					}
+				}
+			}
+			if len(got) < 2 {
+				t.Fatalf("claimed %v", got)
+			}
+			if first := slices.Sorted(slices.Values(got[:2])); !slices.Equal(first, want) {
+				t.Errorf("jobs %v went first, want those with the highest priorities, %v", first, want)
+			}
+			for _, c := range b.claim(t, time.Second, 0) { // the rest
+				b.finish(t, c, job.StateSucceeded)
+			}
+		})
+	}
+}
+
+// A priority says nothing to the other instances.
+func testPriorityOfOthers(t *testing.T, b *engineBench) {
+	for range 3 {
+		enqueue(t, b.Store, b.job(t, job.Policies{Priority: 100}).ID, b.start)
+	}
+	other := b.jobOf(t)
+	enqueue(t, b.Store, other.ID, b.start.Add(time.Second))
+	now := b.start.Add(time.Minute)
+	claimed, _, err := b.ClaimQueued(t.Context(), store.ClaimRequest{Owner: b.self, Now: now, Ahead: now, Limit: 2})
+	ok(t, err)
+	if !slices.ContainsFunc(claimed, func(c store.Claimed) bool { return c.JobID == other.ID }) {
+		t.Errorf("all places went to one instance: %+v", claimed)
 	}
 }
 
@@ -237,13 +298,18 @@ func (b *engineBench) claimFor(t *testing.T, jobID int64, offset time.Duration) 
 	return claimed
 }
 
-// jobOf makes a minute job in an instance of its own.
-func (b *engineBench) jobOf(t *testing.T) job.Job {
+func (b *engineBench) another(t *testing.T) job.Instance {
 	t.Helper()
 	other, err := b.CreateInstance(t.Context(), job.Instance{Title: "other", CreatedAt: b.start}, 0, store.Request{})
 	ok(t, err)
+	return other
+}
+
+// jobOf makes a minute job in an instance of its own.
+func (b *engineBench) jobOf(t *testing.T) job.Job {
+	t.Helper()
 	mine := b.instance
-	b.instance = other
+	b.instance = b.another(t)
 	defer func() { b.instance = mine }()
 	return b.job(t, job.Policies{})
 }

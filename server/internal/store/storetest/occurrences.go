@@ -83,6 +83,16 @@ var occurrenceTests = tests{
 		same(t, "counted", must(s.Job(t.Context(), j.ID))(t).Started, int64(0))
 		same(t, "started", slots(tick(t, s, hour(2))), []int{2})
 	},
+	"what is moved onto another one waits with it for its time": func(t *testing.T, s store.Store) {
+		j := newJob(t, s, onTheHour, func(j *job.Job) { j.Policies.Overlap = job.OverlapAllow })
+		_ = must(change(t, s, j.ID, noon, hour(1), wish(j, 3, hour(1))))(t)
+		same(t, "ahead", slots(tickAhead(t, s, hour(1).Add(-500*time.Millisecond), hour(1))), []int(nil))
+		both := tick(t, s, hour(1))
+		slices.SortFunc(both, func(a, b store.Claimed) int { return a.ScheduledFor.Compare(b.ScheduledFor) })
+		same(t, "started", slots(both), []int{1, 3})
+		same(t, "started again", slots(tick(t, s, hour(1).Add(time.Second))), []int(nil))
+		same(t, "next", slots(tick(t, s, hour(2))), []int{2})
+	},
 	"what has started can't be changed": func(t *testing.T, s store.Store) {
 		j := newJob(t, s, onTheHour)
 		_ = must(change(t, s, j.ID, noon, minute(30), wish(j, 2, minute(30))))(t)
