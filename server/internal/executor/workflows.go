@@ -6,8 +6,6 @@ import (
 	"hash/maphash"
 	"sync/atomic"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/pointscene/carillon/server/internal/job"
 	"github.com/pointscene/carillon/server/internal/task"
 	"github.com/pointscene/carillon/server/internal/workflow"
@@ -16,7 +14,7 @@ import (
 // What is kept of opened workflows: most jobs run again and again as they are,
 // and many differ in nothing but their schedule.
 const (
-	keptWorkflows = 1024
+	keptWorkflows = 2048
 	// keptBytes is the longest text that is kept.
 	keptBytes = 4 << 10
 )
@@ -26,10 +24,12 @@ const (
 type workflows struct {
 	types *task.Registry
 	seed  maphash.Seed
-	kept  *lru.Cache[uint64, *openWorkflow]
+	// kept has a place for each hash, which the last text to come again takes: a
+	// list of the last used would need a lock, and every attempt would take it.
+	kept [keptWorkflows]atomic.Pointer[openWorkflow]
 	// seen are texts that came once: to keep a text that never comes again costs
 	// more than to open it.
-	seen [8 * keptWorkflows]atomic.Uint64
+	seen [4 * keptWorkflows]atomic.Uint64
 }
 
 // openWorkflow is a workflow that was parsed and checked. Attempts share it and
@@ -44,15 +44,15 @@ type openWorkflow struct {
 }
 
 func newWorkflows(types *task.Registry) *workflows {
-	kept, _ := lru.New[uint64, *openWorkflow](keptWorkflows) // only a size below 1 is refused
-	return &workflows{types: types, seed: maphash.MakeSeed(), kept: kept}
+	return &workflows{types: types, seed: maphash.MakeSeed()}
 }
 
 // open parses and checks a stored workflow again: types and rules may have
 // changed since it was stored, but not since this process began.
 func (w *workflows) open(text json.RawMessage) (*openWorkflow, error) {
 	key := maphash.Bytes(w.seed, text)
-	if known, ok := w.kept.Get(key); ok && bytes.Equal(known.text, text) {
+	place := &w.kept[key%uint64(len(w.kept))]
+	if known := place.Load(); known != nil && bytes.Equal(known.text, text) {
 		return known, nil
 	}
 	parsed, err := workflow.Read(text)
@@ -67,7 +67,7 @@ func (w *workflows) open(text json.RawMessage) (*openWorkflow, error) {
 		opened.kinds[i], _ = w.types.Lookup(t.Type) // it was checked
 	}
 	if len(text) <= keptBytes && w.seen[key%uint64(len(w.seen))].Swap(key) == key {
-		w.kept.Add(key, opened)
+		place.Store(opened)
 	}
 	return opened, nil
 }
