@@ -471,8 +471,8 @@ type Execution struct {
 	Approval *Approval `protobuf:"bytes,16,opt,name=approval,proto3" json:"approval,omitempty"`
 	// What it would do; only for RunJob with validate_only.
 	Plans []*Plan `protobuf:"bytes,17,rep,name=plans,proto3" json:"plans,omitempty"`
-	// What it waits for while it is QUEUED, beyond its time, a free place or
-	// executions of its own job; null otherwise.
+	// What it waits for while it is QUEUED, beyond its time and executions of its
+	// own job; null otherwise.
 	WaitingFor *Execution_WaitingFor `protobuf:"bytes,18,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
 	// What asked for it: the id of its backfill, such as backfill_4; empty for
 	// the other triggers.
@@ -2102,9 +2102,10 @@ func (x *Execution_Error) GetMessage() string {
 type Execution_WaitingFor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REMOTE_BUSY: the execution works on a folder that this one works on, and
-	// one of them writes; or it waits to, and came first.
+	// one of them writes; or it waits to, and came first. NO_FREE_PLACE: for more
+	// than a second no process has had a place for it.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The execution; empty for one of another instance.
+	// The execution; empty for one of another instance, and for no place.
 	ExecutionId   string `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1057,7 +1057,8 @@ type Occurrence struct {
 	// What became of it.
 	Outcome Occurrence_Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=carillon.v1.Occurrence_Outcome" json:"outcome,omitempty"`
 	// Why it was skipped: OVERLAP, REMOTE_BUSY, MISSED, PAUSED, EXCLUDED,
-	// SKIPPED_BY_CALLER, SUPERSEDED, QUOTA. Empty otherwise.
+	// SKIPPED_BY_CALLER, SUPERSEDED, QUOTA. NO_FREE_PLACE when it is pending and due
+	// for more than a second: no process has had a place for it. Empty otherwise.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The execution that it started, or that blocked it.
 	ExecutionId string `protobuf:"bytes,4,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`

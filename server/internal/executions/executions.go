@@ -100,6 +100,9 @@ func (s *Service) Close() {
 
 var errStopping = errors.New("the server is stopping")
 
+// WantsPlace tells whether an execution waits for nothing but a free place.
+func (s *Service) WantsPlace(e job.Execution) bool { return job.WantsPlace(e.ReadyAt, s.now()) }
+
 // Get answers one execution.
 func (s *Service) Get(ctx context.Context, id int64) (job.Execution, error) {
 	return s.load(ctx, id, auth.Read)

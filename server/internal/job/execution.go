@@ -97,9 +97,23 @@ type Execution struct {
 	// WaitingFor is the execution that works on a folder which this one needs,
 	// negative for one of another instance, 0 for none.
 	WaitingFor int64
+	// ReadyAt is when one that waits neither for others of its job nor for folders
+	// may start, its next attempt too; zero for all others.
+	ReadyAt time.Time
 	// Error is nil while running and after success.
 	Error *Failure
 	Tasks []TaskRecord
 	// LogBytes is the size of the stored log; 0 means there is no log object.
 	LogBytes int64
 }
+
+// WaitNoPlace is the reason why something does not start that is due: no process
+// has had a place for it.
+const WaitNoPlace = "NO_FREE_PLACE"
+
+// patience is how late something may be before that counts as a wait for a place.
+const patience = time.Second
+
+// WantsPlace tells whether what may start at a time still waits for a place. Zero
+// is never.
+func WantsPlace(at, now time.Time) bool { return !at.IsZero() && now.Sub(at) > patience }

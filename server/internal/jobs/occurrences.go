@@ -32,7 +32,7 @@ type Occurrence struct {
 	// ScheduledFor is the first instant of a range.
 	ScheduledFor time.Time
 	Outcome      Outcome
-	// Reason is why it was skipped.
+	// Reason is why it was skipped, or is pending although it is due.
 	Reason string
 	// ExecutionID is what it started or what blocked it, 0 for none.
 	ExecutionID int64
@@ -41,6 +41,14 @@ type Occurrence struct {
 	Count int64
 	// MovedTo is when it starts instead, zero unless it was moved.
 	MovedTo time.Time
+}
+
+// due is when it starts, or would have.
+func (o Occurrence) due() time.Time {
+	if o.MovedTo.IsZero() {
+		return o.ScheduledFor
+	}
+	return o.MovedTo
 }
 
 // Window is a part of a job's occurrences. The window of a first page says

@@ -20,6 +20,8 @@ type outlook struct {
 	// over is from when on slots are still to be told: those before it that were
 	// moved over it, too.
 	over time.Time
+	// now is when it was looked at.
+	now time.Time
 	// left is how many executions the job may still make, negative for any.
 	left int64
 }
@@ -30,7 +32,7 @@ func look(j job.Job, now time.Time) (*outlook, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &outlook{plan: occurrence.Plan{Times: times, Changes: j.Changes}, left: -1}
+	o := &outlook{plan: occurrence.Plan{Times: times, Changes: j.Changes}, now: now, left: -1}
 	switch {
 	case exhausted(j):
 		return o, nil
@@ -151,5 +153,9 @@ func (o *outlook) toCome(slot time.Time) Occurrence {
 	if changed && c.MoveTo.IsZero() {
 		return Occurrence{ScheduledFor: slot, Outcome: Skipped, Reason: job.SkipByCaller, Count: 1}
 	}
-	return Occurrence{ScheduledFor: slot, Outcome: Pending, Count: 1, MovedTo: c.MoveTo}
+	row := Occurrence{ScheduledFor: slot, Outcome: Pending, Count: 1, MovedTo: c.MoveTo}
+	if job.WantsPlace(row.due(), o.now) {
+		row.Reason = job.WaitNoPlace
+	}
+	return row
 }

@@ -36,11 +36,11 @@ func (w wording) start(e job.Execution, id string) string {
 	case e.State == job.StateQueued && e.WaitingFor != 0:
 		return id + " waits for " + holder(e.WaitingFor) + ", which works on a folder of its remotes"
 	case e.State == job.StateQueued && retried:
-		return fmt.Sprintf("%s failed in attempt %d (%s) and waits for the next one", id, e.Attempt, failure(e.Error))
+		return fmt.Sprintf("%s failed in attempt %d (%s) and waits for the next one", id, e.Attempt, failure(e.Error)) + w.place(e)
 	case e.State == job.StateQueued && e.ScheduledFor.After(w.now):
 		return "is next, as " + id
 	case e.State == job.StateQueued:
-		return "waits to start as " + id
+		return "waits to start as " + id + w.place(e)
 	case e.StartedAt.IsZero():
 		return id + " never started"
 	case e.Attempt > 1:
@@ -49,6 +49,18 @@ func (w wording) start(e job.Execution, id string) string {
 		return "started at " + clock(e.StartedAt) + " as " + id
 	}
 	return w.lateness(e) + " as " + id
+}
+
+// place tells when an execution that only waits for its time may start, or that it
+// has no place.
+func (w wording) place(e job.Execution) string {
+	switch {
+	case job.WantsPlace(e.ReadyAt, w.now):
+		return ", for " + span(w.now.Sub(e.ReadyAt)) + " because no place is free"
+	case e.ReadyAt.After(w.now):
+		return w.away(e.ReadyAt)
+	}
+	return ""
 }
 
 // lateness tells how long after its time an execution started, and how much of
@@ -131,7 +143,7 @@ func (w wording) skip(s job.Skip) string {
 		}
 		return occurrences(s, fmt.Sprintf("skipped, because %d executions of the job waited already", job.MaxBuffered))
 	case job.SkipMissed:
-		return occurrences(s, "missed, because nothing ran at that time, and not made up")
+		return occurrences(s, "missed, because nothing ran at that time or no place was free, and not made up")
 	case job.SkipPaused:
 		return occurrences(s, "skipped, because the job was paused")
 	case job.SkipSuperseded:
@@ -177,6 +189,8 @@ func (w wording) toCome(o Occurrence) string {
 		return at + "does not run, because the job is paused."
 	case o.Outcome == Skipped:
 		return fmt.Sprintf("%s%d occurrences from then to %s do not run, because the job is paused.", at, o.Count, clock(o.Until))
+	case o.Reason == job.WaitNoPlace:
+		return at + "has been due for " + span(w.now.Sub(o.due())) + " and has not started, because no place is free."
 	case !o.MovedTo.IsZero():
 		return at + "moved by a caller; it is due at " + clock(o.MovedTo) + w.away(o.MovedTo) + "."
 	default:

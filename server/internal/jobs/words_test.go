@@ -39,6 +39,8 @@ func TestExecutionsInWords(t *testing.T) {
 		"2026-05-04 11:00 UTC: waits to start as exec_2.":                                                      {State: job.StateQueued},
 		"2026-05-04 11:00 UTC: exec_2 failed in attempt 2 (X, no luck) and waits for the next one.":            {State: job.StateQueued, Attempt: 2, StartedAt: at(t, "04 11:00:00"), Error: &job.Failure{Reason: "X", Message: "no luck"}},
 		"2026-05-04 11:00 UTC: exec_2 failed in attempt 2 (for an unknown reason) and waits for the next one.": {State: job.StateQueued, Attempt: 2},
+		"2026-05-04 11:00 UTC: exec_2 failed in attempt 2 (X) and waits for the next one, in 9.5 s.":           {State: job.StateQueued, Attempt: 2, Error: &job.Failure{Reason: "X"}, ReadyAt: at(t, "04 12:00:40")},
+		"2026-05-04 11:00 UTC: waits to start as exec_2, for 10.5 s because no place is free.":                 {State: job.StateQueued, ReadyAt: at(t, "04 12:00:20")},
 		"2026-05-04 11:00 UTC: started 0 ms late as exec_2, was asked to end and has not let go yet.":          {State: job.StateCancelling, StartedAt: at(t, "04 11:00:00")},
 		"2026-05-04 11:00 UTC: started 0 ms late as exec_2, waits for approval.":                               {State: job.StateAwaitingApproval, StartedAt: at(t, "04 11:00:00")},
 		"2026-05-04 13:00 UTC: is next, as exec_2.":                                                            {State: job.StateQueued, Attempt: 1, ScheduledFor: at(t, "04 13:00:00")},
@@ -82,18 +84,18 @@ func TestJitterInWords(t *testing.T) {
 func TestSkipsInWords(t *testing.T) {
 	t.Parallel()
 	for want, skip := range map[string]job.Skip{
-		"2026-05-04 09:00 UTC: skipped, because exec_5 had not ended.":                                                                          {Reason: job.SkipOverlap, BlockedBy: 5},
-		"2026-05-04 09:00 UTC: skipped, because an earlier execution had not ended.":                                                            {Reason: job.SkipOverlap},
-		"2026-05-04 09:00 UTC: 3 occurrences from then to 2026-05-04 11:00 UTC were skipped, because exec_5 had not ended.":                     {Reason: job.SkipOverlap, BlockedBy: 5, Count: 3},
-		"2026-05-04 09:00 UTC: 3 occurrences from then to 2026-05-04 11:00 UTC were missed, because nothing ran at that time, and not made up.": {Reason: job.SkipMissed, Count: 3},
-		"2026-05-04 09:00 UTC: 3 occurrences from then to 2026-05-04 11:00 UTC were skipped, because the job was paused.":                       {Reason: job.SkipPaused, Count: 3},
-		"2026-05-04 09:00 UTC: overtaken by a change of the schedule.":                                                                          {Reason: job.SkipSuperseded},
-		"2026-05-04 09:00 UTC: skipped, because 100 executions of the job waited already.":                                                      {Reason: job.SkipQuota, BlockedBy: 5},
-		"2026-05-04 09:00 UTC: skipped, because the instance had used up its executions of the hour.":                                           {Reason: job.SkipQuota},
-		"2026-05-04 09:00 UTC: 3 occurrences from then to 2026-05-04 11:00 UTC were left out, as the job's excluded dates say.":                 {Reason: job.SkipExcluded, Count: 3},
-		"2026-05-04 09:00 UTC: left out by a caller.":                                                                                           {Reason: job.SkipByCaller},
-		"2026-05-04 09:00 UTC: skipped, because the stored schedule is damaged, and the job has stopped.":                                       {Reason: policy.SkipInvalid},
-		"2026-05-04 09:00 UTC: skipped: NEW.":                                                                                                   {Reason: "NEW"},
+		"2026-05-04 09:00 UTC: skipped, because exec_5 had not ended.":                                                                                               {Reason: job.SkipOverlap, BlockedBy: 5},
+		"2026-05-04 09:00 UTC: skipped, because an earlier execution had not ended.":                                                                                 {Reason: job.SkipOverlap},
+		"2026-05-04 09:00 UTC: 3 occurrences from then to 2026-05-04 11:00 UTC were skipped, because exec_5 had not ended.":                                          {Reason: job.SkipOverlap, BlockedBy: 5, Count: 3},
+		"2026-05-04 09:00 UTC: 3 occurrences from then to 2026-05-04 11:00 UTC were missed, because nothing ran at that time or no place was free, and not made up.": {Reason: job.SkipMissed, Count: 3},
+		"2026-05-04 09:00 UTC: 3 occurrences from then to 2026-05-04 11:00 UTC were skipped, because the job was paused.":                                            {Reason: job.SkipPaused, Count: 3},
+		"2026-05-04 09:00 UTC: overtaken by a change of the schedule.":                                                                                               {Reason: job.SkipSuperseded},
+		"2026-05-04 09:00 UTC: skipped, because 100 executions of the job waited already.":                                                                           {Reason: job.SkipQuota, BlockedBy: 5},
+		"2026-05-04 09:00 UTC: skipped, because the instance had used up its executions of the hour.":                                                                {Reason: job.SkipQuota},
+		"2026-05-04 09:00 UTC: 3 occurrences from then to 2026-05-04 11:00 UTC were left out, as the job's excluded dates say.":                                      {Reason: job.SkipExcluded, Count: 3},
+		"2026-05-04 09:00 UTC: left out by a caller.":                                                                                                                {Reason: job.SkipByCaller},
+		"2026-05-04 09:00 UTC: skipped, because the stored schedule is damaged, and the job has stopped.":                                                            {Reason: policy.SkipInvalid},
+		"2026-05-04 09:00 UTC: skipped: NEW.":                                                                                                                        {Reason: "NEW"},
 	} {
 		skip.First, skip.Last = at(t, "04 09:00:00"), at(t, "04 11:00:00")
 		skip.Count = max(1, skip.Count)

@@ -201,7 +201,11 @@ func executionMessage(ctx context.Context, links *executions.Service, e job.Exec
 		}
 		out.Approval = approvalMessage(a)
 	}
-	if e.State == job.StateQueued && e.WaitingFor != 0 {
+	switch {
+	case e.State != job.StateQueued:
+	case links.WantsPlace(e):
+		out.WaitingFor = &carillonv1.Execution_WaitingFor{Reason: job.WaitNoPlace}
+	case e.WaitingFor != 0:
 		out.WaitingFor = &carillonv1.Execution_WaitingFor{Reason: job.SkipRemoteBusy, ExecutionId: textOf(job.KindExecution, max(e.WaitingFor, 0))}
 	}
 	if e.Trigger == job.TriggerBackfill {

@@ -326,3 +326,24 @@ func TestLatestExecutions(t *testing.T) {
 		t.Errorf("executions (-want +got):\n%s", diff)
 	}
 }
+
+// What is due and finds no place says so, not what waits for its own job.
+func TestWaitingForAPlace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	j := b.create(b.instance().GetId(), hourly(t))
+	run := func() string {
+		t.Helper()
+		return must(b.jobs.RunJob(b.operator, &carillonv1.RunJobRequest{JobId: j.GetId(), OverlapPolicy: carillonv1.Job_BUFFER_ALL}))(t).GetId()
+	}
+	first, second := run(), run()
+	for after, want := range map[string]string{"04 12:00:31": "", "04 12:00:32": "NO_FREE_PLACE"} {
+		b.clock.set(day(after).AsTime())
+		for id, reason := range map[string]string{first: want, second: ""} {
+			e := must(b.executions.GetExecution(b.operator, &carillonv1.GetExecutionRequest{ExecutionId: id}))(t)
+			if got := e.GetWaitingFor(); got.GetReason() != reason || got.GetExecutionId() != "" {
+				t.Errorf("at %s %s waits for %v, want %q", after, id, got, reason)
+			}
+		}
+	}
+}

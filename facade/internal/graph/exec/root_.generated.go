@@ -526,15 +526,18 @@ extend type ScheduledJobHistory {
   approval: Approval
   "What it would do; only for runScheduledJob with validateOnly."
   plans: [Plan!]!
-  "What it waits for while it is QUEUED, beyond its time, a free place or executions of its own job."
+  "What it waits for while it is QUEUED, beyond its time and executions of its own job."
   waitingFor: WaitingFor
 }
 
 "Why a queued execution can't start yet."
 type WaitingFor {
-  "REMOTE_BUSY: the execution works on a folder that this one works on, and one of them writes; or it waits to, and came first."
+  """
+  REMOTE_BUSY: the execution works on a folder that this one works on, and one of them writes; or it waits to, and came
+  first. NO_FREE_PLACE: for more than a second no process has had a place for it.
+  """
   reason: String!
-  "Null for one of another instance."
+  "Null for one of another instance, and for no place."
   executionId: ID
 }
 
@@ -543,7 +546,7 @@ type Occurrence {
   "When it was or will be due; the first of a folded range."
   scheduledFor: Date!
   outcome: OccurrenceOutcome!
-  "Why it was skipped."
+  "Why it was skipped, or NO_FREE_PLACE for one that is pending and due for more than a second."
   reason: String
   "The execution that it started, or that blocked it."
   executionId: ID

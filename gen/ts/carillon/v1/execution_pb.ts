@@ -144,8 +144,8 @@ export type Execution = Message<"carillon.v1.Execution"> & {
   plans: Plan[];
 
   /**
-   * What it waits for while it is QUEUED, beyond its time, a free place or
-   * executions of its own job; null otherwise.
+   * What it waits for while it is QUEUED, beyond its time and executions of its
+   * own job; null otherwise.
    *
    * @generated from field: carillon.v1.Execution.WaitingFor waiting_for = 18;
    */
@@ -210,14 +210,15 @@ export const Execution_ErrorSchema: GenMessage<Execution_Error> = /*@__PURE__*/
 export type Execution_WaitingFor = Message<"carillon.v1.Execution.WaitingFor"> & {
   /**
    * REMOTE_BUSY: the execution works on a folder that this one works on, and
-   * one of them writes; or it waits to, and came first.
+   * one of them writes; or it waits to, and came first. NO_FREE_PLACE: for more
+   * than a second no process has had a place for it.
    *
    * @generated from field: string reason = 1;
    */
   reason: string;
 
   /**
-   * The execution; empty for one of another instance.
+   * The execution; empty for one of another instance, and for no place.
    *
    * @generated from field: string execution_id = 2;
    */

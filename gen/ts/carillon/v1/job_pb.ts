@@ -701,7 +701,8 @@ export type Occurrence = Message<"carillon.v1.Occurrence"> & {
 
   /**
    * Why it was skipped: OVERLAP, REMOTE_BUSY, MISSED, PAUSED, EXCLUDED,
-   * SKIPPED_BY_CALLER, SUPERSEDED, QUOTA. Empty otherwise.
+   * SKIPPED_BY_CALLER, SUPERSEDED, QUOTA. NO_FREE_PLACE when it is pending and due
+   * for more than a second: no process has had a place for it. Empty otherwise.
    *
    * @generated from field: string reason = 3;
    */

@@ -14,7 +14,7 @@ import (
 // meanwhile is seen once. tail has the order and limit, by which each table
 // uses its index.
 func bothTables(where, tail string) string {
-	return `SELECT * FROM (SELECT ` + activeColumns + ` FROM active_executions WHERE ` + where + ` ` + tail + `) a
+	return `SELECT * FROM (SELECT ` + activeColumns + ` FROM active_executions a WHERE ` + where + ` ` + tail + `) a
 UNION ALL
 SELECT * FROM (SELECT ` + endedColumns + ` FROM executions WHERE ` + where + ` ` + tail + `) h ` + tail
 }
@@ -77,7 +77,7 @@ SELECT x.* FROM unnest($1::bigint[]) AS u(id) CROSS JOIN LATERAL (` + bothTables
 ORDER BY x.job_id, x.id DESC`
 	latestSQLite = `
 SELECT ` + activeColumns + ` FROM (SELECT x.* FROM json_each($1) u CROSS JOIN active_executions x
-  WHERE x.id IN (SELECT n.id FROM active_executions n WHERE n.job_id = u.value ORDER BY n.id DESC LIMIT $2))
+  WHERE x.id IN (SELECT n.id FROM active_executions n WHERE n.job_id = u.value ORDER BY n.id DESC LIMIT $2)) a
 UNION ALL
 SELECT ` + endedColumns + ` FROM (SELECT x.* FROM json_each($1) u CROSS JOIN executions x
   WHERE x.id IN (SELECT n.id FROM executions n WHERE n.job_id = u.value ORDER BY n.id DESC LIMIT $2))

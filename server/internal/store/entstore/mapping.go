@@ -320,26 +320,33 @@ func executionOfActive(row *ent.ActiveExecution) (job.Execution, error) {
 	return fillExecution(e, row.Error, row.Tasks)
 }
 
-// The columns of an execution as scanExecution reads them.
+// The columns of an execution as scanExecution reads them; active executions are
+// called a. One is ready at its time if it waits neither for others nor for a
+// folder, as claims see it.
 const (
 	activeColumns = `id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, 0 AS finished_at,
-  state, attempt, fence, error, tasks, log_bytes, CASE WHEN owner = 0 THEN waiting_for ELSE 0 END AS waiting_for`
+  state, attempt, fence, error, tasks, log_bytes, CASE WHEN owner = 0 THEN waiting_for ELSE 0 END AS waiting_for,
+  CASE WHEN owner = 0 AND waiting_for = 0 AND state = 'QUEUED' AND (NOT waits OR NOT EXISTS (
+    SELECT 1 FROM active_executions o WHERE o.job_id = a.job_id AND o.id <> a.id
+      AND (o."trigger" <> 'BACKFILL' OR (a."trigger" = 'BACKFILL' AND o.trigger_id <> a.trigger_id))
+      AND (o.owner <> 0 OR o.attempt > 0 OR (o.waits AND o.id < a.id)))) THEN not_before ELSE 0 END AS ready_at`
 	historyColumns = `id, job_id, instance_id, "trigger", trigger_id, scheduled_for, created_at, started_at, finished_at,
   state, attempt, fence, error, tasks, log_bytes`
-	endedColumns = historyColumns + `, 0 AS waiting_for`
+	endedColumns = historyColumns + `, 0 AS waiting_for, 0 AS ready_at`
 )
 
 // scanExecution maps a row of either table.
 func scanExecution(scan func(...any) error) (job.Execution, error) {
 	var e job.Execution
-	var scheduled, created, started, finished int64
+	var scheduled, created, started, finished, ready int64
 	var state, failure, tasks string
 	err := scan(&e.ID, &e.JobID, &e.InstanceID, &e.Trigger, &e.TriggerID, &scheduled, &created, &started, &finished,
-		&state, &e.Attempt, &e.Fence, &failure, &tasks, &e.LogBytes, &e.WaitingFor)
+		&state, &e.Attempt, &e.Fence, &failure, &tasks, &e.LogBytes, &e.WaitingFor, &ready)
 	if err != nil {
 		return e, err
 	}
 	e.ScheduledFor, e.CreatedAt, e.StartedAt, e.FinishedAt = timeOf(scheduled), timeOf(created), timeOf(started), timeOf(finished)
+	e.ReadyAt = timeOf(ready)
 	e.State = visibleState(state, started)
 	return fillExecution(e, failure, tasks)
 }

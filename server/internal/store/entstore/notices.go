@@ -139,7 +139,7 @@ func (s *Store) fillLook(ctx context.Context, tx *ent.Tx, l feedLook) (look stor
 	if err != nil {
 		return look, err
 	}
-	look.Approvals, err = collect(ctx, tx, scanExecution, "SELECT "+activeColumns+" FROM active_executions WHERE "+s.inList("id", 1)+" ORDER BY id", s.list(idsOfMarks(l.approvals)))
+	look.Approvals, err = collect(ctx, tx, scanExecution, "SELECT "+activeColumns+" FROM active_executions a WHERE "+s.inList("id", 1)+" ORDER BY id", s.list(idsOfMarks(l.approvals)))
 	if err != nil {
 		return look, err
 	}

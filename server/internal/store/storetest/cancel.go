@@ -15,7 +15,7 @@ var cancelTests = tests{
 		j := newJob(t, s)
 		e := enqueue(t, s, j.ID, noon)
 		at := noon.Add(time.Second)
-		e.State, e.FinishedAt, e.Error = job.StateCancelled, at, &byUser
+		e.State, e.FinishedAt, e.Error, e.ReadyAt = job.StateCancelled, at, &byUser, time.Time{}
 		same(t, "answer", must(s.CancelExecution(t.Context(), e.ID, at, byUser))(t), e)
 		same(t, "read", must(s.Execution(t.Context(), e.ID))(t), e)
 		if c := claimQueued(t, s, at); len(c) != 0 {

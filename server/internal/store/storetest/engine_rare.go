@@ -26,6 +26,7 @@ var rareEngineTests = map[string]func(*testing.T, *engineBench){
 	"ReportsAndEndsTogether":    testReportsAndEnds,
 	"LateProgressLeavesRetries": testLateProgress,
 	"OwnerlessAreAdopted":       testOwnerless,
+	"WaitsForNothingElse":       testReadyAt,
 	"PriorityGoesFirst":         testPriority,
 	"PriorityOfWhatIsDue":       testPriorityDue,
 	"PriorityIsTheInstances":    testPriorityOfOthers,
@@ -125,6 +126,34 @@ func testPriority(t *testing.T, b *engineBench) {
 	if c := only(t, claimed); c.JobID != high.ID || !more {
 		t.Errorf("job %d went first, want the one with the higher priority, %d; more %v", c.JobID, high.ID, more)
 	}
+}
+
+// An execution that only its time or a free place keeps back says since when.
+func testReadyAt(t *testing.T, b *engineBench) {
+	j := b.job(t, job.Policies{Overlap: job.OverlapBufferAll})
+	c := only(t, b.claim(t, 0, 0))
+	none(t, b.claim(t, time.Minute, 0)) // the second waits for the first
+	want := func(when string, ready ...time.Time) {
+		t.Helper()
+		list, err := b.ExecutionsOfJob(t.Context(), j.ID, store.Page{Limit: 10})
+		ok(t, err)
+		var got []time.Time
+		for _, e := range list {
+			one := b.execution(t, e.ID)
+			if !one.ReadyAt.Equal(e.ReadyAt) {
+				t.Errorf("%s: execution %d alone is ready at %v, in the list at %v", when, e.ID, one.ReadyAt, e.ReadyAt)
+			}
+			got = append(got, e.ReadyAt)
+		}
+		if diff := cmp.Diff(ready, got); diff != "" {
+			t.Errorf("%s, ready (-want +got):\n%s", when, diff)
+		}
+	}
+	want("while the first has a place", time.Time{}, time.Time{})
+	b.retry(t, c, 90*time.Second)
+	want("while the first waits for its next attempt", time.Time{}, b.start.Add(90*time.Second))
+	b.finish(t, only(t, b.claimQueued(t, 2*time.Minute)), job.StateSucceeded)
+	want("after it", b.start.Add(time.Minute), time.Time{})
 }
 
 // Which jobs of an instance run when not all can is by priority, however the

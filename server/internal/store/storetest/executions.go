@@ -17,7 +17,7 @@ var executionTests = tests{
 		e := must(s.EnqueueManual(t.Context(), store.Manual{JobID: j.ID, TriggerID: "req-1", Now: store.At(noon)}))(t)
 		want := job.Execution{
 			ID: e.ID, JobID: j.ID, InstanceID: j.InstanceID, Trigger: job.TriggerManual, TriggerID: "req-1",
-			ScheduledFor: noon, CreatedAt: noon, State: job.StateQueued,
+			ScheduledFor: noon, CreatedAt: noon, State: job.StateQueued, ReadyAt: noon,
 		}
 		is := func(stage string) {
 			t.Helper()
@@ -28,7 +28,7 @@ var executionTests = tests{
 		is("waiting")
 
 		c := claimQueued(t, s, noon)[0]
-		want.Attempt, want.Fence = 1, c.Fence
+		want.Attempt, want.Fence, want.ReadyAt = 1, c.Fence, time.Time{}
 		is("claimed")
 
 		started := noon.Add(3 * time.Millisecond)
