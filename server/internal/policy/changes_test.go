@@ -182,6 +182,16 @@ func TestPauses(t *testing.T) {
 			paused(asIs), at(500 * time.Millisecond),
 			store.Decision{Skips: []job.Skip{skip(job.SkipPaused, -9*m, 0, 10, 0)}, Resume: true, Anchor: noon, Next: at(m)},
 		},
+		"a pause ends: slots that there are no more are forgotten, moved or not": {
+			paused(func(d *store.Due) {
+				d.PausedUntil = at(-20 * time.Second)
+				d.Changes = []job.OccurrenceChange{movedTo(m, 30*time.Second), leftOut(2 * m), leftOut(2*m - 20*time.Second)}
+			}), at(0),
+			store.Decision{
+				Skips: []job.Skip{skip(job.SkipPaused, -9*m, -m, 9, 0)}, Resume: true, Anchor: at(-20 * time.Second),
+				Consumed: slots(m, 2*m), Next: at(40 * time.Second),
+			},
+		},
 		"a pause of a cron job ends": {
 			paused(func(d *store.Due) {
 				d.Schedule = job.Schedule{Type: job.CronBased, Cron: "*/5 * * * *", TimeZone: "UTC"}

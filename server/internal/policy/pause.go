@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pointscene/carillon/server/internal/job"
@@ -28,8 +29,21 @@ func (d *decider) resume() {
 		if times, err := schedule.Compile(d.Schedule, d.JobID); err == nil {
 			d.times = *times
 		}
+		d.forget(end)
 	}
 	d.out.Next = d.next(end, end)
+}
+
+// forget drops the changes of slots to come that a job with another anchor does
+// not have, as resuming it by hand does.
+func (d *decider) forget(now time.Time) {
+	d.Changes = slices.DeleteFunc(slices.Clone(d.Changes), func(c job.OccurrenceChange) bool {
+		gone := c.Slot.After(now) && !d.plan().IsSlot(c.Slot)
+		if gone {
+			d.out.Consumed = append(d.out.Consumed, c.Slot)
+		}
+		return gone
+	})
 }
 
 // hold tells what is due while the job's instance is paused. What comes after
