@@ -151,15 +151,18 @@ func (s *Store) liteTurns(tx *liteTx, req store.ClaimRequest, take func(instance
 // priorities; how many, never: those are for the others to say, too.
 
 // severalLevels lists those of the instances, given as an array on PostgreSQL and
-// as JSON on SQLite, whose jobs have not all one priority.
+// as JSON on SQLite, whose jobs have not all one priority. It asks for one below the
+// highest: the lowest of all stands, after a herd, behind the index entries of all
+// that moved.
 const (
 	pgSeveralLevels = `
-SELECT u.id FROM unnest($1::bigint[]) AS u(id) WHERE` + unequalLevels
+SELECT u.id FROM unnest($1::bigint[]) AS u(id) WHERE ` + lowerLevel
 	liteSeveralLevels = `
-SELECT u.id FROM (SELECT value AS id FROM json_each($1)) u WHERE` + unequalLevels
-	unequalLevels = `
-  (SELECT min(s.priority) FROM schedules s WHERE s.next_run > 0 AND s.instance_id = u.id) <
-  (SELECT max(s.priority) FROM schedules s WHERE s.next_run > 0 AND s.instance_id = u.id)`
+SELECT u.id FROM (SELECT value AS id FROM json_each($1)) u WHERE ` + lowerLevel
+	lowerLevel = `(
+  SELECT s.priority FROM schedules s
+  WHERE s.next_run > 0 AND s.instance_id = u.id AND s.priority < (SELECT max(h.priority) FROM schedules h WHERE h.next_run > 0 AND h.instance_id = u.id)
+  ORDER BY s.priority DESC LIMIT 1) IS NOT NULL`
 )
 
 // shares is how many of the rows each instance has.
