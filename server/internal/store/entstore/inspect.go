@@ -73,9 +73,11 @@ WHERE a.state IN ('QUEUED', 'AWAITING_APPROVAL') AND a.not_before < $1 AND (a.ow
       AND (o.id = a.waiting_for OR a.waiting_for < 0 AND o.instance_id <> a.instance_id)))
 ORDER BY a.not_before LIMIT $2`
 
+// The words CROSS JOIN make SQLite begin with the few that are active, where it would
+// read every schedule for the time limits.
 const runningWithLimit = `
-SELECT ` + openColumns + `, s.policies FROM active_executions a JOIN schedules s ON s.id = a.job_id
-WHERE a.owner <> 0 AND a.started_at > 0 AND a.started_at < $1 AND s.policies LIKE '%"timeLimit"%'
+SELECT ` + openColumns + `, s.policies FROM active_executions a CROSS JOIN schedules s
+WHERE s.id = a.job_id AND a.owner <> 0 AND a.started_at > 0 AND a.started_at < $1 AND s.policies LIKE '%"timeLimit"%'
 ORDER BY a.started_at LIMIT $2`
 
 // Stuck implements store.Inspection.
