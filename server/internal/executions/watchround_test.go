@@ -3,6 +3,7 @@ package executions
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,6 +55,39 @@ func TestWatchIsAlwaysLeftEarly(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever goes on after all was told is not told again what had ended, however many
+// executions of a herd had not.
+func TestWatchTellsTheEndsOfAHerdOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const herd, ended = 1500, 700
+		w := newWorld()
+		s, ctx := w.service(t)
+		var open []job.Execution
+		for range herd {
+			open = append(open, w.add(1, 10, job.StateRunning))
+		}
+		first := watch(ctx, t, s, Watch{InstanceID: 1})
+		if told := first.told(); len(told) != herd {
+			t.Fatalf("%d were told at first, want %d", len(told), herd)
+		}
+		time.Sleep(time.Minute)
+		for i := range ended {
+			w.put(open[2*i], job.StateSucceeded)
+		}
+		if told := first.told(); len(told) != ended {
+			t.Fatalf("%d ends were told, want %d", len(told), ended)
+		}
+		first.stop()
+		time.Sleep(time.Minute)
+		told := watch(ctx, t, s, Watch{InstanceID: 1, Cursor: first.cursor}).told()
+		again := slices.DeleteFunc(told, func(one string) bool { return strings.HasSuffix(one, "RUNNING") })
+		if len(told) != herd-ended || len(again) != 0 {
+			t.Errorf("%d were told on going on, want %d, and these ends were told again: %v", len(told), herd-ended, again)
+		}
+	})
 }
 
 // What ended is told to whoever reads one change at a time once, or twice when it
