@@ -72,13 +72,14 @@ func (s *Store) databaseTime(ctx context.Context, q querier) (time.Time, error) 
 
 // pgRenew renews a lease. The replica is steady no longer when half of its lease was
 // over, or more of it was left than it is long: the database was away, or its clock
-// made a step. After a step back no lease may end later than those that are renewed.
+// made a step. After a step back no lease may end later than those that are renewed,
+// and nobody has been steady since a time to come.
 const pgRenew = `
 WITH clock AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now),
 shortened AS (
   UPDATE replicas SET lease_until = clock.now + $2::bigint FROM clock WHERE id <> $1 AND lease_until > clock.now + $2 + 1000000)
 UPDATE replicas r SET lease_until = clock.now + $2,
-  steady_since = CASE WHEN r.lease_until BETWEEN clock.now + $2 / 2 AND clock.now + $2 THEN r.steady_since ELSE clock.now END
+  steady_since = CASE WHEN r.lease_until BETWEEN clock.now + $2 / 2 AND clock.now + $2 AND r.steady_since <= clock.now THEN r.steady_since ELSE clock.now END
 FROM clock WHERE r.id = $1 RETURNING r.id`
 
 // Renew implements store.Replicas.

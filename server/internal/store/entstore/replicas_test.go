@@ -137,18 +137,25 @@ func TestNobodyIsBuriedRightAfterAnOutage(t *testing.T) {
 // lease, and makes none longer.
 func TestLeasesWhenTheClockMakesAStep(t *testing.T) {
 	t.Parallel()
-	for name, step := range map[string]time.Duration{"forth": 5 * time.Minute, "back": -5 * time.Minute} {
+	for name, test := range map[string]struct {
+		// steady is for how long everybody has been.
+		step, steady time.Duration
+	}{
+		"forth":                         {5 * time.Minute, time.Hour},
+		"back":                          {-5 * time.Minute, time.Hour},
+		"back, to before it was steady": {-5 * time.Minute, time.Minute},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			database := pgtest.Open(t)
+			step, database := test.step, pgtest.Open(t)
 			s, another := openMigrated(t, database), openStore(t, database)
 			self, other, dead := register(t, s, leaseTime), register(t, another, leaseTime), register(t, another, leaseTime)
-			past(t, s, 0, "steady_since", time.Hour)
+			past(t, s, 0, "steady_since", test.steady)
 			elapse := func(d time.Duration) {
 				t.Helper()
 				past(t, s, 0, "steady_since", d)
 				past(t, s, 0, "lease_until", d)
-				for _, living := range []int64{self, other} {
+				for _, living := range []int64{other, self} {
 					must(s.Renew(t.Context(), living, leaseTime))(t)
 				}
 			}
@@ -160,10 +167,10 @@ func TestLeasesWhenTheClockMakesAStep(t *testing.T) {
 			past(t, s, 0, "lease_until", step)
 			bury()
 			wantReplicas(t, s, "before anybody has renewed", self, other, dead)
-			must(s.Renew(t.Context(), self, leaseTime))(t)
+			must(s.Renew(t.Context(), other, leaseTime))(t) // and shortens the leases of all
 			bury()
 			wantReplicas(t, s, "when one has renewed", self, other, dead)
-			for range 4 {
+			for range 5 {
 				elapse(3 * time.Second)
 			}
 			bury()
