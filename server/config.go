@@ -337,6 +337,10 @@ func (c *Config) perInstance() int {
 	return max(1, c.Concurrency*9/10)
 }
 
+// claimBatch is how many executions one claim takes at most. It is never more than
+// one instance may have: a ticker with a herd waits until half of it is free.
+func (c *Config) claimBatch() int { return min(mostClaimed, c.perInstance()) }
+
 func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }
 
 // facadeOnly tells whether the process needs no database.

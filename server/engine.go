@@ -38,8 +38,8 @@ const (
 	lookEvery = 250 * time.Millisecond
 	lookIdle  = 5 * time.Second
 	lookAhead = 500 * time.Millisecond
-	// claimBatch is how many executions one transaction claims at most.
-	claimBatch = 1000
+	// mostClaimed is how many executions one transaction claims at most.
+	mostClaimed = 1000
 	// reportAfter is how long an execution runs before its start is reported.
 	reportAfter = 100 * time.Millisecond
 	// pruneEvery is the time between two rounds of retention.
@@ -96,7 +96,7 @@ func (s *Server) openEngine(ctx context.Context) error {
 	})
 	tick := ticker.Options{
 		Store: s.store, Lease: s.lease, Schedules: s.c.has(RoleTicker),
-		Every: lookEvery, Idle: lookIdle, Ahead: lookAhead, Batch: min(claimBatch, s.c.Concurrency), Metrics: metrics, Log: s.log,
+		Every: lookEvery, Idle: lookIdle, Ahead: lookAhead, Batch: s.c.claimBatch(), Metrics: metrics, Log: s.log,
 	}
 	if s.c.has(RoleExecutor) {
 		tick.Places = s.executor
