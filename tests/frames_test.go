@@ -149,7 +149,7 @@ func newNeighbour(t *testing.T, tenant *harness.Tenant) *neighbour {
 			began := time.Now()
 			_, err := door.Call(t.Context(), "GetInstance", object{"instanceId": tenant.Instance})
 			// Where the machine stalls the database's time may end; then it is asked again.
-			for later := new(harness.Refusal); harness.Stalled() && errors.As(err, &later) && later.Code == "UNAVAILABLE" && time.Since(began) < 30*time.Second; {
+			for later := new(harness.Refusal); harness.Stalled(time.Now()) && errors.As(err, &later) && later.Code == "UNAVAILABLE" && time.Since(began) < 30*time.Second; {
 				_, err = door.Call(t.Context(), "GetInstance", object{"instanceId": tenant.Instance})
 			}
 			if err != nil {

@@ -206,7 +206,7 @@ func (s *Server) finish(t testing.TB) {
 		t.Errorf("the server ended by itself: %s", s.cmd.ProcessState)
 	}
 	for line := range strings.Lines(s.Log()) {
-		late := Stalled() && (strings.Contains(line, "lost the lease") || strings.Contains(line, "context deadline exceeded"))
+		late := (strings.Contains(line, "lost the lease") || strings.Contains(line, "context deadline exceeded")) && Stalled(saidAt(line))
 		bad := strings.Contains(line, "DATA RACE") || strings.Contains(line, "panic") ||
 			strings.Contains(line, "level=ERROR") && !s.options.Errors && !late
 		if bad {
@@ -216,6 +216,13 @@ func (s *Server) finish(t testing.TB) {
 	if t.Failed() {
 		t.Logf("the end of the log of process %d:\n%s", s.Pid(), tail(s.Log(), 150))
 	}
+}
+
+// saidAt is the time of a line of a log, zero for none.
+func saidAt(line string) time.Time {
+	text, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+	at, _ := time.Parse(time.RFC3339, text)
+	return at
 }
 
 // Log is everything that the process has written so far.
