@@ -11,13 +11,15 @@ import (
 	"github.com/pointscene/carillon/server/internal/store"
 )
 
-// nextWork reads a few entries of small indexes, however much is stored.
+// nextWork reads a few entries of small indexes, however much is stored. Of the
+// active executions it asks for the newest: behind the entries of a herd's older
+// ones, which have ended, it would have to search for one that has not.
 const nextWork = `
 SELECT coalesce((SELECT next_run FROM schedules WHERE next_run > 0 ORDER BY next_run LIMIT 1), 0),
   coalesce((SELECT not_before FROM active_executions WHERE owner = 0 ORDER BY not_before LIMIT 1), 0),
   coalesce((SELECT min(not_before) FROM active_executions WHERE length(trees) > 0 AND owner = 0), 0),
   EXISTS (SELECT 1 FROM backfills WHERE finished_at = 0),
-  EXISTS (SELECT 1 FROM active_executions)`
+  coalesce((SELECT true FROM active_executions ORDER BY id DESC LIMIT 1), false)`
 
 // NextWork implements store.Engine. It takes no transaction, which on SQLite
 // would keep the one writer from others: most looks find nothing.

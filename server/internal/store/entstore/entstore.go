@@ -84,7 +84,7 @@ type Store struct {
 	local *localSignals
 	// listening is while signals of other processes arrive; PostgreSQL only.
 	listening atomic.Bool
-	// turn is the instance after which the next round of turns begins.
+	// turn is the instance that the last round of turns ended with, 0 for all.
 	turn atomic.Int64
 	// backfillTurn is the same for backfills.
 	backfillTurn atomic.Int64

@@ -2,6 +2,7 @@ package entstore
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // When more is due than can run, instances take turns: a claim goes through
-// them in the order of their ids, from where the last one stopped, and takes a
+// them, the newest first, from where the last one stopped, and takes a
 // few jobs of each. So one instance's herd costs another's single job no more
 // than one round. Each instance costs one step in the index schedules_turns,
 // however many jobs it has.
@@ -19,12 +20,14 @@ import (
 // maxTurns bounds how many instances one claim looks at.
 const maxTurns = 200
 
-// turnsQuery lists up to $2 instances that have anything scheduled, after $1.
+// turnsQuery lists up to $2 instances that have anything scheduled, before $1, the
+// newest first: an instance's last index entry is one to come, while its first ones,
+// in a herd, are those of rows that have moved.
 const turnsQuery = `
 WITH RECURSIVE turns(instance, n) AS (
-  SELECT (SELECT min(s.instance_id) FROM schedules s WHERE s.next_run > 0 AND s.instance_id > $1), 1
+  SELECT (SELECT max(s.instance_id) FROM schedules s WHERE s.next_run > 0 AND s.instance_id < $1), 1
   UNION ALL
-  SELECT (SELECT min(s.instance_id) FROM schedules s WHERE s.next_run > 0 AND s.instance_id > t.instance), t.n + 1
+  SELECT (SELECT max(s.instance_id) FROM schedules s WHERE s.next_run > 0 AND s.instance_id < t.instance), t.n + 1
   FROM turns t WHERE t.instance IS NOT NULL AND t.n < $2
 )
 SELECT instance FROM turns WHERE instance IS NOT NULL`
@@ -36,6 +39,18 @@ func (s *Store) turnsOf(found []int64, req store.ClaimRequest) []int64 {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(found), func(id int64) bool { return slices.Contains(req.Full, id) })
+}
+
+// instances lists those of the next round, by a function that lists those before
+// one.
+func (s *Store) instances(before func(instance int64) ([]int64, error)) ([]int64, error) {
+	if last := s.turn.Load(); last != 0 {
+		if found, err := before(last); err != nil || len(found) > 0 {
+			return found, err
+		}
+		s.turn.Store(0)
+	}
+	return before(math.MaxInt64)
 }
 
 // endTurn notes where the next round begins: after the last instance that was
@@ -99,11 +114,13 @@ FROM unnest($1::bigint[], $3::bigint[]) WITH ORDINALITY AS t(instance, most, n) 
 LIMIT $4`
 
 func (s *Store) pgLockTurns(ctx context.Context, tx pgx.Tx, req store.ClaimRequest) ([]*dueRow, error) {
-	listed, err := tx.Query(ctx, turnsQuery, s.turn.Load(), maxTurns)
-	if err != nil {
-		return nil, err
-	}
-	found, err := pgx.CollectRows(listed, pgx.RowTo[int64])
+	found, err := s.instances(func(last int64) ([]int64, error) {
+		listed, err := tx.Query(ctx, turnsQuery, last, maxTurns)
+		if err != nil {
+			return nil, err
+		}
+		return pgx.CollectRows(listed, pgx.RowTo[int64])
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +146,7 @@ func pgTakeTurns(ctx context.Context, tx pgx.Tx, req store.ClaimRequest, instanc
 
 // liteTurns reads what pgLockTurns reads.
 func (s *Store) liteTurns(tx *liteTx, req store.ClaimRequest, take func(instance int64, limit int) ([]*dueRow, error)) (rows []*dueRow, err error) {
-	found, err := liteIDs(tx, turnsQuery, s.turn.Load(), maxTurns)
+	found, err := s.instances(func(last int64) ([]int64, error) { return liteIDs(tx, turnsQuery, last, maxTurns) })
 	if err != nil {
 		return nil, err
 	}
