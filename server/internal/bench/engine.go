@@ -76,7 +76,7 @@ func openEngine(ctx context.Context, url string, places int) (e *engine, err err
 	})
 	e.ticker = ticker.New(ticker.Options{
 		Store: timedStore{e.store, e.counts}, Lease: e.lease, Places: e.executor, Schedules: true,
-		Every: lookEvery, Idle: lookIdle, Ahead: lookAhead, Batch: min(claimBatch, places), Metrics: e.counts, Log: log,
+		Every: lookEvery, Idle: lookIdle, Ahead: lookAhead, Batch: min(claimBatch, max(1, places*9/10)), Metrics: e.counts, Log: log,
 	})
 	return e, e.lease.Register(ctx)
 }
