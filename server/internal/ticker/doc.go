@@ -19,6 +19,13 @@
 // heartbeat carried on by the local monotonic clock. A replica with a wrong
 // wall clock therefore claims at the right moments.
 //
+// When the database's own clock makes a step, the replicas go by it from their next
+// heartbeat on; until then one may still start what was due by the clock as it was.
+// No lease ends by a step, nor lasts longer. After a step forward the slots passed
+// over are told as after an absence, the newest by its catch-up policy. After a step
+// back the slots that have been told are not due again: a schedule rests until the
+// clock comes to its next slot, and so does what has been claimed ahead.
+//
 // # Ahead of time
 //
 // Slots are claimed up to Options.Ahead before they are due and started by a
