@@ -68,8 +68,10 @@ func TestStepsOfTheDatabaseClock(t *testing.T) {
 	clock.step(t, 20*time.Second)
 	awaitTold()
 	harness.Wait(t, 20*time.Second, "all that was due has started", func() bool {
-		return !slices.ContainsFunc(l.executions(t), func(e object) bool {
-			return e["startedAt"] == nil && !timeOf(t, e, "scheduledFor").After(clock.now(t))
+		return !slices.ContainsFunc(l.minutely, func(id string) bool {
+			return slices.ContainsFunc(l.executions(t, object{"jobId": id}), func(e object) bool {
+				return e["startedAt"] == nil && !timeOf(t, e, "scheduledFor").After(clock.now(t))
+			})
 		})
 	})
 
@@ -105,10 +107,10 @@ func (l *load) told(t *testing.T, job string, began time.Time, clock *steppedClo
 	return n
 }
 
-// executions are all so far.
-func (l *load) executions(t *testing.T) []object {
+// executions are all so far, of a job or an instance.
+func (l *load) executions(t *testing.T, of object) []object {
 	t.Helper()
-	all, err := harness.All(t.Context(), l.tenant.Operator.GRPCDoor(), "ListExecutions", "executions", object{"instanceId": l.tenant.Instance})
+	all, err := harness.All(t.Context(), l.tenant.Operator.GRPCDoor(), "ListExecutions", "executions", of)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +236,7 @@ func (c *steppedClock) judge(t *testing.T, l *load) {
 		effects[e.Execution] = e.At
 	}
 	const trembling = 5 * time.Second // of the replica's idea of the time on a busy machine
-	for _, e := range l.executions(t) {
+	for _, e := range l.executions(t, object{"instanceId": l.tenant.Instance}) {
 		id := harness.Text(e, "id")
 		if e["startedAt"] == nil {
 			continue // the next minute's are claimed
