@@ -20,13 +20,20 @@ import (
 	"github.com/pointscene/carillon/server/internal/telemetry"
 )
 
-func TestLogLinesCarryTheRequest(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	log, err := telemetry.NewLogger(&out, "json", "info")
+// newLog is a logger and where its lines go.
+func newLog(t *testing.T, format, level string) (*slog.Logger, *bytes.Buffer) {
+	t.Helper()
+	var lines bytes.Buffer
+	log, err := telemetry.NewLogger(&lines, format, level)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return log, &lines
+}
+
+func TestLogLinesCarryTheRequest(t *testing.T) {
+	t.Parallel()
+	log, out := newLog(t, "json", "info")
 	span := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
 	ctx := trace.ContextWithSpanContext(telemetry.WithRequestID(t.Context(), "req-1"), span)
 	log.With("part", "test").WithGroup("g").InfoContext(ctx, "hello", "k", "v")
@@ -36,21 +43,17 @@ func TestLogLinesCarryTheRequest(t *testing.T) {
 		G         map[string]string
 	}
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
-		t.Fatalf("%v in %s", err, &out)
+		t.Fatalf("%v in %s", err, out)
 	}
 	if line.Msg != "hello" || line.Part != "test" || line.G["k"] != "v" ||
 		line.G["request_id"] != "req-1" || line.G["trace_id"] != span.TraceID().String() {
-		t.Errorf("line is %s", &out)
+		t.Errorf("line is %s", out)
 	}
 }
 
 func TestLogLinesWithoutRequest(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	log, err := telemetry.NewLogger(&out, "text", "warn")
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, out := newLog(t, "text", "warn")
 	log.WarnContext(t.Context(), "alone")
 	if got := out.String(); !strings.Contains(got, "msg=alone") || strings.Contains(got, "request_id") || strings.Contains(got, "trace_id") {
 		t.Errorf("line is %s", got)
@@ -130,11 +133,7 @@ func TestTraces(t *testing.T) {
 
 func TestLogTellsTheCause(t *testing.T) {
 	t.Parallel()
-	var lines bytes.Buffer
-	log, err := telemetry.NewLogger(&lines, "json", "info")
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, lines := newLog(t, "json", "info")
 	away := &job.UnavailableError{Message: "The database does not answer.", Cause: errors.New("connection refused")}
 	log.WarnContext(t.Context(), "trying again", "error", fmt.Errorf("renew: %w", away))
 	log.WarnContext(t.Context(), "trying again", "error", &job.UnavailableError{Message: "Busy."})
